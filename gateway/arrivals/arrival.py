@@ -40,6 +40,8 @@ class Arrival:
     """The client's program, as it calls itself."""
     attempt: int = 0
     """The number of the attempt at a stored item; 0 for what arrives."""
+    traceback: str = field(default="", repr=False, compare=False)
+    """Where a handler failed, if somebody listens who asked for the ``content``."""
     scope: Any = field(default=None, repr=False, compare=False)
     """The scope that the application got. It has what a peer sent, secrets too: do not show it."""
     events: Sequence[Any] | None = field(default=(), repr=False, compare=False)
@@ -47,8 +49,8 @@ class Arrival:
     they are too large to be kept."""
 
     def facts(self) -> dict[str, Any]:
-        """Return all that may be shown: everything but the scope and the events."""
+        """Return all that may be shown: everything but the scope, the events and the traceback."""
         return {name: getattr(self, name) for name in _FACTS}
 
 
-_FACTS = [name for name in Arrival.__slots__ if name not in ("scope", "events")]
+_FACTS = [name for name in Arrival.__slots__ if name not in ("scope", "events", "traceback")]

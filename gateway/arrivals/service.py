@@ -92,7 +92,8 @@ class Arrivals:
         """Watch what ``listeners`` want to hear of."""
         self.keeps_content = any(content for _, content in listeners)
         if self._deliveries is not None:
-            self._deliveries.observer = StoredArrivals(self.tell) if listeners else None
+            stored = StoredArrivals(self.tell, with_content=self.keeps_content)
+            self._deliveries.observer = stored if listeners else None
         _runs.watch(self, wanted=bool(listeners))
 
     def tell(self, arrival: Arrival) -> None:

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from gateway.arrivals.arrival import Arrival
-from gateway.arrivals.watch import Watch, in_words
+from gateway.arrivals.watch import Watch, in_words, where
 from gateway.scope_kinds import scope_kinds
 from gateway.store import Message, Outgoing
 
@@ -17,8 +17,9 @@ current_watch: ContextVar[Watch | None] = ContextVar("current_watch", default=No
 class StoredArrivals:
     """A :class:`gateway.delivery.observer.DeliveryObserver`."""
 
-    def __init__(self, tell: Callable[[Arrival], None]) -> None:
+    def __init__(self, tell: Callable[[Arrival], None], *, with_content: bool) -> None:
         self._tell = tell
+        self._with_content = with_content
 
     def failed(self, error: BaseException) -> None:
         if (watch := current_watch.get()) is not None:
@@ -52,6 +53,7 @@ class StoredArrivals:
                 error=in_words(error),
                 size=watch.size(scope, events[0]),
                 attempt=message.attempts,
+                traceback=where(error) if self._with_content else "",
                 scope=scope,
                 events=events,
             )

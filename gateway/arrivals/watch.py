@@ -1,6 +1,7 @@
 """Makes the arrivals of one run of an application, of what it receives and sends."""
 
 import time
+import traceback
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
@@ -13,6 +14,10 @@ from protocols.event_id import new_id
 
 MOST_CONTENT = 1024 * 1024
 """Bytes of content that are kept of one run for those who ask for it; a run that brings more has none."""
+
+MOST_FRAMES = 50
+MOST_TRACEBACK = 16 * 1024
+"""Characters of a traceback that are kept."""
 
 
 class Here(Protocol):
@@ -158,6 +163,7 @@ class Watch:
                 error=in_words(error),
                 size=self.answered if self.answered is not None else self.size(scope, event),
                 user_agent=self.user_agent(scope),
+                traceback=where(error) if self.here.keeps_content else "",
                 scope=scope,
                 events=(None if self._size > MOST_CONTENT else tuple(self.events)) if is_last else (),
             )
@@ -173,6 +179,13 @@ def described(scope: Any) -> tuple[str, str]:
 def in_words(error: BaseException | None) -> str:
     """Return the class and the message of ``error`` on one line: ``KeyError 'order'``."""
     return "" if error is None else f"{type(error).__name__} {' '.join(str(error).split())}"[:500].rstrip()
+
+
+def where(error: BaseException | None) -> str:
+    """Return the traceback of ``error`` without the values of variables; of a long one the end."""
+    if error is None:
+        return ""
+    return "".join(traceback.format_exception(error, limit=-MOST_FRAMES))[-MOST_TRACEBACK:]
 
 
 def size_of(event: Mapping[str, Any]) -> int:

@@ -19,7 +19,7 @@ from gateway.control.server import BadRequest
 from gateway.delivery.kind import delivery_kind
 from gateway.recording.entry import CONTENT, Entry
 from gateway.scope_kinds import scope_kinds
-from protocols.mqtt.wire.topics import overlap
+from protocols.mqtt.wire.topics import overlap, valid_filter
 from protocols.units import Between
 
 UNREAD_ARRIVALS = 1000
@@ -149,6 +149,8 @@ async def tail(
     """Tell the last arrivals, and with `follow` those that come."""
     if type and type not in (kinds := scope_kinds()):
         raise BadRequest(f"there is no scope type {type!r}; there are {', '.join(sorted(kinds))}")
+    if topic is not None and not valid_filter(topic):
+        raise BadRequest(f"topic: {topic!r} is not a topic filter; write one such as sensors/#")
     parts = {"route": (route or "").casefold(), "text": (text or "").casefold()}
     wanted = Wanted(type or "", server or "", verdict=verdict or "", client=client or "", topic=topic or "", **parts)
     recent, service = here.recent, here.service(arrivals)
@@ -206,6 +208,8 @@ class Whole(TypedDict):
     """The events that the application received, in the same form; null if they were too large to be remembered."""
     left_out: list[str]
     """The names of secrets in whose place there are stars."""
+    traceback: str
+    """Where its handler failed; empty if it did not."""
 
 
 @operation("arrival", "GET", "/api/arrivals/{number}")
@@ -225,6 +229,7 @@ def _whole(arrival: Arrival) -> Whole:
         "scope": data["scope"],
         "events": None if arrival.events is None else data["events"],
         "left_out": data["left_out"],
+        "traceback": arrival.traceback,
     }
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from gateway.console.pages import connected, kept, overview
+from gateway.console.pages import connected, kept, live, overview
 from gateway.console.pages.page import Asked, Download, Page
 
-PAGES: list[Page] = [overview.OVERVIEW, *kept.PAGES, *connected.PAGES, *overview.PAGES]
+PAGES: list[Page] = [overview.OVERVIEW, *live.PAGES, *kept.PAGES, *connected.PAGES, *overview.PAGES]
 MENU = [page for page in PAGES if page.in_menu]
 DOWNLOADS: Mapping[str, Download] = {each.path: each for each in kept.DOWNLOADS}
 
