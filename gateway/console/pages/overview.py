@@ -19,7 +19,7 @@ async def _overview(here: Here, asked: Asked) -> Content:
 
 async def _mailboxes(here: Here, asked: Asked) -> Content:
     servers = (await answer(here, "servers"))["servers"]
-    return {"mailboxes": [each for each in servers if each["protocol"] == "imap"]}
+    return {"mailboxes": [(server["name"], each) for server in servers for each in server["mailboxes"]]}
 
 
 async def _certificates(here: Here, asked: Asked) -> Content:

@@ -3,6 +3,7 @@
 //   form data-call="POST /api/…"   sends its fields as JSON; data-confirm asks first; data-done is said afterwards;
 //                                  data-then is the page to go to; data-stream: the answers are events;
 //                                  data-fields: fields that are always sent, as JSON
+//                                  data-keep: show the last answer that has this key
 //                                  data-show: the id of the element that shows the last answer
 //   section id data-refresh="5"    is fetched again every so many seconds
 // What came from outside is only ever set as text.
@@ -103,11 +104,15 @@ const gateway = (() => {
     if (form.dataset.confirm && !(await ask(form.dataset.confirm))) return;
     const [method, path] = form.dataset.call.split(" ");
     say("");
-    const answer = await busy(form, () => "stream" in form.dataset
-      ? stream(method, path, fieldsOf(form), (each) => form.dispatchEvent(new CustomEvent("answer", { detail: each })))
-      : call(method, path, fieldsOf(form)));
-    if (answer === undefined) return;
-    form.dispatchEvent(new CustomEvent("done", { detail: answer, bubbles: true }));
+    let kept;
+    const heard = (each) => {
+      if (form.dataset.keep in each) kept = each;
+      if ("reconnecting" in each) say(`${each.reconnecting.asked} of ${each.reconnecting.total} connections were told to reconnect.`);
+    };
+    const last = await busy(form, () => "stream" in form.dataset
+      ? stream(method, path, fieldsOf(form), heard) : call(method, path, fieldsOf(form)));
+    if (last === undefined) return;
+    const answer = kept || last;
     if (form.dataset.then) { location.assign(form.dataset.then); return; }
     if (form.dataset.done) say(form.dataset.done);
     if (form.dataset.show) show(byId(form.dataset.show), answer);

@@ -7,8 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
+from paho.mqtt.client import Client, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.publish import single
 from servers.console import ConsolePages, console_pages
+from servers.dovecot import USER, dovecot
 from servers.ports import free_port
 from servers.site import until
 
@@ -17,7 +20,7 @@ from protocols.access.users import hash_password
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 HANDLERS = """
-from gateway import AsyncHttpConsumer, AsyncMqttConsumer
+from gateway import AsyncHttpConsumer, AsyncMqttConsumer, EmailConsumer
 
 class Web(AsyncHttpConsumer):
     async def handle(self, body):
@@ -27,6 +30,10 @@ class Web(AsyncHttpConsumer):
 
 class Device(AsyncMqttConsumer):
     async def receive(self, topic, payload):
+        pass
+
+class Desk(EmailConsumer):
+    def receive(self, message):
         pass
 """
 PAGES = ["/", "/mailboxes", "/certificates", "/configuration", "/log", "/reload"]
@@ -107,6 +114,37 @@ def test_the_file_is_checked_from_the_page_and_a_mistake_has_its_place(console: 
         file.write_text(good)
 
 
+def test_the_file_is_read_again_from_the_page_and_older_connections_reconnect(console: ConsolePages, mqtt: int) -> None:
+    reasons: list[int] = []
+    device = Client(CallbackAPIVersion.VERSION2, "device", protocol=MQTTv5)
+    device.on_disconnect = lambda *told: reasons.append(told[3].value)
+    device.connect("127.0.0.1", mqtt)
+    device.loop_start()
+    file = console.folder / "gateway.yaml"
+    good = file.read_text()
+    try:
+        until(device.is_connected, "the device is connected")
+        window = console.open("/reload")
+        press = (
+            "document.querySelector('[name=check]').checked = false; document.querySelector('main form button').click()"
+        )
+        file.write_text(good + "threads: 5\n")
+        window.run(press)
+        window.shows("#reloaded", "reloaded")
+        window.shows("#reloaded", "threads")
+        console.open("/")
+        window.shows("#state", "Generation 1 was replaced")
+        console.is_sound("Overview")
+        console.open("/reload")
+        window.run("document.querySelector('[name=reconnect]').checked = true;" + press)
+        window.shows("#notice", "1 of 1 connections")
+        until(lambda: reasons == [0x98], lambda: f"it is told, not {reasons}")
+    finally:
+        file.write_text(good)
+        device.disconnect()
+        device.loop_stop()
+
+
 def test_a_level_of_the_log_is_changed_from_the_page(console: ConsolePages) -> None:
     window = console.open("/log")
     window.run("document.getElementById('logger').value = 'gateway.console.audit'")
@@ -117,6 +155,27 @@ def test_a_level_of_the_log_is_changed_from_the_page(console: ConsolePages) -> N
     window.run("document.querySelector('main button').click()")
     window.shows("#notice", "logger")
     assert window.run("return document.getElementById('notice').className") == "notice bad"
+
+
+def test_a_mailbox_shows_when_it_was_checked_and_what_waits_in_it(tmp_path: Path) -> None:
+    with dovecot() as mailbox:
+        config = f"""
+servers:
+  support: {{protocol: imap, host: 127.0.0.1, port: {mailbox.port}, tls: false, username: {USER}, password: secret}}
+routes: {{email: {{app: handlers.Desk, default: true}}}}
+"""
+        mailbox.append(b"Subject: <b>Help</b>\r\n\r\nHello\r\n")
+        with console_pages(tmp_path, config, HANDLERS) as console:
+            console.open("/mailboxes")
+            console.window.shows("#mailboxes", "INBOX")
+            until(lambda: (console.open("/mailboxes"), "ready" in shown(console))[1], lambda: shown(console))
+            assert " UTC" in shown(console)
+            console.is_sound("Mailboxes")
+
+
+def shown(console: ConsolePages) -> str:
+    found: str = console.window.run("return document.getElementById('mailboxes').innerText")
+    return found
 
 
 def test_a_page_needs_a_login_where_there_are_users(tmp_path: Path) -> None:
