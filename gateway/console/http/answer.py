@@ -1,6 +1,7 @@
 """Answers of the console, each with the header fields that keep a browser from misusing it."""
 
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from gateway.logs.escaping import json_text
@@ -33,11 +34,20 @@ async def send_body(
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_file(send: Send, kind: str, pieces: AsyncIterable[bytes], headers: Iterable[Header]) -> None:
-    """Send what is made piece by piece."""
-    await send(
-        {"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind.encode()), *SAFE, *headers]}
-    )
-    async for piece in pieces:
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
+async def send_file(
+    send: Send,
+    kind: str,
+    pieces: AsyncGenerator[bytes, None],
+    headers: Iterable[Header],
+    allowed: Callable[[], Awaitable[bool]],
+) -> None:
+    """Send what is made piece by piece. If it is no longer ``allowed``, or a piece cannot be made, the client sees that
+    it did not get all."""
+    own = [(b"content-type", kind.encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": [*own, *SAFE, *headers]})
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if not await allowed():
+                raise PermissionError("the login has ended")
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b""})

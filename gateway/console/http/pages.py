@@ -7,7 +7,8 @@ from urllib.parse import quote
 from gateway.console.here import Here
 from gateway.console.http.answer import SAFE, send_body, send_file
 from gateway.console.http.request import Refused, Request, status_of
-from gateway.console.http.visitors import Visitors
+from gateway.console.http.stream import while_there
+from gateway.console.http.visitors import Visitor, Visitors, audit
 from gateway.console.pages.page import Asked, Download
 from gateway.console.pages.rendering import rendered
 from gateway.console.pages.static import static_files
@@ -24,6 +25,7 @@ _POLICY_FIELD = b"content-security-policy"
 _SAFE = [(name, value if name != _POLICY_FIELD else _POLICY.encode()) for name, value in SAFE]
 _CACHED = [(name, value if name != b"cache-control" else b"no-cache") for name, value in _SAFE]
 _HTML = "text/html; charset=utf-8"
+_FILE = "application/octet-stream"
 
 
 class Pages:
@@ -65,16 +67,20 @@ class Pages:
             await self._redirect(send, f"{LOGIN}?next={quote(request.path + (f'?{query}' if query else ''), safe='/')}")
             return
         if (download := DOWNLOADS.get(request.path)) is not None:
-            await self._send_file(download, request, send)
+            await self._send_file(download, visitor, request, send)
             return
         status, template, content = await self._content(request)
         await self._render(request, send, status, template, {**content, "user": visitor.user})
 
-    async def _send_file(self, download: Download, request: Request, send: Send) -> None:
+    async def _send_file(self, download: Download, visitor: Visitor, request: Request, send: Send) -> None:
         """Raises BadRequest."""
         name, pieces = await download.content(self._here, Asked(request.query))
-        attached = f"attachment; filename*=utf-8''{quote(name, safe='')}"
-        await send_file(send, "application/octet-stream", pieces, [(b"content-disposition", attached.encode())])
+        attached = [(b"content-disposition", f"attachment; filename*=utf-8''{quote(name, safe='')}".encode())]
+        if request.method == "HEAD":
+            await send_body(send, 200, _FILE, b"", attached)
+            return
+        audit.info("download of %s by %s", name, self._visitors.describe(request, visitor))
+        await while_there(send_file(send, _FILE, pieces, attached, visitor.stays), request.receive)
 
     async def _content(self, request: Request) -> tuple[int, str, Mapping[str, Any]]:
         """Return the status, the template and what it shows."""

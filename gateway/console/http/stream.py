@@ -8,7 +8,7 @@ Last-Event-ID. While there is nothing to tell, a comment keeps the connection al
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from gateway.console.http.answer import SAFE
@@ -30,7 +30,12 @@ Answers = AsyncGenerator[Mapping[str, Any], None]
 async def send_stream(answers: Answers, receive: Receive, send: Send, allowed: Callable[[], Awaitable[bool]]) -> None:
     """Send ``answers`` until they end, the client leaves, or it is no longer ``allowed``. Raises BadRequest if there is
     none."""
-    sending = asyncio.create_task(_send_all(answers, send, allowed))
+    await while_there(_send_all(answers, send, allowed), receive)
+
+
+async def while_there(work: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Do ``work`` until it ends or the client leaves. Raises what it raises."""
+    sending = asyncio.create_task(work)
     leaving = asyncio.create_task(_left(receive))
     try:
         await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)

@@ -33,6 +33,8 @@ CLIENTS = Listing(
     ),
     ("client_id", "user", "address", "protocol", "server", "topic", "by", "dropped", "queued"),
     (Action("Disconnect", "clients.disconnect", "Disconnect {}?"),),
+    shown_by="ids",
+    per_server=True,
 )
 SESSIONS = Listing(
     "/sessions",
@@ -53,6 +55,8 @@ SESSIONS = Listing(
     ),
     ("client_id", "user", "server", "topic", "by", "dropped", "queued"),
     (Action("Delete", "sessions.delete", "Delete {}, with all that waits for their clients?"),),
+    shown_by="client_ids",
+    per_server=True,
 )
 RETAINED = Listing(
     "/retained",
@@ -70,6 +74,8 @@ RETAINED = Listing(
     ),
     ("filter", "server", "by"),
     (Action("Delete", "retained.delete", "Delete {}?"),),
+    shown_by="topics",
+    per_server=True,
 )
 
 

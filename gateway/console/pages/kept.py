@@ -1,7 +1,8 @@
 """The pages on what the store keeps: messages, dead letters and what handlers send."""
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from tarfile import BLOCKSIZE, TarInfo
@@ -83,29 +84,30 @@ async def _story(here: Here, id_: str) -> Content | None:
         return None
 
 
-async def _file(listing: Listing, here: Here, asked: Asked) -> tuple[str, AsyncIterator[bytes]]:
+async def _file(listing: Listing, here: Here, asked: Asked) -> tuple[str, AsyncGenerator[bytes, None]]:
     wanted = operations()[f"{listing.operation}_file"]
     file = await wanted.answer(here, asked.arguments(wanted))
 
-    async def whole() -> AsyncIterator[bytes]:
+    async def whole() -> AsyncGenerator[bytes, None]:
         yield base64.b64decode(file["base64"])
 
     return file["name"], whole()
 
 
-async def _export(listing: Listing, here: Here, asked: Asked) -> tuple[str, AsyncIterator[bytes]]:
+async def _export(listing: Listing, here: Here, asked: Asked) -> tuple[str, AsyncGenerator[bytes, None]]:
     wanted = operations()[f"{listing.operation}_export"]
     files = wanted.answers(here, asked.arguments(wanted))
     return f"{listing.operation}.tar", _archive(files)
 
 
-async def _archive(files: AsyncIterator[Content]) -> AsyncIterator[bytes]:
+async def _archive(files: AsyncGenerator[Content, None]) -> AsyncGenerator[bytes, None]:
     """Yield the files as a tar archive, one at a time in memory."""
-    async for file in files:
-        data = base64.b64decode(file["base64"])
-        head = TarInfo(file["name"])
-        head.size = len(data)
-        yield head.tobuf() + data + bytes(-len(data) % BLOCKSIZE)
+    async with aclosing(files):
+        async for file in files:
+            data = base64.b64decode(file["base64"])
+            head = TarInfo(file["name"])
+            head.size = len(data)
+            yield head.tobuf() + data + bytes(-len(data) % BLOCKSIZE)
     yield bytes(2 * BLOCKSIZE)
 
 

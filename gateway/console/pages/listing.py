@@ -42,6 +42,11 @@ class Action:
         """Whether it tells how far it is."""
         return operations()[self.operation].streams
 
+    def filters(self, filters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those that it knows: the order of a list is none of them."""
+        known = operations()[self.operation].parameters
+        return {name: value for name, value in filters.items() if name in known}
+
     @property
     def takes_everything(self) -> bool:
         """Whether it must be said that no filter is meant."""
@@ -58,13 +63,17 @@ class Listing:
     key: str
     """The key of an entry that tells it from all others."""
     named: str
-    """The parameter by which an action, and the page of one entry, get such keys."""
+    """The parameter by which an action gets such keys."""
     columns: Sequence[Column]
     filters: Sequence[str]
     """The parameters that the form shows; others count if the address has them."""
     actions: Sequence[Action] = ()
     export: str = ""
     """Where all that match can be downloaded."""
+    shown_by: str = "id"
+    """The parameter by which the page of one entry gets its key."""
+    per_server: bool = False
+    """Whether two servers may have an entry of the same key."""
 
     def page(self) -> Page:
         return Page(self.path, self.title, "list.html", self.content)
@@ -80,6 +89,7 @@ class Listing:
             "total": found["total"],
             "fields": [Field.of(wanted.parameters[name], given) for name in self.filters],
             "filters": filters,
+            "chosen": self.actions[0].filters(filters) if self.actions else {},
             "query": urlencode({**_as_texts(filters)}, doseq=True),
             "next": found["next"],
             "is_first": not given.get("after"),
@@ -97,13 +107,19 @@ class Field:
     value: Any
     choices: Sequence[str] = ()
 
+    @property
+    def label(self) -> str:
+        return _LABELS.get(self.name, self.name.replace("_", " ").capitalize())
+
     @classmethod
     def of(cls, parameter: Parameter, given: Mapping[str, Any]) -> "Field":
         choices = get_args(parameter.type) if get_origin(parameter.type) is not None else ()
         kind = "select" if choices else _KINDS[parameter.type]
-        return cls(parameter.name, parameter.words.rstrip("."), kind, given.get(parameter.name, ""), choices)
+        words = parameter.words.rstrip(".").replace("`", "")
+        return cls(parameter.name, words, kind, given.get(parameter.name, ""), choices)
 
 
+_LABELS = {"by": "Order by most", "attempts": "Attempts, or more", "filter": "Topic filter", "text": "Contains"}
 _KINDS = {str: "search", int: "number", bool: "checkbox"}
 
 

@@ -1,7 +1,7 @@
 """One page: where it is, what it is called, and what it shows."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,5 +51,5 @@ class Download:
     """A file that is made when it is asked for."""
 
     path: str
-    content: Callable[[Here, Asked], Awaitable[tuple[str, AsyncIterator[bytes]]]]
+    content: Callable[[Here, Asked], Awaitable[tuple[str, AsyncGenerator[bytes, None]]]]
     """Its name and its bytes, piece by piece. Raises BadRequest."""

@@ -4,7 +4,7 @@
 (() => {
   const form = document.getElementById("bulk");
   const progress = document.getElementById("progress");
-  const checked = () => [...form.querySelectorAll("[name=chosen]:checked")].map((box) => box.value);
+  const checked = () => [...form.querySelectorAll("[name=chosen]:checked")];
 
   form.addEventListener("change", (event) => {
     if (event.target.id !== "all") return;
@@ -15,29 +15,38 @@
     if (event.submitter?.dataset.action) change(event.submitter.dataset);
   });
 
+  // What is chosen, as the bodies of calls: keys of two servers may be the same.
   function choice(action) {
-    const filters = JSON.parse(form.dataset.filters);
     if (document.getElementById("which").value === "chosen") {
-      const keys = checked();
-      return { body: { [form.dataset.key]: keys }, count: keys.length, words: keys.length === 1 ? "this one" : "these " + keys.length };
+      const boxes = checked(), servers = new Map();
+      for (const { value, dataset } of boxes) servers.set(dataset.server, [...(servers.get(dataset.server) || []), value]);
+      const bodies = [...servers].map(([server, keys]) => ({ [form.dataset.key]: keys, server }));
+      return { bodies, words: boxes.length === 1 ? "this one" : `these ${boxes.length}` };
     }
-    const isAll = !Object.keys(filters).length;
+    const filters = JSON.parse(form.dataset.filters), isAll = !Object.keys(filters).length;
     const body = isAll && "everything" in action ? { everything: true } : filters;
-    return { body, count: -1, words: isAll ? "everything in this list" : "all that match the filters" };
+    return { bodies: [body], words: isAll ? "everything in this list" : "all that match the filters" };
   }
 
   async function change(action) {
-    const { body, count, words } = choice(action);
-    if (count === 0) { gateway.say("Check one or more first.", true); return; }
+    const { bodies, words } = choice(action);
+    if (!bodies.length) { gateway.say("Check one or more first.", true); return; }
     if (!(await gateway.ask(action.question.replace("{}", words)))) return;
-    const [method, path] = action.action.split(" ");
-    const answer = await gateway.busy(form, () => "streams" in action
-      ? gateway.stream(method, path, body, tell) : gateway.call(method, path, body));
+    const done = await gateway.busy(form, () => all(action, bodies));
     progress.hidden = true;
-    if (answer === undefined) return;
-    const [changed, found] = "found" in answer ? [answer.removed, answer.found] : [answer.changed, answer.done];
-    gateway.say(`Done: ${changed} of ${found}.` + (isMore ? " More match: do it again for the rest." : ""));
+    if (done === undefined) return;
+    gateway.say(`Done: ${done.changed} of ${done.found}.` + (isMore ? " More match: do it again for the rest." : ""));
     gateway.refresh();
+  }
+
+  async function all(action, bodies) {
+    const [method, path] = action.action.split(" "), done = { changed: 0, found: 0 };
+    for (const body of bodies) {
+      const answer = "streams" in action ? await gateway.stream(method, path, body, tell) : await gateway.call(method, path, body);
+      done.changed += answer.removed ?? answer.changed;
+      done.found += answer.found ?? answer.done;
+    }
+    return done;
   }
 
   let isMore = false;

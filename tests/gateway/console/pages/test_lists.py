@@ -38,7 +38,7 @@ class Desk(EmailConsumer):
 
 class Ports:
     def __init__(self) -> None:
-        self.mqtt, self.smtp, self.nowhere = free_port(), free_port(), free_port()
+        self.mqtt, self.smtp, self.other = free_port(), free_port(), free_port()
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,7 @@ def console(tmp_path_factory: pytest.TempPathFactory, ports: Ports) -> Iterator[
     config = f"""
 servers:
   devices: {{protocol: mqtt, bind: "127.0.0.1:{ports.mqtt}", anonymous: true}}
+  others: {{protocol: mqtt, bind: "127.0.0.1:{ports.other}", anonymous: true}}
   mail: {{protocol: smtp, bind: "127.0.0.1:{ports.smtp}", max_message_rate: 0}}
 routes:
   mqtt: handlers.Device
@@ -74,11 +75,11 @@ def mail(ports: Ports, subject: str, text: str = "Hello") -> None:
         client.send_message(written)
 
 
-def connected(ports: Ports, client_id: str, *filters: str, expiry: int = 0) -> paho.Client:
+def connected(port: int, client_id: str, *filters: str, expiry: int = 0) -> paho.Client:
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5)
     properties = paho.Properties(paho.PacketTypes.CONNECT)
     properties.SessionExpiryInterval = expiry
-    client.connect("127.0.0.1", ports.mqtt, properties=properties)
+    client.connect("127.0.0.1", port, properties=properties)
     client.loop_start()
     until(client.is_connected, "it is connected")
     for each in filters:
@@ -86,8 +87,8 @@ def connected(ports: Ports, client_id: str, *filters: str, expiry: int = 0) -> p
     return client
 
 
-def retain(ports: Ports, topic: str, payload: bytes) -> None:
-    client = connected(ports, "retainer")
+def retain(port: int, topic: str, payload: bytes) -> None:
+    client = connected(port, "retainer")
     client.publish(topic, payload, qos=1, retain=True).wait_for_publish(20)
     client.disconnect()
     client.loop_stop()
@@ -150,6 +151,8 @@ def test_a_dead_letter_is_downloaded_as_it_came(console: ConsolePages, ports: Po
     assert b"\r\nThe bytes\r\n" in answer.content
     assert answer.headers["content-disposition"] == f"attachment; filename*=utf-8''{entry['id']}.eml"
     assert httpx.get(f"{console.url}/dead/file?id=nothing").status_code == 404
+    assert httpx.head(link).headers["content-disposition"] == answer.headers["content-disposition"]
+    assert console.daemon.text.count(f"download of {entry['id']}.eml by somebody from 127.0.0.1") == 1
 
 
 def test_what_is_mended_is_retried_and_the_rest_dropped(console: ConsolePages, ports: Ports) -> None:
@@ -195,7 +198,7 @@ async def test_a_large_change_tells_how_far_it_is(console: ConsolePages) -> None
 
 def test_a_device_is_looked_at_and_disconnected(console: ConsolePages, ports: Ports) -> None:
     reasons: list[Any] = []
-    device = connected(ports, "<b>attic</b>", "sensors/<i>attic</i>/#")
+    device = connected(ports.mqtt, "<b>attic</b>", "sensors/<i>attic</i>/#")
     device.on_disconnect = lambda *told: reasons.append(told[3].value)
     try:
         console.open("/clients?client_id=*attic*")
@@ -214,7 +217,7 @@ def test_a_device_is_looked_at_and_disconnected(console: ConsolePages, ports: Po
 
 
 def test_a_session_is_deleted(console: ConsolePages, ports: Ports) -> None:
-    client = connected(ports, "session-of-attic", "a/b", expiry=3600)
+    client = connected(ports.mqtt, "session-of-attic", "a/b", expiry=3600)
     until(lambda: api(console, "/api/sessions", client_id="session-of-attic", topic="a/b")["entries"], "it is kept")
     client.disconnect()
     client.loop_stop()
@@ -227,8 +230,8 @@ def test_a_session_is_deleted(console: ConsolePages, ports: Ports) -> None:
 
 def test_a_retained_message_is_looked_at_and_deleted(console: ConsolePages, ports: Ports) -> None:
     for number, words in enumerate(HOSTILE):
-        retain(ports, f"hostile/{number}/{words[:100].replace('#', '').replace('+', '')}", words.encode())
-    retain(ports, "hostile/bytes", b"\xff\x00\x80")
+        retain(ports.mqtt, f"hostile/{number}/{words[:100].replace('#', '').replace('+', '')}", words.encode())
+    retain(ports.mqtt, "hostile/bytes", b"\xff\x00\x80")
     console.open("/retained?filter=hostile/%23")
     console.is_sound("Retained")
     console.window.run("document.querySelector('tbody th a').click()")
@@ -241,6 +244,21 @@ def test_a_retained_message_is_looked_at_and_deleted(console: ConsolePages, port
     console.window.shows("#entries", "Nothing fits")
     listener = [program("mosquitto_sub"), "-p", str(ports.mqtt), "-t", "hostile/#", "-W", "2", "-V", "mqttv5"]
     assert subprocess.run(listener, capture_output=True, timeout=20).stdout == b""
+
+
+def test_only_the_server_whose_entry_is_checked_is_changed(console: ConsolePages, ports: Ports) -> None:
+    for port in (ports.mqtt, ports.other):
+        retain(port, "both/<b>", b"1")
+    console.open("/retained?filter=both/%23&by=size")
+    console.window.run("document.querySelector('[name=chosen][data-server=devices]').click()")
+    press(console, "Delete")
+    left = api(console, "/api/retained", filter="both/#")["entries"]
+    assert [each["server"] for each in left] == ["others"]
+    console.window.run("document.querySelector('tbody th a').click()")
+    console.window.shows("main", "others")
+    console.open("/retained?filter=both/%23&by=size")
+    press(console, "Delete", "matching")
+    console.window.shows("#entries", "Nothing fits")
 
 
 def test_nothing_is_changed_without_a_yes(console: ConsolePages, ports: Ports) -> None:
