@@ -67,7 +67,7 @@ async def _one(listing: Listing, here: Here, asked: Asked) -> Content:
         "item": item,
         "body_shown": shown,
         "story": await _story(here, item["id"]),
-        "file": file["name"],
+        "download": file["name"],
     }
 
 

@@ -127,6 +127,7 @@ def test_hostile_mail_is_shown_as_text(console: ConsolePages, ports: Ports) -> N
     console.window.shows("pre[aria-label=Content]", "<script>document.title='stolen'</script>")
     console.window.shows("pre[aria-label=Error]", "KeyError")
     console.window.shows("caption", "is dead")
+    console.window.shows("header .name", "gateway.yaml")
     console.is_sound("Dead letters")
 
 
