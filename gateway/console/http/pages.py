@@ -1,5 +1,6 @@
 """Sends the console's pages. They are imported with the first of them."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -99,7 +100,8 @@ class Pages:
         self, request: Request, send: Send, status: int, template: str, content: Mapping[str, Any]
     ) -> None:
         about = {"user": None, "menu": MENU, "path": request.path, "file": self._here.gateway.file, **content}
-        await send_body(send, status, _HTML, rendered(template, about), safe=_SAFE)
+        body = await asyncio.to_thread(rendered, template, about)  # it may take a while: the loop goes on
+        await send_body(send, status, _HTML, body, safe=_SAFE)
 
     async def _redirect(self, send: Send, place: str) -> None:
         await send_body(send, 303, _HTML, b"", [(b"location", place.encode("ascii", "ignore"))], safe=_SAFE)

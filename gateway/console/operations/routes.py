@@ -1,5 +1,6 @@
 """The operation ``routes``."""
 
+from itertools import islice
 from typing import Annotated, TypedDict
 
 from gateway.console.here import Here
@@ -9,6 +10,8 @@ from gateway.delivery.guard import Guard
 from gateway.routing import Route
 from gateway.routing.listing import routes_of
 from gateway.routing.table import labels_of
+from protocols.checkpoint import checkpoint
+from protocols.units import Between
 
 
 class RouteFacts(TypedDict):
@@ -59,11 +62,12 @@ class RouteList(TypedDict):
     """What no route took, by scope type; of a file without routes, everything."""
 
 
+Most = Annotated[int, Between(1, 100_000), "How many routes to list at most; `unrouted` is whole."]
 WithHistory = Annotated[bool, "Whether to give the history of each route, too."]
 
 
 @operation("routes", "GET", "/api/routes")
-async def routes(here: Here, *, history: WithHistory = True) -> RouteList:
+async def routes(here: Here, *, history: WithHistory = True, limit: Most = 100_000) -> RouteList:
     """List the routes, in the order in which they are tried, with how often each is used, how often it fails, and how
     long it takes."""
     gateway, lately = here.gateway, here.rates.lately()
@@ -76,9 +80,13 @@ async def routes(here: Here, *, history: WithHistory = True) -> RouteList:
         key = kind, route.label
         return _facts(kind, route, lately(key) if route.label in counted[kind] else None, past(key))
 
+    found: list[RouteFacts] = []
+    for kind, route in islice(routes_of(gateway.app), limit):
+        found.append(facts(kind, route))
+        await checkpoint()  # there may be 50,000
     return {
         "application": gateway.settings.application or "",
-        "routes": [facts(kind, route) for kind, route in routes_of(gateway.app)],
+        "routes": found,
         "unrouted": [{"type": kind, **lately((kind, "")), "history": past((kind, ""))} for kind in counted],
     }
 

@@ -1,11 +1,16 @@
 """The pages on the gateway itself."""
 
 import time
+from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from gateway.console.here import Here
 from gateway.console.pages.page import Asked, Content, Page
 from gateway.console.table import operations
+
+MOST = 200
+"""Routes on the overview, as many as are measured one by one; members of a list in the configuration."""
 
 
 async def answer(here: Here, name: str, **arguments: Any) -> Content:
@@ -14,7 +19,11 @@ async def answer(here: Here, name: str, **arguments: Any) -> Content:
 
 
 async def _overview(here: Here, asked: Asked) -> Content:
-    return {"status": await answer(here, "status"), **await answer(here, "routes")}
+    return {
+        "status": await answer(here, "status"),
+        "most": MOST,
+        **await answer(here, "routes", limit=MOST),
+    }
 
 
 async def _mailboxes(here: Here, asked: Asked) -> Content:
@@ -27,7 +36,19 @@ async def _certificates(here: Here, asked: Asked) -> Content:
 
 
 async def _configuration(here: Here, asked: Asked) -> Content:
-    return await answer(here, "configuration")
+    found = await answer(here, "configuration")
+    return {**found, "settings": _cut(found["settings"])}
+
+
+def _cut(value: Any) -> Any:
+    """Return the value with the beginning of each list: a file may have 50,000 routes or users."""
+    if isinstance(value, Mapping):
+        more = {"...": f"{len(value) - MOST} more"} if len(value) > MOST else {}
+        return {key: _cut(each) for key, each in islice(value.items(), MOST)} | more
+    if isinstance(value, list):
+        more_text = [f"... {len(value) - MOST} more"] if len(value) > MOST else []
+        return [*map(_cut, value[:MOST]), *more_text]
+    return value
 
 
 async def _log(here: Here, asked: Asked) -> Content:

@@ -9,6 +9,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from gateway.console.pages import words
 from gateway.console.pages.sparkline import sparkline
 
+
+def _as_yaml(value: Any) -> str:
+    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+    return text
+
+
 _templates = Environment(
     loader=PackageLoader("gateway.console.pages"),
     autoescape=True,
@@ -20,7 +26,7 @@ _templates = Environment(
 _templates.filters.update(
     {name: form for name, form in words.FORMS.items() if name},
     shown=words.shown,
-    yaml=lambda value: yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100),
+    yaml=_as_yaml,
 )
 _TIMES = frozenset({"received", "since", "due", "expires", "last_packet", "retained", "at", "time"})
 _templates.globals.update(sparkline=sparkline, form_of=lambda name: "time" if name in _TIMES else "")

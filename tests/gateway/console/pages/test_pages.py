@@ -15,6 +15,7 @@ from servers.dovecot import USER, dovecot
 from servers.ports import free_port
 from servers.site import until
 
+from gateway.console.pages import overview
 from protocols.access.users import hash_password
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -200,6 +201,18 @@ async def test_a_login_leads_to_no_other_site(site: Any, place: str) -> None:
     async with site() as here:
         answer = await here.client.get("/login", params={"next": place})
         assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+async def test_a_long_file_makes_no_long_page(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview, "MOST", 2)
+    async with site() as here:
+        page = (await here.get("/")).text
+        assert page.count("console_page_handlers.") == 2
+        assert "the first 2 routes" in page
+        page = (await here.get("/configuration")).text
+        assert "devices:" in page
+        assert "1 more" in page
+        assert "mail:" not in page
 
 
 async def test_what_pages_are_sent_with(site: Any) -> None:
