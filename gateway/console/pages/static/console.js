@@ -129,13 +129,27 @@ const gateway = (() => {
   }
 
   // Fetches the page again and puts its sections in place of those here, where they differ. The script keeps nothing.
-  async function refresh(only) {
-    const sections = only || [...document.querySelectorAll("section[data-refresh]")];
-    if (!sections.length || document.hidden) return;
-    const response = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
-    if (response === null || !response.ok) { say("The gateway does not answer: these figures are old.", true); isOld = true; return; }
+  // One request at a time: a gateway that hangs does not fill up with them.
+  async function refresh(sections = [...document.querySelectorAll("section[data-refresh]")]) {
+    if (!sections.length || document.hidden || isFetching) return;
+    isFetching = true;
+    try {
+      await replace(sections);
+      if (isOld) say("");
+      isOld = false;
+    } catch {
+      say("The gateway does not answer: these figures are old.", true);
+      isOld = true;
+    } finally {
+      isFetching = false;
+    }
+  }
+
+  async function replace(sections) {
+    const options = { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(PATIENCE) };
+    const response = await fetch(location.href, options);
+    if (!response.ok) throw new Error(response.status);
     if (response.redirected) { location.reload(); return; }
-    if (isOld) { say(""); isOld = false; }
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
     for (const section of sections) {
       const other = fresh.getElementById(section.id);
@@ -145,18 +159,21 @@ const gateway = (() => {
       if (inside !== null) section.querySelectorAll(FOCUSABLE)[inside]?.focus();
     }
   }
+  const PATIENCE = 10000;
+  let isOld = false, isFetching = false;
   const FOCUSABLE = "a[href], button, input, select, pre[tabindex]";
   const place = (section, element) => [...section.querySelectorAll(FOCUSABLE)].indexOf(element);
-  let isOld = false;
 
   document.addEventListener("submit", (event) => {
     if (event.target.dataset.call === undefined) return;
     event.preventDefault();
     submit(event.target);
   });
-  for (const section of document.querySelectorAll("section[data-refresh]")) {
-    const seconds = Number(section.dataset.refresh);  // 0: only after a change
-    if (seconds) setInterval(() => refresh([section]), 1000 * seconds);
+  // One timer for all sections; 0 means only after a change.
+  const every = [...document.querySelectorAll("section[data-refresh]")].map((section) => Number(section.dataset.refresh)).filter(Boolean);
+  if (every.length) {
+    setInterval(() => refresh(), 1000 * Math.min(...every));
+    document.addEventListener("visibilitychange", () => refresh());
   }
   return { say, ask, call, stream, fieldsOf, busy, refresh };
 })();

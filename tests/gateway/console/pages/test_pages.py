@@ -1,6 +1,7 @@
 """The pages on the gateway itself, in a real Chromium."""
 
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,37 @@ def test_a_route_shows_how_often_it_is_used_and_how_often_it_fails(console: Cons
     shown = "return document.querySelector('#routes tbody').innerText"
     until(lambda: "25 %" in window.run(shown), lambda: str(window.run(shown)), 40.0)
     assert "handlers.Web" in window.run(shown)
-    assert window.run("return document.querySelector('#routes .sparkline').getAttribute('aria-label')")
+    label = "return document.querySelector('#routes .sparkline')?.getAttribute('aria-label')"
+    until(lambda: window.run(label), "there is a line", 40.0)
     assert window.run("return [window.neverReloaded, document.activeElement.innerText]") == [True, "Overview"]
+
+
+def test_a_gateway_that_hangs_is_asked_once_and_the_page_says_so(console: ConsolePages) -> None:
+    window = console.open("/")
+    asked = """
+        window.asked = 0;
+        const ask = window.fetch;
+        window.fetch = (...given) => { window.asked += 1; return ask(...given); };
+    """
+    window.run(asked)
+    console.daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        until(lambda: window.run("return !document.getElementById('notice').hidden"), "it says so", 30.0)
+        assert "these figures are old" in window.run("return document.getElementById('notice').innerText")
+        assert window.run("return window.asked") <= 2
+    finally:
+        console.daemon.process.send_signal(signal.SIGCONT)
+    until(lambda: window.run("return document.getElementById('notice').hidden"), "it answers again", 30.0)
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_no_form_that_sends_by_script_puts_fields_into_an_address_without_it(site: Any, path: str) -> None:
+    async with site(console=f"users: {{ann: '{hash_password(b'right')}'}}") as here:
+        forms = re.findall(r"<form[^>]*data-call[^>]*>", (await here.get("/login")).text)
+        await here.post("/api/login", {"username": "ann", "password": "right"})
+        forms += re.findall(r"<form[^>]*data-call[^>]*>", (await here.get(path)).text)
+        assert len(forms) >= 2
+        assert all('method="post"' in form for form in forms)
 
 
 def test_every_control_is_reached_with_the_keyboard(console: ConsolePages) -> None:
