@@ -167,7 +167,7 @@ async def show_clients(here: Here, search: Search, *, content: Content = 0) -> C
     return found
 
 
-@operation("clients.disconnect", "POST", "/api/clients/disconnect")
+@operation("clients.disconnect", "POST", "/api/clients/disconnect", audited=False)  # remove() logs how many
 @searching(Chosen, clients)
 async def disconnect_clients(
     here: Here, search: Search, *, with_will: WithWill = True, rate: Rate = 0, dry_run: DryRun = False

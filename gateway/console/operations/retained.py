@@ -102,7 +102,7 @@ async def show_retained(here: Here, search: Search, *, content: Content = 1024) 
     return found
 
 
-@operation("retained.delete", "POST", "/api/retained/delete")
+@operation("retained.delete", "POST", "/api/retained/delete", audited=False)  # remove() logs how many
 @searching(Chosen, retained)
 async def delete_retained(here: Here, search: Search, *, dry_run: DryRun = False) -> Removed:
     """Delete retained messages. Subscribers are told nothing. The answer comes once that is durable."""

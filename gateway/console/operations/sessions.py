@@ -136,7 +136,7 @@ async def show_sessions(here: Here, search: Search, *, content: Content = 0) -> 
     return found
 
 
-@operation("sessions.delete", "POST", "/api/sessions/delete")
+@operation("sessions.delete", "POST", "/api/sessions/delete", audited=False)  # remove() logs how many
 @searching(Chosen, sessions)
 async def delete_sessions(
     here: Here, search: Search, *, with_will: WithWill = True, dry_run: DryRun = False

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import signal
 import smtplib
 import socket
@@ -195,6 +196,22 @@ def test_a_client_is_disconnected_with_the_reason_and_its_will(place: Place) -> 
         assert bob.hear()[1] == b"with will"
     assert place.shown("sessions", client_ids=["ann"])["connected"] is False
     place.daemon.says("clients.disconnect by uid")
+
+
+@pytest.mark.parametrize(
+    ("do", "chosen"),
+    [
+        ("clients disconnect", ["--client", "audited-client"]),
+        ("sessions delete", ["--client", "audited-session"]),
+        ("retained delete", ["--filter", "audited/topic"]),
+    ],
+)
+def test_a_removal_is_one_line_of_the_log(place: Place, do: str, chosen: list[str]) -> None:
+    place.says(*do.split(), *chosen, "--yes")
+    name = do.replace(" ", ".")
+    place.daemon.says(f"{name} by uid")
+    (line,) = [each for each in place.daemon.lines if name in each and chosen[1] in each]
+    assert re.search(r'by uid \d+: 0, \{"(client_id|filter)": "audited', line), line
 
 
 def test_a_client_is_disconnected_without_its_will(place: Place) -> None:
