@@ -10,7 +10,7 @@ from gateway.cli.cells import age, at
 from gateway.cli.completion import servers
 from gateway.cli.forms import Typer
 from gateway.cli.live import Columns, Number, Yes, completes, facts, print_details, print_found, remove, table, taking
-from gateway.cli.options import AsJSON, File
+from gateway.cli.options import SHOWN, AsJSON, File
 from gateway.logs.escaping import one_line
 
 app = Typer(
@@ -143,7 +143,7 @@ def _filters(
 @app.command("list")
 @taking(_filters)
 def list_clients(
-    filters: dict[str, Any], by: Order = None, number: Number = 50, config: File = None, as_json: AsJSON = False
+    filters: dict[str, Any], by: Order = None, number: Number = SHOWN, config: File = None, as_json: AsJSON = False
 ) -> None:
     """List the open connections of all protocols, the oldest first.
 

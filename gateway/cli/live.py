@@ -11,6 +11,7 @@ import typer
 
 from gateway.cli.cells import cell
 from gateway.cli.completion import given_file, quiet
+from gateway.cli.options import last_line
 from gateway.cli.running import control_places
 from gateway.cli.terminal import fail, print_json, print_text
 from gateway.config.diagnostics import count
@@ -23,7 +24,7 @@ PAGE = 1000
 Columns = Mapping[str, Callable[[Mapping[str, Any], float], str]]
 """Heading -> function that gives the cell of an entry, at the present time."""
 
-Number = Annotated[int, typer.Option("-n", "--number", min=1, metavar="N", help="How many to show at most.")]
+Number = Annotated[int, typer.Option("-n", "--limit", min=1, metavar="N", help="Show N at most.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
@@ -67,7 +68,7 @@ def print_found(
     rows = [[cell(show(each, time.time())) for show in shown.values()] for each in entries]
     for line in columns([list(shown), *rows]) if rows else ():
         print_text(line)
-    print_text(f"{len(entries)} of {total}; -n {total} shows all" if len(entries) < total else f"{total} in total")
+    print_text(last_line(len(entries), total, f"{total} in total"))
 
 
 def _entries(

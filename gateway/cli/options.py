@@ -22,6 +22,19 @@ AsJSON = Annotated[
 ]
 
 
+Limit = Annotated[
+    int | None,
+    typer.Option("-n", "--limit", min=1, metavar="N", help="Show N at most; default: 50, and with --json all."),
+]
+SHOWN = 50
+"""How many entries a table has without ``-n``."""
+
+
+def last_line(shown: int, total: int, whole: str) -> str:
+    """Return the line below a table: ``whole``, or how many entries are not shown."""
+    return f"{shown} of {total}; -n {total} shows all" if shown < total else whole
+
+
 AsJSONLines = Annotated[
     bool, typer.Option("--json", callback=_choose_json, help="For programs: one JSON object on each line.")
 ]

@@ -9,7 +9,7 @@ from gateway.cli.cells import age, at
 from gateway.cli.clients import OfServer, payload
 from gateway.cli.forms import Typer
 from gateway.cli.live import Columns, Number, Yes, completes, facts, print_details, print_found, remove
-from gateway.cli.options import AsJSON, File
+from gateway.cli.options import SHOWN, AsJSON, File
 
 app = Typer(
     help="See the retained messages of MQTT servers, and delete them.\n\n"
@@ -48,7 +48,7 @@ def list_retained(
     filter: Filter = "#",
     server: OfServer = None,
     largest: Largest = False,
-    number: Number = 50,
+    number: Number = SHOWN,
     config: File = None,
     as_json: AsJSON = False,
 ) -> None:

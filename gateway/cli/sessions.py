@@ -20,7 +20,7 @@ from gateway.cli.clients import (
 )
 from gateway.cli.forms import Typer
 from gateway.cli.live import Columns, Number, Yes, completes, print_details, print_found, remove, taking
-from gateway.cli.options import AsJSON, File
+from gateway.cli.options import SHOWN, AsJSON, File
 
 app = Typer(
     help="See the sessions that MQTT servers keep for clients, connected or away, and delete them.\n\n"
@@ -73,7 +73,7 @@ def _filters(
 @app.command("list")
 @taking(_filters)
 def list_sessions(
-    filters: dict[str, Any], by: Order = None, number: Number = 50, config: File = None, as_json: AsJSON = False
+    filters: dict[str, Any], by: Order = None, number: Number = SHOWN, config: File = None, as_json: AsJSON = False
 ) -> None:
     """List the sessions, in the order of the client identifiers.
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.forms import Typer
-from gateway.cli.options import AsJSON, File
+from gateway.cli.options import AsJSON, File, Limit
 from gateway.cli.store import rendering
 from gateway.cli.store.export import export
 from gateway.cli.store.listing import print_entries
@@ -52,9 +52,15 @@ class CommandGroup:
     def _choice(self, ids: list[str] | None, filters: Filters, *, everything: bool) -> Choice:
         return choice_of(ids, filters, everything=everything, states=self.states)
 
-    def _list(self, filters: Filters, config: File = None, as_json: AsJSON = False) -> None:
+    def _list(self, filters: Filters, limit: Limit = None, config: File = None, as_json: AsJSON = False) -> None:
         print_entries(
-            config, lambda store: self.selection(store).listings, self.columns, self.noun, filters, as_json=as_json
+            config,
+            lambda store: self.selection(store).listings,
+            self.columns,
+            self.noun,
+            filters,
+            limit,
+            as_json=as_json,
         )
 
     def _show(self) -> Callable[..., None]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Seq
 from typing import Any
 
 from gateway.cli.cells import age, at, cell
+from gateway.cli.options import last_line as last_line_of
 from gateway.config.diagnostics import count
 from gateway.console.kept.content import details_data, last_line
 from gateway.console.kept.history import History
@@ -36,16 +37,19 @@ def subject_of(entry: Summary | OutgoingSummary) -> str:
     return f"sent to {entry.recipient}" if isinstance(entry, OutgoingSummary) else entry.subject
 
 
-async def table(pages: AsyncIterable[Sequence[Any]], shown: Columns, noun: str, now: float) -> AsyncIterator[str]:
-    """A line for each entry, then their number. Only one page is in memory, so cells are aligned within a page."""
+async def table(
+    pages: AsyncIterable[Sequence[Any]], shown: Columns, noun: str, now: float, limit: int
+) -> AsyncIterator[str]:
+    """A line for each of the first ``limit`` entries, then how many there are. Only one page is in memory, so cells are
+    aligned within a page."""
     total = 0
     async for page in pages:
         head = [] if total else [list(shown)]
-        rows = [[cell(show(entry, now)) for show in shown.values()] for entry in page]
+        rows = [[cell(show(entry, now)) for show in shown.values()] for entry in page[: max(0, limit - total)]]
         for line in columns([*head, *rows]):
             yield line
         total += len(page)
-    yield count(total, noun)
+    yield last_line_of(min(total, limit), total, count(total, noun))
 
 
 def _next(entry: Summary | OutgoingSummary, now: float) -> str:

@@ -209,6 +209,22 @@ def test_an_empty_store(folder: Folder) -> None:
     assert folder.json("dead", "list") == []
 
 
+def test_a_list_shows_so_many_and_says_how_many_there_are(folder: Folder) -> None:
+    *_, second, last = folder.run("dead", "list", "-n", "2").stdout.splitlines()
+    assert (second.split()[0], last) == ("7f3b000002", "2 of 3; -n 3 shows all")
+    assert folder.run("dead", "list", "--limit", "3").stdout.splitlines()[-1] == "3 dead letters"
+    assert [each["id"] for each in folder.json("dead", "list", "-n", "2")] == ["7f3a000001", "7f3b000002"]
+
+
+def test_a_long_list_shows_50_to_people_and_all_to_programs(empty: Folder) -> None:
+    empty.bury(*(message(f"m{number:06}") for number in range(PAGE + 1)))
+    shown = empty.run("dead", "list").stdout.splitlines()
+    assert (len(shown), shown[-1]) == (1 + 50 + 1, f"50 of {PAGE + 1}; -n {PAGE + 1} shows all")
+    assert len(empty.run("dead", "list", "-n", str(PAGE + 1)).stdout.splitlines()) == 1 + PAGE + 1 + 1
+    assert len(empty.json("dead", "list")) == PAGE + 1
+    assert len(empty.json("dead", "list", "-n", str(PAGE + 1))) == PAGE + 1
+
+
 def test_more_than_a_page(empty: Folder) -> None:
     ids = [f"m{number:06}" for number in range(2 * PAGE + 3)]
     empty.bury(*map(message, ids))

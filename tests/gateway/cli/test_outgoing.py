@@ -79,6 +79,7 @@ def test_list(folder: Folder) -> None:
     assert text[:7:6] == ["7f3a000001-1", "after 7f3a000001-0"]
     assert (damaged[0], damaged[5]) == ("7f3b000002-0", "damaged")
     assert total == ["3 outgoing items"]
+    assert folder.run("outgoing", "list", "-n", "1").stdout.splitlines()[-1] == "1 of 3; -n 3 shows all"
 
 
 @pytest.mark.parametrize(
@@ -338,6 +339,7 @@ def test_what_waits_and_why(tmp_path: Path) -> None:
     assert re.fullmatch(r"in \d+m", mail[6])
     assert (text[0], *text[4:7]) == ("7f3b000002", "0", "waiting", "now")
     assert total == ["2 messages"]
+    assert folder.run("waiting", "-n", "1").stdout.splitlines()[-1] == "1 of 2; -n 2 shows all"
     (listed,) = folder.json("waiting", "--type", "email")
     assert (listed["state"], listed["due"], listed["attempts"]) == ("waiting", LATER, 1)
     assert folder.json("waiting", "--route", "elsewhere") == []
