@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from servers.containers import BASE, Containers
 from servers.installation import ROOT
+from servers.site import until
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -94,6 +95,31 @@ def test_compose_runs_a_folder(containers: Containers, project: str) -> None:
     assert "stopped: 0 lost" in containers.logs("gateway_gateway_1")
     compose("down")
     assert "1 dead letter" in compose("run", "--rm", "-T", "gateway", "dead", "list")
+
+
+def test_new_code_takes_over_from_process_1(containers: Containers, project: str) -> None:
+    """Process 1 goes on as the parent that waits. It reaps what others leave, and ends as the daemon ends."""
+
+    def compose(*arguments: str) -> str:
+        return containers.compose(*arguments, GATEWAY_FOLDER=project)
+
+    def inside(*command: str) -> str:
+        return compose("exec", "-T", "gateway", *command)
+
+    compose("up", "-d", "gateway")
+    visit = ["curl", "-sf", "--retry", "30", "--retry-delay", "1", "--retry-connrefused", "127.0.0.1:8000"]
+    assert containers.run(*visit).endswith("process 1")
+    for _ in range(2):
+        done = re.search(r"process (\d+) serves", inside("gateway", "reload", "--code"))
+        assert done
+        assert containers.run(*visit).endswith(f"process {done[1]}")
+    until(lambda: "parent.py" in inside("cat", "/proc/1/cmdline"), "process 1 waits")
+    inside("sh", "-c", "(sleep 0.1 &)")
+    until(lambda: not re.search(r"\) Z 1 ", inside("sh", "-c", "cat /proc/[0-9]*/stat")), "it has no zombies")
+    compose("stop", "gateway")
+    assert containers.run("podman", "inspect", "--format={{.State.ExitCode}}", "gateway_gateway_1") == "0\n"
+    assert "stopped: 0 lost" in containers.logs("gateway_gateway_1")
+    compose("down")
 
 
 def test_only_the_gateway_is_added_to_the_base(containers: Containers) -> None:

@@ -86,6 +86,19 @@ def test_a_reload_is_told_whether_the_file_has_a_mistake() -> None:
     assert service["Type"] == "notify"
 
 
+def test_the_page_on_deployment_says_what_the_unit_says() -> None:
+    page = (UNIT.parents[1] / "docs" / "deployment.md").read_text()
+    sections = settings()
+    named = set(re.findall(r"`([A-Z]\w+)=", page)) - {"SupplementaryGroups"}  # which the reader adds
+    assert named == named & {*sections["Service"], *sections["Unit"]} != set()
+    for path in ("/etc/gateway/gateway.yaml", "/etc/gateway/environment", "/opt/gateway/.venv"):
+        assert path in page
+        assert path in UNIT.read_text()
+    assert f"/var/lib/{sections['Service']['StateDirectory']}" in page
+    opened = UNIT.with_name("gateway.socket").read_text()
+    assert set(re.findall(r"fd:(\w+)", page)) == set(re.findall(r"FileDescriptorName=(\w+)", opened))
+
+
 def test_what_it_writes_is_its_own() -> None:
     service = settings()["Service"]
     assert (service["UMask"], service["StateDirectoryMode"]) == ("0077", "0700")
