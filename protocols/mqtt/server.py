@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from protocols.asgi import Application, Receive, Send
 from protocols.checkpoint import checkpoint
-from protocols.errors import BindError
+from protocols.errors import BindError, NotSent
 from protocols.events import checked
 from protocols.mqtt.access.access import Access, Stays
 from protocols.mqtt.broker import record, resources
@@ -208,9 +208,9 @@ class MQTTServer(Server):
         await self._disconnect_all()
         await self._finish_work()  # wills to many subscribers
         await self._clock.cancel()
+        self.status = ServerStatus("stopped")
         if self._writer is not None:
             await self._writer.close()
-        self.status = ServerStatus("stopped")
 
     async def websocket(self, scope: Any, receive: Receive, send: Send) -> None:
         """An ASGI application for the path where browsers connect, which an http server mounts there. Plain HTTP
@@ -226,7 +226,10 @@ class MQTTServer(Server):
 
     async def publish(self, event: Mapping[str, Any]) -> None:
         """``mqtt.send`` outside any connection: to the matching subscribers; returns when what waits for those who are
-        away is kept. Raises LocalProtocolError."""
+        away is kept. Raises LocalProtocolError, and NotSent once it is stopped: its sessions may be those of another
+        process by then."""
+        if self.status.state == "stopped":
+            raise NotSent(f"mqtt {self.name} is stopped", retry_after=0.0)
         await delivered(self.broker.send(checked(CHECKS, {**event, "type": "mqtt.send"})), self._journal)
         await checkpoint()
 
