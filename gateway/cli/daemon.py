@@ -17,9 +17,10 @@ def run_daemon(file: str, command: str, launch: Launch, *, tries: bool) -> NoRet
     samples = Path(file).absolute() if tries else None
     again = Reading(file)  # before the file's folder is the current one
     gateway = built_to_run(loaded_to_run(file))
+    successor = imported("gateway.reload.successor:Successor")  # later its file may be that of another release
 
     def start_next(running: Running) -> NextProcess:
-        started: NextProcess = imported("gateway.reload.successor:Successor").start(launch, running)
+        started: NextProcess = successor.start(launch, running)
         return started
 
     process.run(Daemon(gateway, print_text, command, samples=samples, start_next=start_next, again=again).run())

@@ -30,13 +30,14 @@ class HandOver:
     def of_environment(cls) -> Self:
         """Return that of this process. It ends if the other one speaks another version of the protocol."""
         become_main()
-        version, *descriptors = map(int, os.environ.pop(ENVIRONMENT).split())
-        channel, *waits = map(Channel.inherited, descriptors)
-        made = cls(channel, waits[0] if waits else None)
-        if version != PROTOCOL:
+        version, channel, *waits = os.environ.pop(ENVIRONMENT).split()  # the first two are so in every version
+        made = cls(Channel.inherited(int(channel)), None)
+        if version != str(PROTOCOL):
             why = f"it hands over by version {version} of the protocol, and this release takes over by {PROTOCOL}"
             made.failed(f"{why}: stop it, and start this one")
             sys.exit(CANNOT_START)
+        if waits:
+            made.waits = made.parent = Channel.inherited(int(waits[0]))
         return made
 
     def failed(self, why: str) -> None:

@@ -1,6 +1,7 @@
 """`gateway reload --code`: the next process takes over, and one that cannot changes nothing."""
 
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -37,6 +38,24 @@ class Web(AsyncHttpConsumer):
             await asyncio.sleep(0.5)
         words = {"/pid": str(os.getpid()), "/python": sys.executable, "/variable": os.environ.get("VARIABLE", "")}
         await self.respond(words.get(self.scope["path"], "one").encode())
+"""
+PUBLISHING = """
+import asyncio
+from pathlib import Path
+from gateway import AsyncHttpConsumer, aio
+
+class Web(AsyncHttpConsumer):
+    async def handle(self, body):
+        if self.scope["path"] == "/late":
+            Path("asked").touch()
+            while not Path("go").exists():
+                await asyncio.sleep(0.02)
+        try:
+            await aio.publish("t", "late")
+        except Exception as error:
+            await self.respond(f"{type(error).__name__}: {error}")
+        else:
+            await self.respond("sent")
 """
 
 
@@ -150,6 +169,52 @@ def test_one_process_at_a_time_takes_over(running: Replaced) -> None:
     os.kill(int(importing.read_text()), signal.SIGKILL)
     asking.join()
     assert first == [1]
+
+
+def test_a_release_with_another_protocol_changes_nothing(tmp_path: Path) -> None:
+    root, libraries = Path(__file__).parents[3], tmp_path / "libraries"
+    libraries.symlink_to(root)
+    other = tmp_path / "other"
+    for each in ("gateway", "protocols"):
+        shutil.copytree(root / each, other / each, ignore=shutil.ignore_patterns("__pycache__"))
+    module = other / "gateway" / "reload" / "successor.py"
+    module.write_text(module.read_text().replace("PROTOCOL = 1\n", "PROTOCOL = 2\n"))
+    files = {"gateway.yaml": FILE, "replaced_handlers.py": HANDLERS}
+    running = Replaced(tmp_path, files, PYTHONPATH=str(libraries))
+    try:
+        serves = running.answer("pid")
+        libraries.unlink()
+        libraries.symlink_to(other)
+        said = running.reload()
+        assert said.returncode == 1
+        assert said.stderr.splitlines() == [
+            "it hands over by version 1 of the protocol, and this release takes over by 2: stop it, and start this one",
+            f"Process {serves} keeps running.",
+        ]
+        assert running.answer("pid") == serves
+    finally:
+        running.close()
+
+
+def test_a_handler_of_the_old_process_hears_that_its_broker_has_gone(tmp_path: Path) -> None:
+    """Without a store nothing else could keep what it publishes."""
+    file = FILE.replace(
+        "routes:", '  devices: {protocol: mqtt, bind: "127.0.0.1:0", anonymous: true}\nroutes:\n  mqtt: []'
+    )
+    running = Replaced(tmp_path, {"gateway.yaml": file, "replaced_handlers.py": PUBLISHING})
+    answers: list[str] = []
+    try:
+        visitor = threading.Thread(target=lambda: answers.append(running.answer("late")))
+        visitor.start()
+        until((tmp_path / "asked").exists, running.said)
+        said = running.reload()
+        assert said.returncode == 0, said.stderr
+        assert running.answer() == "sent"
+        (tmp_path / "go").touch()
+        visitor.join()
+        assert answers == ["NotSent: mqtt devices is stopped"]
+    finally:
+        running.close()
 
 
 def test_a_link_leads_to_the_next_release_and_its_interpreter(tmp_path: Path) -> None:
