@@ -1,6 +1,7 @@
 """Sends spans to a collector, in a thread and in bounded memory."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,61 +29,111 @@ logger = logging.getLogger(__name__)
 
 TELL_AGAIN = 60.0
 """Seconds between two warnings that spans are lost."""
-_LOUD = ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "opentelemetry.sdk._shared_internal")
+MOST = int(os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE") or 2048)
+"""Spans that wait to be sent."""
+_EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+_LOUD = (_EXPORTER, "opentelemetry.sdk._shared_internal")
 """Loggers of OpenTelemetry that write a line or more for each batch that is lost."""
 
 
 class _Heard(logging.Filter):
-    """Keeps the lines of OpenTelemetry's exporter from the log, and the first about a batch for ours: later ones do not
-    say why."""
+    """Keeps the lines of OpenTelemetry's exporters from the log, and the first about a batch for ours: later ones do
+    not say why. Each exporter has a thread of its own."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.why = ""
+        self._here = threading.local()
+        self._exporters = 0
+
+    @property
+    def why(self) -> str:
+        """What this thread has said since :meth:`begin`."""
+        return getattr(self._here, "why", "")
+
+    def begin(self, why: str = "") -> None:
+        self._here.why = why
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno >= logging.WARNING:
-            self.why = self.why or " ".join(record.getMessage().split())[:300]
+        if record.name == _EXPORTER and record.levelno >= logging.WARNING:
+            self._here.why = self.why or " ".join(record.getMessage().split())[:300]
         return False
+
+    def count(self, more: int) -> None:
+        """Listen as long as there are exporters."""
+        self._exporters += more
+        for name in _LOUD:
+            change = logging.getLogger(name).addFilter if self._exporters else logging.getLogger(name).removeFilter
+            change(self)
+
+
+_heard = _Heard()
 
 
 class ReportedExporter(SpanExporter):
-    """Counts what ``exporter`` has not sent, and logs one line a minute at most."""
+    """Counts what ``exporter`` has not sent, and what there was no room for, and logs one line a minute at most."""
 
     def __init__(self, exporter: SpanExporter, where: str) -> None:
         self._exporter = exporter
         self._where = where
-        self._heard = _Heard()
-        self._lost = 0
-        self._told = -TELL_AGAIN
-        for name in _LOUD:
-            logging.getLogger(name).addFilter(self._heard)
+        # Each number has one thread that counts it up, so that no lock is needed.
+        self._put = 0
+        self._taken = 0
+        self._dropped = 0
+        self._failed = 0
+        self._told = 0
+        self._why = ""
+        self._told_at = -TELL_AGAIN
+        _heard.count(1)
+
+    def has_room(self) -> bool:
+        """Count one more span that is to be sent; False if too many wait."""
+        if self._put - self._taken >= MOST:
+            self._dropped += 1
+            return False
+        self._put += 1
+        return True
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        self._heard.why = ""
+        self._taken += len(spans)
+        _heard.begin()
         try:
             result = self._exporter.export(spans)
         except Exception as error:  # it must not end the thread that sends
-            result, self._heard.why = SpanExportResult.FAILURE, f"{type(error).__name__}: {error}"
+            result = SpanExportResult.FAILURE
+            _heard.begin(f"{type(error).__name__}: {error}")
         if result is not SpanExportResult.SUCCESS:
-            self._lost += len(spans)
-        self._tell()
+            self._failed += len(spans)
+            self._why = _heard.why
+        if time.monotonic() - self._told_at >= TELL_AGAIN:
+            self._tell()
         return result
 
     def _tell(self) -> None:
-        if self._lost and time.monotonic() - self._told >= TELL_AGAIN:
-            self._told = time.monotonic()
-            said = "tracing: %d spans are lost, %s does not take them: %s"
-            logger.warning(said, self._lost, self._where, self._heard.why)
-            self._lost = 0
+        if lost := self._failed + self._dropped - self._told:
+            self._told_at = time.monotonic()
+            self._told += lost
+            why = self._why or "it is too slow"
+            logger.warning("tracing: %d spans are lost, %s does not take them: %s", lost, self._where, why)
 
     def shutdown(self) -> None:
         self._exporter.shutdown()
-        for name in _LOUD:
-            logging.getLogger(name).removeFilter(self._heard)
+        self._tell()
+        _heard.count(-1)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         return self._exporter.force_flush(timeout_millis)
+
+
+class Batches(BatchSpanProcessor):
+    """Sends spans in batches, on a thread. Those that there is no room for are counted, which it does not do itself."""
+
+    def __init__(self, exporter: ReportedExporter) -> None:
+        super().__init__(exporter, max_queue_size=MOST)
+        self._reported = exporter
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if span.context is not None and span.context.trace_flags.sampled and self._reported.has_room():
+            super().on_end(span)
 
 
 class _Replaceable(SpanProcessor):
@@ -155,7 +206,7 @@ class Export:
         """Start the thread that sends."""
         exporter = OTLPSpanExporter(settings.endpoint)
         where = settings.endpoint or "the collector"
-        self._processor = BatchSpanProcessor(ReportedExporter(exporter, where))
+        self._processor = Batches(ReportedExporter(exporter, where))
         _Process.processor.processor = self._processor
 
     def close(self, seconds: float, done: Callable[[], object]) -> None:

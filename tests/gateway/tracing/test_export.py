@@ -12,13 +12,15 @@ from pathlib import Path
 import aiohttp
 import pytest
 from gateway_traced import handlers, traced
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from servers.ports import free_port
 from waiting import until
 
 from gateway.logs.formatters import JSONFormatter
 from gateway.tracing import export, service
-from gateway.tracing.export import ReportedExporter
+from gateway.tracing.export import Batches, ReportedExporter
 
 HANDLERS = """
 import logging
@@ -68,7 +70,9 @@ def logged() -> Iterator[list[str]]:
         logger.removeHandler(handler)
 
 
-async def test_a_collector_that_is_away_is_one_line(logged: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_collector_that_is_away_is_one_line_and_one_at_the_end(
+    logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     monkeypatch.setattr(service, "FLUSH", 0.2)
     file = FILE.replace("COLLECTOR", f"http://127.0.0.1:{free_port()}/v1/traces")
@@ -79,8 +83,9 @@ async def test_a_collector_that_is_away_is_one_line(logged: list[str], monkeypat
         await until(lambda: lost(logged))
         async with client.get(gateway.url("/")) as answer:
             assert await answer.text() == "done"
-    assert len(lost(logged)) == 1
-    assert "are lost" in lost(logged)[0]
+    await until(lambda: sum(int(line.split()[1]) for line in lost(logged)) == 21)
+    assert len(lost(logged)) == 2, "the second one at the end"
+    assert not any("Queue full" in line or line.endswith("it is too slow") for line in lost(logged))
     assert logged == lost(logged), "OpenTelemetry itself says nothing"
 
 
@@ -136,8 +141,31 @@ def test_one_line_a_minute_has_the_number_of_all(logged: list[str], monkeypatch:
         now[0], failing.raises = at, at > 1
         reported.export([None, None])
     reported.shutdown()
-    assert [line.split(",")[0] for line in lost(logged)] == ["tracing: 2 spans are lost", "tracing: 8 spans are lost"]
+    numbers = [line.split(",")[0] for line in lost(logged)]
+    assert numbers == [f"tracing: {number} spans are lost" for number in (2, 8, 2)], "the last at the end"
     assert lost(logged)[1].endswith("OSError: no such host")
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_each_span_that_a_collector_which_hangs_does_not_take_is_counted(
+    logged: list[str], monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    monkeypatch.setattr(export, "TELL_AGAIN", 0.0)
+    earlier = [ReportedExporter(Failing(), "another one") for _ in range(others)]  # a gateway that still ends
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces"
+        batches = Batches(ReportedExporter(OTLPSpanExporter(url, timeout=0.2), "the collector"))
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(batches)
+        tracer = provider.get_tracer("test")
+        for _ in range(3 * export.MOST):
+            tracer.start_span("one").end()
+        batches.shutdown()
+    for each in earlier:
+        each.shutdown()
+    assert sum(int(line.split()[1]) for line in lost(logged)) == 3 * export.MOST
+    assert "timeout" in lost(logged)[0]
+    assert logged == lost(logged)
 
 
 async def test_a_gateway_that_takes_over_traces_on_by_its_own_settings() -> None:
