@@ -103,4 +103,4 @@ class Recent(deque[Mapping[str, Any]]):
 
 
 def _size(arrival: Arrival) -> int:
-    return _BESIDE + sum(map(size_of, arrival.events or ()))
+    return _BESIDE + len(arrival.traceback) + sum(map(size_of, arrival.events or ()))

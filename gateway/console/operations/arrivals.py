@@ -112,7 +112,8 @@ class Told(TypedDict, total=False):
     number: int
     """Beside `arrival`: its number, by which the operation `arrival` finds it. Only if the gateway remembers it."""
     missed: int
-    """So many arrivals could not be told, because the client reads too slowly or was away for too long."""
+    """So many arrivals could not be told, because the client reads too slowly or was away for too long. With a
+    filter, some of them may not have fit."""
     listening: bool
     """True: those that were asked for by `last` have been told; those that come follow."""
     remembers: bool

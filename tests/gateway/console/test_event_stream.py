@@ -140,11 +140,14 @@ async def test_an_arrival_is_shown_without_secrets(site: Any) -> None:
         assert '"order":5' in json.dumps(answer.json()["events"]).replace('\\"', '"').replace(" ", "")
 
 
-async def test_contents_are_bounded(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "content", [{"events": [{"type": "sms.receive", "text": "x" * 10_000}]}, {"traceback": "x" * 10_000}]
+)
+async def test_contents_are_bounded(site: Any, monkeypatch: pytest.MonkeyPatch, content: dict[str, Any]) -> None:
     monkeypatch.setattr(recent, "MOST_CONTENT", 50_000)
     async with site() as here, streaming(here, "follow=true&content=true") as found:
         await anext(found)
-        tell(here, *(made(n, events=[{"type": "sms.receive", "text": "x" * 10_000}]) for n in range(100)))
+        tell(here, *(made(n, **content) for n in range(100)))
         assert len(here.here.recent._contents) == 3
 
 
