@@ -63,7 +63,7 @@ def project(tmp_path: Path) -> str:
     (tmp_path / "gateway.yaml").write_text(CONFIG)
     (tmp_path / "handlers.py").write_text(HANDLERS)
     for each in (tmp_path, *tmp_path.parents[:2]):  # pytest's own, which only root may enter
-        each.chmod(0o755)
+        each.chmod(each.stat().st_mode | 0o055)
     return str(tmp_path)
 
 
