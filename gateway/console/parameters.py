@@ -89,10 +89,15 @@ def read_all(
     for name in given.keys() - parameters.keys():
         there = f"there are {', '.join(parameters)}" if parameters else "it has none"
         raise BadRequest(f"there is no parameter {name!r}; {there}")
+    required(parameters, given)
+    return {name: read(parameters[name], value) for name, value in given.items()}
+
+
+def required(parameters: Mapping[str, Parameter], given: Mapping[str, Any]) -> None:
+    """Raises BadRequest if one is missing."""
     for parameter in parameters.values():
         if parameter.required and given.get(parameter.name) is None:
             raise BadRequest(f"{parameter.name} is missing: {parameter.words}")
-    return {name: read(parameters[name], value) for name, value in given.items()}
 
 
 def _parameter(declared: inspect.Parameter) -> Parameter:

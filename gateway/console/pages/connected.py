@@ -53,8 +53,8 @@ SESSIONS = Listing(
         Column("In flight", "inflight"),
         Column("Dropped", "dropped"),
     ),
-    ("client_id", "user", "server", "topic", "by", "dropped", "queued"),
-    (Action("Delete", "sessions.delete", "Delete {}, with all that waits for their clients?"),),
+    ("client_id", "user", "server", "topic", "connected", "by", "dropped", "queued"),
+    (Action("Delete", "sessions.delete", "Delete {}? The messages that wait for a client are lost."),),
     shown_by="client_ids",
     per_server=True,
 )

@@ -36,7 +36,7 @@ DEAD = Listing(
     _COLUMNS,
     _FILTERS,
     (
-        Action("Retry", "dead_retry", "Let {} wait again, with all their attempts?"),
+        Action("Retry", "dead_retry", "Let {} wait again, with all attempts?"),
         Action("Drop", "dead_drop", "Drop {} for good?"),
     ),
     export="/dead/export",
@@ -49,7 +49,7 @@ OUTGOING = replace(
     columns=(*_COLUMNS[:4], Column("Due", "due", "time"), Column("Lane", "lane"), *_COLUMNS[5:]),
     actions=(
         Action("Send now", "outgoing_retry", "Try to send {} now?"),
-        Action("Drop", "outgoing_drop", "Drop {} for good? They are never sent."),
+        Action("Drop", "outgoing_drop", "Drop {} for good? What is dropped is never sent."),
     ),
     export="/outgoing/export",
 )

@@ -80,9 +80,10 @@ class Listing:
 
     async def content(self, here: Here, asked: Asked) -> Content:
         wanted = operations()[self.operation]
+        asked.has_only(wanted)
         given = asked.arguments(wanted)
         found = await wanted.answer(here, {"limit": SHOWN, **given})
-        filters = {name: value for name, value in given.items() if name not in _PAGING and value not in (False, "")}
+        filters = {name: value for name, value in given.items() if _is_filter(wanted.parameters[name], value)}
         return {
             "listing": self,
             "entries": found["entries"],
@@ -113,15 +114,32 @@ class Field:
 
     @classmethod
     def of(cls, parameter: Parameter, given: Mapping[str, Any]) -> "Field":
-        choices = get_args(parameter.type) if get_origin(parameter.type) is not None else ()
+        choices = _choices(parameter)
         kind = "select" if choices else _KINDS[parameter.type]
         words = parameter.words.rstrip(".").replace("`", "")
-        return cls(parameter.name, words, kind, given.get(parameter.name, ""), choices)
+        value = given.get(parameter.name, "")
+        return cls(parameter.name, words, kind, _as_text(value) if choices else value, choices)
 
 
 _LABELS = {"by": "Order by most", "attempts": "Attempts, or more", "filter": "Topic filter", "text": "Contains"}
 _KINDS = {str: "search", int: "number", bool: "checkbox"}
 
 
+def _choices(parameter: Parameter) -> Sequence[str]:
+    """What a field offers. A truth that may also be left open has no checkbox: that knows two states only."""
+    if parameter.type is bool and parameter.default is None:
+        return ("true", "false")
+    return get_args(parameter.type) if get_origin(parameter.type) is not None else ()
+
+
+def _is_filter(parameter: Parameter, value: Any) -> bool:
+    """Whether it leaves something out, or orders the list. ``connected=false`` does: its default is neither."""
+    return parameter.name not in _PAGING and value != parameter.default
+
+
 def _as_texts(filters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: "true" if value is True else value for name, value in filters.items()}
+    return {name: _as_text(value) for name, value in filters.items()}
+
+
+def _as_text(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value

@@ -7,6 +7,8 @@ from typing import Any
 
 from gateway.console.here import Here
 from gateway.console.operation import Operation
+from gateway.console.parameters import required
+from gateway.control.server import BadRequest
 
 Content = Mapping[str, Any]
 
@@ -22,8 +24,15 @@ class Asked:
         """Return the parameters of ``operation`` that the address has. An empty field of a form stands for the default.
         Raises BadRequest."""
         given = {name: values for name, values in self.query.items() if any(values)}
+        required(operation.parameters, {**given, **self.in_path})
         known = {name: each for name, each in operation.parameters.items() if name in given}
         return {name: each.read_text(given[name]) for name, each in known.items()}
+
+    def has_only(self, operation: Operation) -> None:
+        """Raises BadRequest for a name that is no parameter: without its filter, a list would have more than was
+        asked for, and a change of all that match would concern more."""
+        for name in self.query.keys() - operation.parameters.keys():
+            raise BadRequest(f"there is no filter {name!r}")
 
 
 @dataclass(frozen=True)

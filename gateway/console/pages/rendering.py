@@ -26,6 +26,7 @@ _templates = Environment(
 _templates.filters.update(
     {name: form for name, form in words.FORMS.items() if name},
     shown=words.shown,
+    cut=words.cut,
     yaml=_as_yaml,
 )
 _TIMES = frozenset({"received", "since", "due", "expires", "last_packet", "retained", "at", "time"})

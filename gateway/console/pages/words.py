@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 NOTHING = "-"
+LONGEST = 300
+"""Characters of a cell; strangers write topics of 64 KiB."""
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _PERIODS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
@@ -53,6 +55,11 @@ def shown(value: object, form: str = "") -> str:
     if value is None or value == "":
         return NOTHING
     return FORMS[form](value)
+
+
+def cut(text: str) -> str:
+    """Return the beginning of what is long."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 FORMS: Mapping[str, Callable[[Any], str]] = {

@@ -60,7 +60,9 @@ const gateway = (() => {
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "", last = null;
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch(() => {
+        throw new Error("The connection to the gateway broke: some of it may be done.");
+      });
       if (done) return last;
       const events = (rest + value).split("\n\n");
       rest = events.pop();
@@ -112,6 +114,7 @@ const gateway = (() => {
     const last = await busy(form, () => "stream" in form.dataset
       ? stream(method, path, fieldsOf(form), heard) : call(method, path, fieldsOf(form)));
     if (last === undefined) return;
+    if ("stream" in form.dataset && !kept && !last?.finished) { say("It ended early: some of it may be done.", true); return; }
     const answer = kept || last;
     if (form.dataset.then) { location.assign(form.dataset.then); return; }
     if (form.dataset.done) say(form.dataset.done);
@@ -175,5 +178,7 @@ const gateway = (() => {
     setInterval(() => refresh(), 1000 * Math.min(...every));
     document.addEventListener("visibilitychange", () => refresh());
   }
+  // The browser may show a page again as it was left: what it lists may be gone.
+  window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   return { say, ask, call, stream, fieldsOf, busy, refresh };
 })();

@@ -25,11 +25,12 @@
     }
     const filters = JSON.parse(form.dataset.filters), isAll = !Object.keys(filters).length;
     const body = isAll && "everything" in action ? { everything: true } : filters;
-    return { bodies: [body], words: isAll ? "everything in this list" : "all that match the filters" };
+    return { bodies: [body], isRefused: isAll && !("everything" in action), words: isAll ? "everything in this list" : "all that match the filters" };
   }
 
   async function change(action) {
-    const { bodies, words } = choice(action);
+    const { bodies, words, isRefused } = choice(action);
+    if (isRefused) { gateway.say("Search with one filter or more first.", true); return; }
     if (!bodies.length) { gateway.say("Check one or more first.", true); return; }
     if (!(await gateway.ask(action.question.replace("{}", words)))) return;
     const done = await gateway.busy(form, () => all(action, bodies));
@@ -43,6 +44,7 @@
     const [method, path] = action.action.split(" "), done = { changed: 0, found: 0 };
     for (const body of bodies) {
       const answer = "streams" in action ? await gateway.stream(method, path, body, tell) : await gateway.call(method, path, body);
+      if ("streams" in action && !answer?.finished) throw new Error(`It ended early: ${progress.textContent} were tried. Look at the list, and do it again for the rest.`);
       done.changed += answer.removed ?? answer.changed;
       done.found += answer.found ?? answer.done;
     }

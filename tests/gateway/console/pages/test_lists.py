@@ -5,6 +5,7 @@ import smtplib
 import subprocess
 from collections.abc import Iterator
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,7 +18,10 @@ from servers.ports import free_port
 from servers.programs import program
 from servers.site import until
 
+from gateway.console.pages.connected import CLIENTS, RETAINED, SESSIONS
+from gateway.console.pages.kept import DEAD, OUTGOING
 from gateway.store import engine_of
+from protocols.access.users import hash_password
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -276,6 +280,117 @@ def test_nothing_is_changed_without_a_yes(console: ConsolePages, ports: Ports) -
     console.press("Enter")
     until(lambda: not window.run("return document.getElementById('confirm').open"), "it has asked")
     assert api(console, "/api/dead", text="to keep")["entries"]
+
+
+def test_a_change_of_those_that_are_away_leaves_those_that_are_connected(console: ConsolePages, ports: Ports) -> None:
+    here = connected(ports.mqtt, "kept-here", "a/b", expiry=3600)
+    away = connected(ports.mqtt, "kept-away", "a/b", expiry=3600)
+    away.disconnect()
+    away.loop_stop()
+    try:
+        until(lambda: api(console, "/api/sessions", client_id="kept-away", connected="false")["entries"], "it is away")
+        window = console.open("/sessions?server=devices&connected=false")
+        assert window.run("return document.querySelector('[name=connected]').value") == "false"
+        press(console, "Delete", "matching")
+        left = [each["client_id"] for each in api(console, "/api/sessions", client_id="kept-*")["entries"]]
+        assert left == ["kept-here"]
+        console.open("/sessions?connected=true")
+        assert window.run("return document.querySelector('[name=connected]').value") == "true"
+        window.shows("#entries", "kept-here")
+    finally:
+        here.disconnect()
+        here.loop_stop()
+
+
+@pytest.mark.parametrize("path", ["/dead", "/outgoing", "/waiting", "/clients", "/sessions", "/retained"])
+def test_a_mistake_in_an_address_is_said(console: ConsolePages, path: str) -> None:
+    answer = httpx.get(f"{console.url}{path}?rout=x")
+    assert answer.status_code == 400
+    assert "there is no filter &#39;rout&#39;" in answer.text
+    for query in ("", "?id=", "?x=1"):
+        answer = httpx.get(f"{console.url}{path}/show{query}")
+        assert answer.status_code == 400
+        assert " is missing: " in answer.text
+    assert "failed" not in console.daemon.text
+
+
+def test_a_page_that_the_browser_shows_again_is_loaded_again(console: ConsolePages, ports: Ports) -> None:
+    for subject in ("first of two", "second of two"):
+        mail(ports, subject)
+    first, second = until(
+        lambda: len(found := api(console, "/api/dead", text="of two")["entries"]) == 2 and found, "they are dead"
+    )
+    window = console.open("/dead?text=of+two")
+    window.run("document.querySelector('[name=chosen]').click()")
+    window.run("document.querySelector('tbody th a').click()")
+    window.shows("caption", "is dead")
+    httpx.post(f"{console.url}/api/dead/drop", json={"ids": [first["id"]]})
+    window.run("history.back()")
+    listed = "return [...document.querySelectorAll('[name=chosen]')].map((box) => [box.value, box.checked])"
+    until(lambda: window.run(listed) == [[second["id"], False]], lambda: str(window.run(listed)))
+    press(console, "Drop", "matching")
+
+
+def test_what_no_filter_limits_is_not_asked_for_in_vain(console: ConsolePages, ports: Ports) -> None:
+    client = connected(ports.mqtt, "everyone")
+    try:
+        window = console.open("/clients")
+        window.run("document.getElementById('which').value = 'matching'")
+        window.run("document.querySelector('#bulk [data-action]').click()")
+        window.shows("#notice", "Search with one filter or more first.")
+        assert not window.run("return document.getElementById('confirm').open")
+        assert client.is_connected()
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def test_a_long_topic_makes_no_long_row(console: ConsolePages, ports: Ports) -> None:
+    topic = "long/" + "w" * 5000  # an address has 8 KiB at most
+    retain(ports.mqtt, topic, b"1")
+    window = console.open("/retained?filter=long/%23")
+    assert window.run("return document.querySelector('tbody').innerText.length") < 1000
+    console.is_sound("Retained")
+    window.run("document.querySelector('tbody th a').click()")
+    until(lambda: window.run("return document.querySelector('main h2')?.innerText") == topic, "all of it is shown")
+    console.open("/retained?filter=long/%23")
+    press(console, "Delete", "matching")
+
+
+@pytest.mark.parametrize("chosen", ["this one", "these 3"])
+def test_the_questions_are_sentences(chosen: str) -> None:
+    actions = [action for listing in (DEAD, OUTGOING, CLIENTS, SESSIONS, RETAINED) for action in listing.actions]
+    for question in (action.question.format(chosen) for action in actions):
+        assert chosen in question
+        assert not {"they", "their", "its"} & set(question.lower().replace(".", "").split())
+
+
+async def test_a_change_that_ends_early_is_not_said_to_be_done(tmp_path: Path) -> None:
+    config = f'servers: {{mail: {{protocol: smtp, bind: "127.0.0.1:{free_port()}"}}}}\n'
+    config += "routes: {email: {app: handlers.Desk, inbox: true}}\nstore: sqlite:var/gateway.db\n"
+    users = f", users: {{ann: '{hash_password(b'right')}'}}"
+    with console_pages(tmp_path, config, HANDLERS, users) as console:
+        store = engine_of(f"sqlite:{tmp_path}/var/gateway.db").store()
+        await store.open()
+        for begin in range(0, 40_000, 1000):
+            buried = (message(f"early{n:05}") for n in range(begin, begin + 1000))
+            await asyncio.gather(*(store.dead_letter(each, error="early") for each in buried))
+        window = console.open("/login?next=/dead")
+        window.run("username.value = 'ann'; password.value = 'right'; document.querySelector('main button').click()")
+        window.shows("caption", "Dead letters")
+        window.run("""
+            const progress = document.getElementById("progress"), headers = { "Content-Type": "application/json" };
+            const leave = () => fetch("/api/logout", { method: "POST", headers, body: "{}" });
+            const look = () => progress.value ? leave() : setTimeout(look);
+            look();
+        """)
+        window.run("document.getElementById('which').value = 'matching'")
+        window.run("[...document.querySelectorAll('#bulk button')].find((e) => e.innerText === 'Drop').click()")
+        window.run("document.querySelector('#confirm [value=yes]').click()")
+        window.shows("#notice", "It ended early")
+        assert "of 40000 were tried" in window.run("return document.getElementById('notice').innerText")
+        assert 0 < len(await store.dead(type=None, limit=50_000, after="")) < 40_000
+        await store.close()
 
 
 @pytest.mark.parametrize("path", ["/waiting", "/outgoing", "/dead", "/clients", "/sessions", "/retained"])
