@@ -34,6 +34,12 @@ async def send_body(
     await send({"type": "http.response.body", "body": body})
 
 
+async def send_unchanged(send: Send, headers: Iterable[Header]) -> None:
+    """Say that the client has it already. The answer has no length: a cache would take that for the file's."""
+    await send({"type": "http.response.start", "status": 304, "headers": list(headers)})
+    await send({"type": "http.response.body", "body": b""})
+
+
 async def send_file(
     send: Send,
     kind: str,

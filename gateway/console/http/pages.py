@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway.console.here import Here
-from gateway.console.http.answer import SAFE, send_body, send_file
+from gateway.console.http.answer import SAFE, send_body, send_file, send_unchanged
 from gateway.console.http.request import Refused, Request, status_of
 from gateway.console.http.stream import while_there
 from gateway.console.http.visitors import Visitor, Visitors, audit
@@ -46,8 +46,8 @@ class Pages:
             raise Refused(405, "write GET", (b"allow", b"GET"))
         if (file := static_files().get(request.path)) is not None:
             tag = (b"etag", file.tag.encode())
-            if request.header(b"if-none-match") == file.tag:
-                await send_body(send, 304, file.kind, b"", [tag], safe=_CACHED)
+            if _has(request, file.tag):
+                await send_unchanged(send, [tag, *_CACHED])
             else:
                 await send_body(send, 200, file.kind, file.body, [tag], safe=_CACHED)
         elif request.path == LOGIN:
@@ -105,6 +105,12 @@ class Pages:
 
     async def _redirect(self, send: Send, place: str) -> None:
         await send_body(send, 303, _HTML, b"", [(b"location", place.encode("ascii", "ignore"))], safe=_SAFE)
+
+
+def _has(request: Request, tag: str) -> bool:
+    """Whether the client has the file with this tag. A proxy that compresses it makes the tag a weak one."""
+    known = (request.header(b"if-none-match") or "").split(",")
+    return tag in (each.strip().removeprefix("W/") for each in known)
 
 
 def _next(request: Request) -> str:

@@ -16,10 +16,17 @@
     source.addEventListener("open", () => gateway.say(""));
     source.addEventListener("error", (event) => {
       if (event.data) { gateway.say(JSON.parse(event.data).error, true); source.close(); return; }
-      gateway.say("The gateway does not answer; the page tries again.", true);
       source.close();  // a browser does not try again after an answer other than 200
-      setTimeout(connect, AGAIN);
+      why().then((words) => { gateway.say(words, true); setTimeout(connect, AGAIN); });
     });
+  }
+
+  // An EventSource does not say why it ended. After the end of a login, this page is one that asks for it.
+  async function why() {
+    const session = await gateway.call("GET", "/api/session").catch(() => null);
+    if (session === null) return "The gateway does not answer; the page tries again.";
+    if (session.login && session.user === null) location.reload();
+    return "The gateway has ended the stream; the page tries again.";
   }
 
   function heard(told) {
@@ -67,7 +74,13 @@
   }
 
   const stamp = (seconds) => new Date(seconds * 1000).toISOString().replace("T", " ").slice(0, 19) + " UTC";
-  const period = (seconds) => seconds < 1 ? `${(seconds * 1000).toPrecision(3)} ms` : `${seconds.toPrecision(2)} s`;
+  // As words.period has it.
+  function period(seconds) {
+    if (seconds < 1) return seconds > 0 ? `${Number((seconds * 1000).toPrecision(3))} ms` : "0 s";
+    if (seconds < 10) return `${Number(seconds.toPrecision(2))} s`;
+    const [size, unit] = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]].find(([least]) => seconds >= least);
+    return `${Math.floor(seconds / size)} ${unit}`;
+  }
 
   pause.addEventListener("click", () => {
     isPaused = !isPaused;
@@ -86,6 +99,7 @@
     if (response === null) { gateway.say("The gateway does not answer.", true); return; }
     const found = new DOMParser().parseFromString(await response.text(), "text/html");
     const shown = found.getElementById("arrival") || found.querySelector("[role=alert]");
+    if (shown === null) { location.assign(target.href); return; }  // a page that asks for a login
     document.getElementById("detail-content").replaceChildren(document.importNode(shown, true));
     detail.showModal();
   });

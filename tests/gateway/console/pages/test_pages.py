@@ -226,6 +226,24 @@ def test_a_page_needs_a_login_where_there_are_users(tmp_path: Path) -> None:
         console.is_sound("Log in")
 
 
+def test_the_live_page_asks_for_a_login_that_has_ended(tmp_path: Path) -> None:
+    users = f", users: {{ann: '{hash_password(b'right')}'}}"
+    port = free_port()
+    config = f'servers: {{web: {{protocol: http, bind: "127.0.0.1:{port}"}}}}\nroutes: {{http: handlers.Web}}'
+    with console_pages(tmp_path, config, HANDLERS, users) as console:
+        window = console.open("/login?next=/live")
+        window.run("username.value = 'ann'; password.value = 'right'; document.querySelector('main button').click()")
+        until(lambda: window.run("return document.getElementById('pause')?.hidden === false"), "its script runs")
+        out = """
+            const headers = { "Content-Type": "application/json" };
+            return fetch("/api/logout", { method: "POST", headers, body: "{}" }).then((answer) => answer.status);
+        """
+        assert window.run(out) == 200
+        httpx.get(f"http://127.0.0.1:{port}/")  # the stream notices with what it tells next
+        window.shows("h1", "Log in")
+        assert window.run("return location.pathname + location.search") == "/login?next=/live"
+
+
 @pytest.mark.parametrize("place", ["//evil.example", "/\\evil.example", "https://evil.example", "/a\r\nX: y", "", "x"])
 async def test_a_login_leads_to_no_other_site(site: Any, place: str) -> None:
     async with site() as here:
@@ -257,6 +275,11 @@ async def test_what_pages_are_sent_with(site: Any) -> None:
         assert first.headers["content-type"] == "text/javascript; charset=utf-8"
         again = await here.get(script, **{"if-none-match": first.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
+        assert "content-length" not in again.headers
+        assert again.headers["cache-control"] == "no-cache"
+        weak = await here.get(script, **{"if-none-match": f'"x", W/{first.headers["etag"]}'})
+        assert weak.status_code == 304
+        assert (await here.get(script, **{"if-none-match": '"x"'})).status_code == 200
         assert (await here.post("/")).status_code == 405
         assert (await here.get("/nothing")).status_code == 404
         assert (await here.get("/static/../app.py")).status_code == 404
