@@ -3,6 +3,7 @@
 import asyncio
 import smtplib
 import subprocess
+import uuid
 from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
@@ -136,11 +137,12 @@ def test_hostile_mail_is_shown_as_text(console: ConsolePages, ports: Ports) -> N
 
 
 def test_a_search_works_without_the_script(console: ConsolePages, ports: Ports) -> None:
-    mail(ports, "needle")
-    until(lambda: api(console, "/api/dead", text="needle")["entries"], "it is dead")
-    console.open("/dead?text=needle&type=&attempts=")
+    needle = f"needle-{uuid.uuid4()}"  # another one in a second try
+    mail(ports, needle)
+    until(lambda: api(console, "/api/dead", text=needle)["entries"], "it is dead")
+    console.open(f"/dead?text={needle}&type=&attempts=")
     assert console.window.run("return document.querySelectorAll('tbody tr').length") == 1
-    assert console.window.run("return document.querySelector('[name=text]').value") == "needle"
+    assert console.window.run("return document.querySelector('[name=text]').value") == needle
     console.open("/dead?attempts=many")
     console.window.shows("[role=alert]", "attempts: write a whole number")
     console.open("/dead?after=nothing")
@@ -148,8 +150,9 @@ def test_a_search_works_without_the_script(console: ConsolePages, ports: Ports) 
 
 
 def test_a_dead_letter_is_downloaded_as_it_came(console: ConsolePages, ports: Ports) -> None:
-    mail(ports, "to download", "The bytes")
-    (entry,) = until(lambda: api(console, "/api/dead", text="to download")["entries"], "it is dead")
+    words = f"to download {uuid.uuid4()}"  # another one in a second try
+    mail(ports, words, "The bytes")
+    (entry,) = until(lambda: api(console, "/api/dead", text=words)["entries"], "it is dead")
     console.open(f"/dead/show?id={entry['id']}")
     link = console.window.run("return document.querySelector('a[href*=\"/file\"]').href")
     answer = httpx.get(link)
@@ -157,13 +160,13 @@ def test_a_dead_letter_is_downloaded_as_it_came(console: ConsolePages, ports: Po
     assert answer.headers["content-disposition"] == f"attachment; filename*=utf-8''{entry['id']}.eml"
     assert httpx.get(f"{console.url}/dead/file?id=nothing").status_code == 404
     assert httpx.head(link).headers["content-disposition"] == answer.headers["content-disposition"]
-    assert console.daemon.text.count(f"download of {entry['id']}.eml by somebody from 127.0.0.1") == 1
+    console.daemon.says(f"download of {entry['id']}.eml by somebody from 127.0.0.1")
 
 
 def test_what_is_mended_is_retried_and_the_rest_dropped(console: ConsolePages, ports: Ports) -> None:
     mail(ports, "handle me")
     mail(ports, "drop me")
-    until(lambda: len(api(console, "/api/dead", text=" me")["entries"]) == 2, "they are dead")
+    until(lambda: len(api(console, "/api/dead", text=" me")["entries"]) >= 2, "they are dead")
     console.open("/dead?text=drop+me")
     press(console, "Drop", "matching")
     console.window.shows("#entries", "Nothing fits")
@@ -174,8 +177,8 @@ def test_what_is_mended_is_retried_and_the_rest_dropped(console: ConsolePages, p
         press(console, "Retry")
         console.window.shows("#notice", "Done: 1 of 1.")
         until(lambda: not api(console, "/api/dead", text="handle me")["entries"], "it is handled")
-        assert console.daemon.text.count("dead_drop by somebody from 127.0.0.1") == 1
-        assert console.daemon.text.count("dead_retry by somebody from 127.0.0.1") == 1
+        for name in ("dead_drop", "dead_retry"):
+            console.daemon.says(f"{name} by somebody from 127.0.0.1")
     finally:
         (console.folder / "mended").unlink()
 
