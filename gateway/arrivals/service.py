@@ -164,8 +164,8 @@ class _Runs:
         return self._watches[run]
 
     def _new(self, run: AppRun) -> Watch | None:
-        """Return a new watch. There is none for a run that nobody listens to, for a lifespan, and for an attempt at a
-        stored message, which the deliveries report."""
+        """Return a new watch, or None if no listener wants this run. Lifespans have none. Attempts at stored messages
+        have none either: the deliveries report them."""
         scope: Any = run.scope
         kind, here = scope_kinds().get(scope["type"]), arrivals.get()
         if kind is None or here not in self._watched or "delivery" in (scope.get("extensions") or ()):

@@ -94,7 +94,7 @@ def _mailbox(server: str, found: Mapping[str, Any]) -> list[str]:
 
 
 def _rates(found: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each route, and for each scope type of which something had no route."""
+    """Yield a line for each route, and one for each scope type with traffic that no route took."""
     unrouted = [{**each, "pattern": "(no route)"} for each in found["unrouted"] if each["rate"]]
     heading = ["type", "pattern", "per s", "failed", "p50", "p99"]
     yield from columns([heading, *map(_rates_of, [*found["routes"], *unrouted])])

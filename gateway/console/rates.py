@@ -36,7 +36,7 @@ class Rates(TypedDict):
     """How often it was used, per second: requests, mails, texts, messages that a `topic` routes, attempts at messages
     of an inbox; where connections are not divided among routes, those that ended."""
     error_share: float | None
-    """The share that failed, 0 to 1: the handler crashed, or answered 5xx. Null if there was no traffic."""
+    """The share that failed, from 0 to 1: the handler crashed or answered 5xx. Null without traffic."""
     p50: float | None
     """Half of them took fewer seconds. Null without traffic, and for connections and their messages."""
     p99: float | None

@@ -70,7 +70,7 @@ _heard = _Heard()
 
 
 class ReportedExporter(SpanExporter):
-    """Counts what ``exporter`` has not sent, and what there was no room for, and logs one line a minute at most."""
+    """Counts the spans that ``exporter`` did not send, or the queue dropped. Logs one line a minute at most."""
 
     def __init__(self, exporter: SpanExporter, where: str) -> None:
         self._exporter = exporter
@@ -125,7 +125,7 @@ class ReportedExporter(SpanExporter):
 
 
 class Batches(BatchSpanProcessor):
-    """Sends spans in batches, on a thread. Those that there is no room for are counted, which it does not do itself."""
+    """Sends spans in batches, on a thread. The base class drops spans if its queue is full; this one counts them."""
 
     def __init__(self, exporter: ReportedExporter) -> None:
         super().__init__(exporter, max_queue_size=MOST)

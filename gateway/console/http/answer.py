@@ -47,8 +47,8 @@ async def send_file(
     headers: Iterable[Header],
     allowed: Callable[[], Awaitable[bool]],
 ) -> None:
-    """Send what is made piece by piece. If it is no longer ``allowed``, or a piece cannot be made, the client sees that
-    it did not get all."""
+    """Send a file piece by piece. If the visitor is no longer ``allowed``, or a piece fails, the connection closes
+    before the end, so that the client knows that the file is incomplete."""
     own = [(b"content-type", kind.encode())]
     await send({"type": "http.response.start", "status": 200, "headers": [*own, *SAFE, *headers]})
     async with aclosing(pieces):

@@ -185,7 +185,7 @@ def _is_for(operation: Operation, method: str) -> bool:
 
 @cache
 def _patterns() -> "list[tuple[re.Pattern[str], Operation]]":
-    """Paths without a parameter come first: ``/api/dead/export`` is no id."""
+    """Paths without a parameter come first. Otherwise ``/api/dead/{id}`` would take ``/api/dead/export``."""
     found = sorted((each for each in operations().values() if each.path), key=lambda each: each.path.count("{"))
     return [(re.compile(_pattern(each.path)), each) for each in found]
 

@@ -32,7 +32,7 @@ class RouteFacts(TypedDict):
     attempts at messages of an inbox; of other connections, those that ended. Null if there are more than 200 routes for
     the type: only 200 are counted."""
     error_share: float | None
-    """The share of these that failed, 0 to 1: the handler crashed, or answered 5xx. Null if there was no traffic."""
+    """The share that failed, from 0 to 1: the handler crashed or answered 5xx. Null without traffic."""
     p50: float | None
     """Half of them took fewer seconds. Null without traffic, and for connections and their messages."""
     p99: float | None

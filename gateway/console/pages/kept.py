@@ -49,7 +49,7 @@ OUTGOING = replace(
     columns=(*_COLUMNS[:4], Column("Due", "due", "time"), Column("Lane", "lane"), *_COLUMNS[5:]),
     actions=(
         Action("Send now", "outgoing_retry", "Try to send {} now?"),
-        Action("Drop", "outgoing_drop", "Drop {} for good? What is dropped is never sent."),
+        Action("Drop", "outgoing_drop", "Drop {} for good? Dropped items are never sent."),
     ),
     export="/outgoing/export",
 )

@@ -9,7 +9,7 @@ from gateway.runtime.build import Gateway
 
 LOST = counter(
     "gateway_log_records_lost_total",
-    "Records of the log that could not be written: the disk is full, or nobody reads standard error.",
+    "Log records that could not be written, because the disk is full or standard error is not read.",
 )
 
 
