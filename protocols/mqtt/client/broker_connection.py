@@ -25,8 +25,8 @@ TURN = 4
 has left of one turn is not lost: it may come in the same turn of the event loop as the next."""
 COALESCE = 64 * 1024
 """Bytes of publications that wait for the end of this turn of the event loop, to leave together."""
-CLOSE_TIMEOUT = 1.0
-"""Seconds for our last words to leave."""
+CLOSE_TIMEOUT = 2.0
+"""Seconds for our last words to leave, and for the broker to close."""
 
 _LOST = Ended("the connection is lost")
 
@@ -190,13 +190,25 @@ class BrokerConnection(asyncio.Protocol):
             self._core.disconnect(reason_code)
             self._flush()
             self._end_by_us(reason_code)
-        transport = self._transport
-        if transport is not None:
-            if not transport.is_closing():  # TLS in asyncio that is closed twice can be aborted no more
-                transport.close()  # what is written leaves first
+        if self._transport is not None:
+            self._hang_up(self._transport)
             await _in_time(self._gone)
         self.abort()
         await self.tasks.cancel()
+
+    def _hang_up(self, transport: asyncio.Transport) -> None:
+        """What is written leaves; what still comes is dropped until the broker closes, as DISCONNECT asks it to
+        (3.14.4). A socket that is closed before it is read to its end resets the connection: the broker that sends the
+        next message then fails to, gives the connection up, and may not have read our acknowledgements yet.
+        """
+        if transport.is_closing():  # TLS in asyncio that is closed twice can be aborted no more
+            return
+        if self._options.open_websocket is not None:
+            transport.close()  # its closing handshake (RFC 6455, 7.1.1) does the same
+            return
+        if transport.can_write_eof():
+            transport.write_eof()
+        transport.resume_reading()
 
     async def _until_kept(self) -> None:
         """What stands for a message that is handled leaves before our goodbye."""

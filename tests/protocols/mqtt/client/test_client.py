@@ -553,6 +553,28 @@ async def test_a_brokers_last_words_are_heard() -> None:
     assert (app.events[-1]["reason_code"], app.events[-1]["clean"]) == (0x8E, False)
 
 
+async def test_a_broker_that_still_sends_reads_our_last_words_before_its_socket_fails() -> None:
+    """Mosquitto gives a connection up when it cannot write to it, and would lose the PUBACKs that it has not read."""
+
+    async def serve(peer: Peer) -> None:
+        await peer.welcome()
+        peer.publish(1, b"one", qos=1)
+        assert (await peer.read())[:3] == b"\x40\0\1"
+        stopping.set()
+        assert (await peer.read())[0] == 0xE0
+        for packet_id in range(2, 12):
+            peer.publish(packet_id, bytes(100), qos=1)
+            await asyncio.sleep(0.02)  # for a reset to arrive
+        with pytest.raises(asyncio.IncompleteReadError):  # a FIN, and no answer
+            await peer.read()
+
+    stopping, app = asyncio.Event(), App()
+    async with scripted(serve) as (url, over), client(app, url, subscribe=()):
+        await asyncio.wait_for(stopping.wait(), LIMIT)
+    assert over.is_set(), "the broker has closed first"
+    assert app.payloads() == [b"one"]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

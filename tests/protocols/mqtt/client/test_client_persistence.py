@@ -205,14 +205,15 @@ async def test_stop_says_goodbye_after_what_is_kept() -> None:
         kept.disk.clear()
         peer.publish(7, b"one")
         await until(lambda: app.payloads() and not client.active())
-        stopping = asyncio.ensure_future(client.stop(LIMIT))
+        stopping.append(asyncio.ensure_future(client.stop(LIMIT)))
         assert await peer.silent()
         kept.disk.set()
         assert await peer.read() == step(PUBREC, 7)
         assert (await peer.read())[0] == 0xE0
-        await stopping
 
+    stopping: list[asyncio.Future[None]] = []
     async with scripted(first) as (url, over):
         client = server(app, url, kept)
         await client.start()
         await asyncio.wait_for(over.wait(), LIMIT)
+        await stopping[0]
