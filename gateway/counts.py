@@ -14,6 +14,7 @@ BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0
 MOST_ROUTES = 200
 """Routes that are counted one by one. A file may have 50,000."""
 OTHER = "other"
+_NONE = (0,) * (len(BOUNDS) + 1)
 T = TypeVar("T")
 Labels = Callable[[str], Collection[str]]
 """The labels of the routes for a scope type, at most :data:`MOST_ROUTES`."""
@@ -39,16 +40,20 @@ class Durations:
         found[result][bisect_left(BOUNDS, seconds)] += 1
         self.seconds += seconds
 
+    def in_buckets(self) -> list[int]:
+        """The numbers in each bucket, whatever the result."""
+        return [sum(column) for column in zip(*self.statuses.values(), *self.words.values(), _NONE, strict=True)]
+
 
 class Messages:
     """Messages on connections that a router has given to the application of one route."""
 
-    __slots__ = ("accepted", "rejected", "taken")
+    __slots__ = ("durations", "taken")
 
     def __init__(self) -> None:
         self.taken = 0
-        self.accepted = 0
-        self.rejected = 0
+        self.durations = Durations()
+        """How many seconds passed until they were acknowledged; the results are ``accepted`` and ``rejected``."""
 
 
 class ByRoute(Generic[T]):

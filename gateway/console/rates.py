@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple, TypedDict
 
-from gateway.counts import BOUNDS, Durations, RunCounts, ServerCounts
+from gateway.counts import BOUNDS, Durations, Messages, RunCounts, ServerCounts
 from gateway.delivery.service import Deliveries
 from gateway.histogram import quantile
 from gateway.scope_kinds import scope_kinds
@@ -38,7 +38,7 @@ class Rates(TypedDict):
     error_share: float | None
     """The share that failed, from 0 to 1: the handler crashed or answered 5xx. Null without traffic."""
     p50: float | None
-    """Half of them took fewer seconds. Null without traffic, and for connections and their messages."""
+    """Half of them took fewer seconds. Null without traffic, for connections, and for messages at QoS 0."""
     p99: float | None
     """99 of 100 took fewer seconds."""
 
@@ -191,16 +191,17 @@ def _of_server(counts: ServerCounts) -> Iterator[tuple[Key, Tally]]:
         for label in dict.fromkeys((*runs, *messages)):
             tally = _of_runs(runs[label]) if label in runs else NONE
             if is_connection:  # how long it lasted is not how fast anything was
-                number = messages[label].taken if label in messages else 0 if messages else tally.number
-                tally = Tally(number, tally.errors)
+                ended = 0 if messages else tally.number
+                tally = _of_messages(messages[label], tally.errors) if label in messages else Tally(ended, tally.errors)
             yield (kind, label), tally
+
+
+def _of_messages(messages: Messages, errors: int) -> Tally:
+    return Tally(messages.taken, errors, tuple(messages.durations.in_buckets()))
 
 
 def _of_runs(durations: Durations) -> Tally:
     errors = [buckets for status, buckets in durations.statuses.items() if status >= 500]
     errors += [buckets for word, buckets in durations.words.items() if word in FAILED]
-    results = [*durations.statuses.values(), *durations.words.values()]
-    if not results:
-        return NONE
-    counts = tuple([sum(column) for column in zip(*results, strict=True)])
+    counts = tuple(durations.in_buckets())
     return Tally(sum(counts), sum(map(sum, errors)), counts)

@@ -45,6 +45,12 @@ ANSWERS = counter(
     "Acknowledgements of those messages, by what they say. A message at QoS 0 has none.",
     *(*_LABELS, "verdict"),
 )
+MESSAGE_DURATION = histogram(
+    "gateway_routed_message_duration_seconds",
+    "How long those messages took that were acknowledged, from the application's receiving them to its answer.",
+    *_LABELS,
+    bounds=BOUNDS,
+)
 REFUSALS = counter(
     "gateway_refusals_total",
     "Requests, commands of a mail session, and devices that a server refused before any application got them, by what "
@@ -93,24 +99,30 @@ def _of_server(gateway: Gateway, name: str, kinds: Iterable[str], counts: Server
         messages = counts.messages.found.get(kind, {})
         for label in dict.fromkeys((*_in_router(kind, known), *messages)):
             place = (name, kind, label or NO_ROUTE)
-            of_route = messages.get(label) or Messages()
-            yield MESSAGES.sample(of_route.taken, *place)
-            yield ANSWERS.sample(of_route.accepted, *place, "accepted")
-            yield ANSWERS.sample(of_route.rejected, *place, "rejected")
+            yield from _messages(place, messages.get(label) or Messages())
+
+
+def _messages(place: tuple[str, str, str], messages: Messages) -> Iterator[Sample]:
+    yield MESSAGES.sample(messages.taken, *place)
+    for verdict in ("accepted", "rejected"):
+        yield ANSWERS.sample(sum(messages.durations.words.get(verdict, ())), *place, verdict)
+    yield MESSAGE_DURATION.sample(_distribution(messages.durations), *place)
 
 
 def _runs(kind: str, place: tuple[str, str, str], durations: Durations) -> Iterator[Sample]:
     facts = scope_kinds().get(kind)
     numbers = dict.fromkeys(facts.results if facts is not None else (), 0)
-    buckets = [0] * (len(BOUNDS) + 1)
     statuses = [(f"{status // 100}xx", of_status) for status, of_status in durations.statuses.items()]
     for verdict, of_result in (*statuses, *durations.words.items()):
         numbers[verdict] = numbers.get(verdict, 0) + sum(of_result)
-        buckets = [one + other for one, other in zip(buckets, of_result, strict=True)]
     for verdict, number in numbers.items():
         yield RUNS.sample(number, *place, verdict)
     if facts is None or not facts.is_connection:
-        yield DURATION.sample(Distribution(counts=buckets, sum=durations.seconds), *place)
+        yield DURATION.sample(_distribution(durations), *place)
+
+
+def _distribution(durations: Durations) -> Distribution:
+    return Distribution(counts=durations.in_buckets(), sum=durations.seconds)
 
 
 def _in_router(kind: str, known: tuple[str, ...]) -> list[str]:
@@ -131,4 +143,4 @@ async def _events(known: Iterable[str], counts: ServerCounts) -> dict[str, int]:
     return numbers
 
 
-READER = Reader("runs", (RUNS, DURATION, IN_FLIGHT, EVENTS, MESSAGES, ANSWERS, REFUSALS), read)
+READER = Reader("runs", (RUNS, DURATION, IN_FLIGHT, EVENTS, MESSAGES, ANSWERS, MESSAGE_DURATION, REFUSALS), read)

@@ -5,6 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 from gateway.consumers.failure import failed_with
@@ -29,7 +30,7 @@ from protocols.checkpoint import checkpoint
 from protocols.errors import Disconnected, LocalProtocolError, is_disconnect
 from protocols.events import step, type_of
 from protocols.mqtt.events import CHECKS, CLIENT, SERVER
-from protocols.mqtt.wire.reasons import BAD_AUTHENTICATION_METHOD
+from protocols.mqtt.wire.reasons import BAD_AUTHENTICATION_METHOD, UNSPECIFIED
 from protocols.queue import Queue
 
 logger = logging.getLogger(__name__)
@@ -171,7 +172,7 @@ async def _acknowledge_unrouted(event: MQTTReceiveEvent, send: Send) -> None:
 class _Branch:
     """One route's application within one connection."""
 
-    __slots__ = ("_counts", "_left", "_send", "_state", "_table", "_task", "_topic", "events")
+    __slots__ = ("_counts", "_left", "_send", "_state", "_table", "_taken", "_task", "_topic", "events")
 
     def __init__(
         self, route: Route, scope: MQTTScope, connect: MQTTConnectEvent, send: Send, group: asyncio.TaskGroup
@@ -179,6 +180,7 @@ class _Branch:
         self.events: Queue[_Received] = Queue(WINDOW)
         self.events.put(connect)
         self._topic = ""
+        self._taken: dict[int, float] = {}  # when the application took each message that it has not acknowledged
         self._counts = current_counts.get().messages.of("mqtt", route.label)
         self._table = SERVER if scope["role"] == "server" else CLIENT
         self._state = next(iter(self._table))
@@ -216,6 +218,8 @@ class _Branch:
         if event["type"] == "mqtt.receive":
             self._topic = event["topic"]
             self._counts.taken += 1
+            if event["id"] is not None:
+                self._taken[event["id"]] = monotonic()
         else:
             self._topic = ""
         if spans.by is not None:
@@ -227,10 +231,7 @@ class _Branch:
         if self._state == "open" and kind not in _ANSWERS:
             await self._pass(event)
             if kind == "mqtt.ack":
-                if event.get("reason_code", 0) < 0x80:
-                    self._counts.accepted += 1
-                else:
-                    self._counts.rejected += 1
+                self._count(event)
             return
         await checkpoint()
         state, checked = step(self._table, CHECKS, self._state, event)
@@ -239,6 +240,12 @@ class _Branch:
         self._state = state
         if kind != "mqtt.accept":
             await self._pass(_as_disconnect(checked) if kind == "mqtt.reject" else event)
+
+    def _count(self, ack: dict[str, Any]) -> None:
+        taken = self._taken.pop(ack["id"], None)
+        if taken is not None:  # else it is a message of another route's application
+            result = "accepted" if ack.get("reason_code", 0) < UNSPECIFIED else "rejected"
+            self._counts.durations.add(result, monotonic() - taken)
 
     async def _pass(self, event: dict[str, Any]) -> None:
         try:

@@ -46,6 +46,8 @@ class Sensors(AsyncMqttConsumer):
     async def receive(self, topic, payload):
         if payload == b"broken":
             raise KeyError("unit")
+        if payload == b"slow":
+            await asyncio.sleep(0.3)
 """
 FILE = """
 servers:
@@ -84,13 +86,13 @@ class Site:
                 async with client.get(f"http://127.0.0.1:{self.port('web')}/{path}") as answer:
                     await answer.read()
 
-    async def publish(self, *payloads: bytes) -> None:
+    async def publish(self, *payloads: bytes, qos: int = 1) -> None:
         options = ConnectOptions("", "127.0.0.1", self.port("devices"), "thermometer", clean_start=True, timeout=10)
         broker = await BrokerConnection.connect(options, ClientSession())
         broker.deliver(lambda message: None)
         for payload in payloads:
             with contextlib.suppress(Exception):  # a crash ends the connection
-                await broker.publish("sensors/1", payload, 1, False, {})
+                await broker.publish("sensors/1", payload, qos, False, {})
         with contextlib.suppress(Exception):
             await broker.close()
 
@@ -161,14 +163,25 @@ async def test_requests_that_are_quick_slow_or_fail() -> None:
 async def test_messages_of_devices_of_which_one_crashes_its_handler() -> None:
     async with site() as here:
         here.clock.now = 4.0
-        await here.publish(b"1", b"2", b"3", b"broken")
+        await here.publish(b"1", b"2", b"slow", b"broken")
         await becomes(here, "sensors/#", 1.0)
 
         async def has_failed() -> bool:
             return bool((await here.routes())["sensors/#"]["error_share"])
 
         await until(has_failed)
-        assert (await here.routes())["sensors/#"] == {"rate": 1.0, **NOTHING, "error_share": 0.25}
+        found = (await here.routes())["sensors/#"]
+        assert (found["rate"], found["error_share"]) == (1.0, 0.25)
+        assert 0 < found["p50"] <= found["p99"]
+        assert found["p99"] > 0.25, "until the acknowledgement"
+
+
+async def test_a_message_at_qos_0_has_a_rate_and_no_duration() -> None:
+    async with site() as here:
+        here.clock.now = 4.0
+        await here.publish(b"1", b"2", qos=0)
+        await becomes(here, "sensors/#", 0.5)
+        assert (await here.routes())["sensors/#"] == {**NOTHING, "rate": 0.5, "error_share": 0.0}
 
 
 async def test_of_a_route_with_an_inbox_the_handler_counts_and_not_the_storing() -> None:

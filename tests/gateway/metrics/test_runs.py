@@ -18,7 +18,7 @@ from waiting import until
 
 from gateway import services
 from gateway.config.loader import parse
-from gateway.counts import MOST_ROUTES, run_counts
+from gateway.counts import BOUNDS, MOST_ROUTES, run_counts
 from gateway.metrics.exposition import render
 from gateway.metrics.process import snapshot
 from gateway.metrics.snapshot import Snapshot
@@ -59,6 +59,8 @@ class Chat(AsyncWebsocketConsumer):
 
 class Sensors(AsyncMqttConsumer):
     async def receive(self, topic, payload):
+        if payload == b"slow":
+            await asyncio.sleep(0.3)
         if payload == b"no":
             self.reject_message(0x99)
 
@@ -242,7 +244,7 @@ async def test_mqtt() -> None:
     async with site() as here:
         route = "devices", "mqtt", SENSORS
         broker = await here.device("thermometer")
-        for qos, payload, times in ((0, b"1", 5), (1, b"1", 3), (2, b"1", 2), (1, b"no", 2)):
+        for qos, payload, times in ((0, b"1", 5), (1, b"1", 2), (1, b"slow", 1), (2, b"1", 2), (1, b"no", 2)):
             for _ in range(times):
                 with contextlib.suppress(Exception):
                     await broker.publish("sensors/1", payload, qos, False, {})
@@ -250,6 +252,10 @@ async def test_mqtt() -> None:
         await becomes(here, {route: 12, ("devices", "mqtt", "none"): 1}, "gateway_routed_messages_total")
         answers = {(*route, "accepted"): 5, (*route, "rejected"): 2}
         await becomes(here, answers, "gateway_routed_message_answers_total")
+        took = (await here.counted("gateway_routed_message_duration_seconds"))[route]
+        assert sum(took["counts"]) == 7, "none at QoS 0"
+        assert sum(took["counts"][BOUNDS.index(0.25) + 1 :]) >= 1, "the slow one"
+        assert took["sum"] >= 0.3
         assert (await here.counted("gateway_in_flight"))["devices", "mqtt"] == 1
         assert await here.counted("gateway_connection_events_total") == {("devices", "mqtt"): 14}
         await broker.close()
