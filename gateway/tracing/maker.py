@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanKind, Status, StatusCode, Tracer
 
 from gateway.consumers.base import StopConsumer
 from gateway.tracing import contexts, names
@@ -22,7 +22,10 @@ class Maker:
     def begin(
         self, name: str, kind: SpanKind, attributes: Attributes, *, where: Context, links: Sequence[Link] = ()
     ) -> Span:
-        """Begin a span below the current one of ``where``."""
+        """Begin a span below the current one of ``where``. The sender of a message may have decided that it is not
+        traced: the sender's own span is passed on then."""
+        if (left_out := contexts.left_out_at(where)) is not None:
+            return NonRecordingSpan(left_out.get_span_context())
         known = {key: value for key, value in attributes.items() if value not in ("", None)}
         return self._tracer.start_span(name, context=where, kind=kind, attributes=known, links=links)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from opentelemetry.context import Context, get_current
-from opentelemetry.trace import Span, SpanContext, SpanKind
+from opentelemetry.trace import Span, SpanContext, SpanKind, get_current_span
 
 from gateway.arrivals import arrivals
 from gateway.delivery.current_event import current_event
@@ -14,7 +14,7 @@ from gateway.delivery.current_route import current_route
 from gateway.spans import TRACE
 from gateway.tracing import answers, contexts, names
 from gateway.tracing.maker import Maker, end
-from gateway.tracing.origin import Origin, Origins, of_answer
+from gateway.tracing.origin import Origin, Origins, carried, of_answer
 from gateway.tracing.sampling import is_decided
 from gateway.tracing.traced import Traced
 from protocols.app_run import AppRun
@@ -125,7 +125,10 @@ class Runs:
         elif verdict:
             opened.verdict = verdict
         if kind.is_over(event):
+            in_handler = opened.span is not get_current_span()
             self._end_scope(run, opened)
+            if not in_handler:
+                contexts.leave(opened.before)
 
     def _end(self, run: AppRun, opened: _Open) -> None:
         if opened.taken is not None:
@@ -133,6 +136,7 @@ class Runs:
         for message in opened.waiting.values():
             message.end({names.VERDICT: "not acknowledged"}, failed=True, error=run.error)
         self._end_scope(run, opened)
+        contexts.leave(opened.before)
 
     # A scope.
 
@@ -161,20 +165,19 @@ class Runs:
         if span is None:
             return
         opened.span = None
-        label = _carried(run) or current_route.get()
+        label = carried(run) or current_route.get()
         route = label.rpartition(" -> ")[0]
         stored = bool(kind.messages) or arrivals.get().stores(kind.name, label)
         span.update_name(kind.span_name(names.RECEIVE if stored else names.PROCESS, route, scope))
         attributes, failed = kind.outcome(opened.verdict)
         known = {kind.route_attribute: route, names.EVENT_ID: _event_id(scope)}
         end(span, known | attributes, failed=failed, error=run.error)
-        contexts.leave(opened.before)
 
     # A message of a connection.
 
     def _take(self, run: AppRun, kind: Traced, event: Any, origin: Origin) -> None:
         scope: Any = run.scope
-        if "delivery" in (scope.get("extensions") or ()) or _carried(run):
+        if "delivery" in (scope.get("extensions") or ()) or carried(run):
             return
         here, opened = arrivals.get(), self._open.get(run)
         label = kind.route_of(here, scope, event)
@@ -210,9 +213,3 @@ class Runs:
 def _event_id(scope: Any) -> str:
     given: str = (scope.get("extensions") or {}).get("event", {}).get("id", "")
     return given or current_event.get()
-
-
-def _carried(run: AppRun) -> str:
-    """Return the label of the server whose packets a run over another one's connection brings; empty for most."""
-    carried = getattr(run.app, "carried", None)  # isinstance of a protocol takes 15 us
-    return str(carried(run.scope)) if carried is not None else ""

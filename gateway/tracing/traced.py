@@ -100,13 +100,17 @@ class Traced:
 
 
 def from_pairs(pairs: Any) -> Carrier:
-    """Return the fields of W3C Trace Context in ``pairs`` of (name, value), of text or bytes. Of a field that is there
-    twice the first counts."""
-    found: dict[str, str] = {}
+    """Return the fields of W3C Trace Context in ``pairs`` of (name, value), of text or bytes. A ``traceparent`` that is
+    there twice is none; a ``tracestate`` may be."""
+    found: dict[str, list[str]] = {name: [] for name in FIELDS}
     for name, value in pairs:
-        if len(name) in _LENGTHS and (text := _text(name).lower()) in FIELDS and len(value) <= LONGEST:
-            found.setdefault(text, _text(value).strip())
-    return found
+        if len(name) in _LENGTHS and (text := _text(name).lower()) in found:
+            found[text].append(_text(value[: LONGEST + 1]).strip())
+    parents, state = found["traceparent"], ",".join(found["tracestate"])
+    if len(parents) != 1 or len(parents[0]) > LONGEST:
+        return {}
+    carrier = {"traceparent": parents[0]}
+    return {**carrier, "tracestate": state} if 0 < len(state) <= LONGEST else carrier
 
 
 _LENGTHS = frozenset(map(len, FIELDS))

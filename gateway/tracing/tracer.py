@@ -46,7 +46,7 @@ class Tracer:
         if not carriers:
             return None
         called = _called(consumer, handler, "")
-        first, *others = map(contexts.extracted, carriers)
+        first, *others = sorted(map(contexts.extracted, carriers), key=_is_left_out)
         attributes = {names.HANDLER: called, names.BATCH_COUNT: len(messages)}
         return Entered(
             self._maker.begin(
@@ -73,9 +73,10 @@ class Tracer:
         kind = self._sent.get(event["type"])
         if kind is None or not (stored or kind.carries):
             return event
-        if not trace.get_current_span().get_span_context().trace_flags.sampled:
+        current = trace.get_current_span()
+        if not current.get_span_context().trace_flags.sampled and contexts.left_out_at() is None:
             return event
-        where = trace.set_span_in_context(trace.get_current_span(), contexts.NOWHERE)
+        where = contexts.holding(current)
         attributes = {names.SCOPE: kind.name, names.OPERATION_NAME: names.CREATE, names.OPERATION_TYPE: names.CREATE}
         span = self._maker.begin(f"{names.CREATE} {kind.name}", SpanKind.PRODUCER, attributes, where=where)
         carrier = contexts.carrier_of(span)
@@ -163,8 +164,12 @@ def _within(carrier: Carrier) -> Context:
     events in another task: there it is not."""
     current, message = trace.get_current_span(), contexts.extracted(carrier)
     if message is None or current.get_span_context().trace_id == message.trace_id:
-        return trace.set_span_in_context(current, contexts.NOWHERE)
+        return contexts.holding(current)
     return contexts.below(message)
+
+
+def _is_left_out(message: SpanContext | None) -> bool:
+    return message is None or not message.trace_flags.sampled
 
 
 def _called(consumer: Any, handler: Any, kind: str) -> str:

@@ -31,6 +31,11 @@ class Span:
     attributes: dict[str, Any]
     failed: bool
     service: str
+    state: str
+    """Its tracestate."""
+    began: int
+    ended: int
+    """Nanoseconds since 1970."""
 
 
 class Collector:
@@ -96,6 +101,9 @@ def _span(sent: Sent, service: str) -> Span:
         attributes=_values(sent.attributes),
         failed=sent.status.code == 2,
         service=service,
+        state=sent.trace_state,
+        began=sent.start_time_unix_nano,
+        ended=sent.end_time_unix_nano,
     )
 
 

@@ -8,11 +8,9 @@ from typing import Any
 
 import aiohttp
 import aiosmtplib
-import paho.mqtt.client as paho
 import pytest
 from gateway_traced import Traced, handlers, traced
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from servers.traced_device import Device
 from waiting import until
 
 from gateway.scopes.http.tracing import TracedHTTP
@@ -159,35 +157,6 @@ NONE = FILE.replace("TRUSTED", "")
 def _handlers(tmp_path: Path) -> Iterator[None]:
     with handlers(tmp_path, HANDLERS):
         yield
-
-
-class Device:
-    """paho, an MQTT 5 client of somebody else's."""
-
-    def __init__(self, port: int) -> None:
-        self.got: list[paho.MQTTMessage] = []
-        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-        self._client.on_message = lambda client, data, message: self.got.append(message)
-        self._client.connect("127.0.0.1", port)
-        self._client.loop_start()
-
-    async def subscribe(self, topic: str) -> None:
-        done = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        self._client.on_subscribe = lambda *_: loop.call_soon_threadsafe(done.set)
-        self._client.subscribe(topic, 1)
-        await done.wait()
-
-    async def publish(self, topic: str, payload: bytes = b"21.5", qos: int = 1, **fields: str) -> None:
-        properties = Properties(PacketTypes.PUBLISH)
-        if fields:
-            properties.UserProperty = list(fields.items())
-        sent = self._client.publish(topic, payload, qos, properties=properties)
-        await asyncio.to_thread(sent.wait_for_publish, 10)
-
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
 
 
 async def send_mail(gateway: Traced, text: str) -> None:

@@ -18,7 +18,8 @@ from servers.gateway_process import GatewayProcess
 from servers.ports import free_port
 from servers.postfix import MAILBOXES, Postfix, postfix_server
 from servers.site import Site, until
-from test_messages import SENT, SPAN, TRACE, Device
+from servers.traced_device import Device
+from test_messages import SENT, SPAN, TRACE
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
 
