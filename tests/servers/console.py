@@ -87,8 +87,9 @@ class ConsolePages:
         assert self.window.run("return document.title").startswith(title)
         answers = "the server responded with a status of 4"  # which the page has shown
         assert [each for each in self.window.errors() if answers not in each] == []
-        assert self.window.run(FOREIGN) == []
-        assert self.window.run(UNNAMED) == []
+        for wrong in (FOREIGN, UNNAMED):
+            found = self.window.run(wrong)
+            assert not found, found
         for dark in (True, False):
             self.dark(on=dark)
             assert self.window.run(CONTRAST) == [], "dark" if dark else "light"

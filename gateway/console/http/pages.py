@@ -1,6 +1,7 @@
 """Sends the console's pages. They are imported with the first of them."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -12,12 +13,18 @@ from gateway.console.http.stream import while_there
 from gateway.console.http.visitors import Visitor, Visitors, audit
 from gateway.console.pages.page import Asked, Download
 from gateway.console.pages.rendering import rendered
-from gateway.console.pages.static import static_files
+from gateway.console.pages.static import release, static_files
 from gateway.console.pages.table import DOWNLOADS, MENU, found
 from gateway.control.server import BadRequest
 from protocols.asgi import Send
+from protocols.errors import describe_error
+
+logger = logging.getLogger(__name__)
 
 LOGIN = "/login"
+PATIENCE = 8.0
+"""Seconds in which a page has what it shows. The script waits a little longer."""
+_SLOW = f"This page was not ready within {PATIENCE:g} s: the store is slow. Try it again in a moment."
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -59,7 +66,8 @@ class Pages:
         if not self._visitors.log_in or await self._visitors.of(request) is not None:
             await self._redirect(send, _next(request))
             return
-        await self._render(request, send, 200, "login.html", {"title": "Log in", "next": _next(request)})
+        body = await self._rendered(request, "login.html", {"title": "Log in", "next": _next(request)})
+        await send_body(send, 200, _HTML, body, safe=_SAFE)
 
     async def _send_page(self, request: Request, send: Send) -> None:
         visitor = await self._visitors.of(request)
@@ -70,8 +78,8 @@ class Pages:
         if (download := DOWNLOADS.get(request.path)) is not None:
             await self._send_file(download, visitor, request, send)
             return
-        status, template, content = await self._content(request)
-        await self._render(request, send, status, template, {**content, "user": visitor.user})
+        status, body = await self._page(request, visitor)
+        await send_body(send, status, _HTML, body, safe=_SAFE)
 
     async def _send_file(self, download: Download, visitor: Visitor, request: Request, send: Send) -> None:
         """Raises BadRequest."""
@@ -83,25 +91,31 @@ class Pages:
         audit.info("download of %s by %s", name, self._visitors.describe(request, visitor))
         await while_there(send_file(send, _FILE, pieces, attached, visitor.stays), request.receive)
 
-    async def _content(self, request: Request) -> tuple[int, str, Mapping[str, Any]]:
-        """Return the status, the template and what it shows."""
+    async def _page(self, request: Request, visitor: Visitor) -> tuple[int, bytes]:
+        """Return the status and the page; what goes wrong is said on a page, too."""
         title = "Error"
         try:
             one = found(request.path, request.query)
             assert one is not None, "`has` has said so"
             page, asked = one
             title = page.title
-            content = await page.content(self._here, asked)
+            async with asyncio.timeout(PATIENCE):
+                content = await page.content(self._here, asked)
+            about = {**content, "title": title, "user": visitor.user}
+            return 200, await self._rendered(request, page.template, about)
         except BadRequest as error:
-            return status_of(error), "error.html", {"title": title, "error": str(error)}
-        return 200, page.template, {**content, "title": page.title, "query": asked.query}
+            status, said = status_of(error), str(error)
+        except TimeoutError:
+            status, said = 503, _SLOW
+        except Exception as error:
+            logger.exception("console: the page %s failed", request.path)
+            status, said = 500, describe_error(error)
+        about = {"title": title, "error": said, "user": visitor.user}
+        return status, await self._rendered(request, "error.html", about)
 
-    async def _render(
-        self, request: Request, send: Send, status: int, template: str, content: Mapping[str, Any]
-    ) -> None:
-        about = {"user": None, "menu": MENU, "path": request.path, "file": self._here.gateway.file, **content}
-        body = await asyncio.to_thread(rendered, template, about)  # it may take a while: the loop goes on
-        await send_body(send, status, _HTML, body, safe=_SAFE)
+    async def _rendered(self, request: Request, template: str, content: Mapping[str, Any]) -> bytes:
+        own = {"user": None, "menu": MENU, "path": request.path, "file": self._here.gateway.file, "release": release()}
+        return await asyncio.to_thread(rendered, template, {**own, **content})  # it may take a while: the loop goes on
 
     async def _redirect(self, send: Send, place: str) -> None:
         await send_body(send, 303, _HTML, b"", [(b"location", place.encode("ascii", "ignore"))], safe=_SAFE)

@@ -1,14 +1,17 @@
 """Pages of a list, by what an operator looks for, however long the list is."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from gateway.console.kept.selection import PAGE, Filters, Listing, pages
 
 SCANNED = 20_000
 """Entries that are looked at for one page: a filter that few match gets short pages."""
+LOOKED = 3.0
+"""Seconds after which a page ends where it is: a store may be slow."""
 COUNTED = 100_000
-"""The most that are counted, or changed, at once."""
+"""The most that a list counts."""
 
 
 async def page(listings: Sequence[Listing[Any]], filters: Filters, after: str, limit: int) -> tuple[list[Any], str]:
@@ -16,7 +19,7 @@ async def page(listings: Sequence[Listing[Any]], filters: Filters, after: str, l
     empty after the last one. Raises ValueError for a place that is none."""
     at, last = _place(after, len(listings))
     found: list[Any] = []
-    scanned = 0
+    scanned, ends = 0, time.monotonic() + LOOKED
     while at < len(listings):
         wanted = PAGE if filters.narrow else limit - len(found)
         read = await listings[at](type=filters.type or None, limit=wanted, after=last)
@@ -28,17 +31,48 @@ async def page(listings: Sequence[Listing[Any]], filters: Filters, after: str, l
                 return found, f"{at}:{last}"
         if len(read) < wanted:
             at, last = at + 1, ""
+        elif time.monotonic() > ends:
+            return found, f"{at}:{last}"
     return found, ""
 
 
-async def ids_of(listings: Sequence[Listing[Any]], filters: Filters) -> tuple[list[str], bool]:
-    """Return the ids of those that match, at most ``COUNTED``, and whether there may be more."""
-    found: list[str] = []
+async def count(listings: Sequence[Listing[Any]], filters: Filters) -> int:
+    """Return how many match, at most ``COUNTED``."""
+    found = 0
     async for each in pages(listings, filters):
-        found += [entry.id for entry in each]
-        if len(found) > COUNTED:
-            return found[:COUNTED], True
-    return found, False
+        found += len(each)
+        if found >= COUNTED:
+            return COUNTED
+    return found
+
+
+class Matching:
+    """All that match, however many: counted first, so that those that come later are not among them. There are never
+    more than the ids of one page in memory."""
+
+    def __init__(self, listings: Sequence[Listing[Any]], filters: Filters) -> None:
+        self._listings = listings
+        self._filters = filters
+        self._ends = [""] * len(listings)
+        """The last id of each listing."""
+        self.count = 0
+
+    async def counting(self) -> AsyncIterator[int]:
+        """Count them. Yield how many there are so far, after each page."""
+        for at, listing in enumerate(self._listings):
+            async for each in pages([listing], self._filters):
+                self._ends[at] = each[-1].id
+                self.count += len(each)
+                yield self.count
+
+    async def ids(self) -> AsyncIterator[list[str]]:
+        """Yield the ids of those that were counted, page by page."""
+        for listing, end in zip(self._listings, self._ends, strict=True):
+            async for each in pages([listing], self._filters):
+                if found := [entry.id for entry in each if entry.id <= end]:
+                    yield found
+                if len(found) < len(each):
+                    break
 
 
 def _place(after: str, number: int) -> tuple[int, str]:

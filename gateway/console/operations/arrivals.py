@@ -45,6 +45,11 @@ class Wanted:
     client: str
     topic: str
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether nothing is left out."""
+        return not any(vars(self).values())
+
     def may_fit(self, scope_type: str, server: str) -> bool:
         return (not self.type or scope_type == self.type) and (not self.server or server == self.server)
 
@@ -112,8 +117,10 @@ class Told(TypedDict, total=False):
     number: int
     """Beside `arrival`: its number, by which the operation `arrival` finds it. Only if the gateway remembers it."""
     missed: int
-    """So many arrivals could not be told, because the client reads too slowly or was away for too long. With a
-    filter, some of them may not have fit."""
+    """So many arrivals could not be told, because the client reads too slowly or was away for too long. Of those that
+    came while a client reads too slowly, only the ones count that fit the filter."""
+    at_most: bool
+    """Beside `missed`, if there is a filter: true if nobody knows how many of them would have fit it."""
     listening: bool
     """True: those that were asked for by `last` have been told; those that come follow."""
     remembers: bool
@@ -175,7 +182,7 @@ async def tail(
 def _put(backlog: Backlog[Told], wanted: Wanted, recent: Recent, arrival: Arrival) -> None:
     if not wanted.may_fit(arrival.type, arrival.server):
         return
-    if not backlog.room:  # a client that does not read costs as little as can be
+    if not backlog.room and wanted.takes_all:  # a client that does not read costs as little as can be
         backlog.miss()
     elif wanted.fits(facts := arrival.facts()):
         backlog.put(_told(facts, recent.number_of(arrival)))
@@ -189,7 +196,8 @@ def _remembered(recent: Recent, wanted: Wanted, last: int, after: int | None) ->
     """Yield the ``last`` ones, and all with a number above ``after``."""
     found = recent.numbered()
     if after is not None and found and recent.first < after < found[0][0] - 1:
-        yield {"missed": found[0][0] - 1 - after}
+        missed: Told = {"missed": found[0][0] - 1 - after}
+        yield missed if wanted.takes_all else {**missed, "at_most": True}
     fitting = [(number, facts) for number, facts in found if wanted.fits(facts)]
     begin = len(fitting) - last
     for at, (number, facts) in enumerate(fitting):
@@ -210,7 +218,7 @@ class Whole(TypedDict):
     left_out: list[str]
     """The names of secrets in whose place there are stars."""
     traceback: str
-    """Where its handler failed; empty if it did not."""
+    """Where its handler failed, without secrets; empty if it did not, or if nobody waits for its end."""
 
 
 @operation("arrival", "GET", "/api/arrivals/{number}")
@@ -223,14 +231,14 @@ async def arrival(here: Here, *, number: Annotated[int, Between(0), "Its number.
 
 
 def _whole(arrival: Arrival) -> Whole:
-    entry = Entry.of(arrival.facts(), arrival.scope or {}, arrival.events or ()).without_secrets()
-    data = entry.data()
+    facts = {**arrival.facts(), "traceback": arrival.traceback}
+    data = Entry.of(facts, arrival.scope or {}, arrival.events or ()).without_secrets().data()
     return {
+        "traceback": data["arrival"].pop("traceback"),
         "arrival": data["arrival"],
         "scope": data["scope"],
         "events": None if arrival.events is None else data["events"],
         "left_out": data["left_out"],
-        "traceback": arrival.traceback,
     }
 
 

@@ -10,6 +10,7 @@ from gateway.console.operations.entries import (
     Choice,
     Details,
     File,
+    Ids,
     Page,
     Paging,
     Progress,
@@ -45,10 +46,10 @@ async def dead_file(here: Here, *, id: Annotated[str, "Its id, or the beginning 
 
 
 @operation("dead_export", "GET", "/api/dead/export")
-async def dead_export(here: Here, *, filters: Filters) -> AsyncGenerator[File, None]:
-    """Return each of the dead letters that match as a file. They may contain secrets."""
+async def dead_export(here: Here, *, filters: Filters, ids: Ids = None) -> AsyncGenerator[File, None]:
+    """Return each of the dead letters that match, or that are named, as a file. They may contain secrets."""
     with store_of(here) as store:
-        async for file in files_of(dead_letters(store), filters):
+        async for file in files_of(dead_letters(store), filters, ids or ()):
             yield file
 
 

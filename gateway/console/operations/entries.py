@@ -2,13 +2,14 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, NotRequired, TypedDict
 
 from gateway.console.here import Here
 from gateway.console.kept import content, pages
+from gateway.console.kept.pages import Matching
 from gateway.console.kept.selection import BATCH, Change, Filters, Listing, Selection, Unknown
 from gateway.console.kept.selection import pages as all_pages
 from gateway.console.operation import NotFound, Unavailable
@@ -16,6 +17,9 @@ from gateway.control.server import BadRequest
 from gateway.store import Message, OperatorStore, Outgoing, StoreUnavailable
 from protocols.lazy_names import imported
 from protocols.units import Between
+
+COUNTING = 10_000
+"""Entries after which a count says how far it is."""
 
 
 class Entry(TypedDict):
@@ -85,9 +89,9 @@ class Progress(TypedDict, total=False):
     """One of these: how many are chosen, how far it is, or that it is done."""
 
     matching: int
-    """So many are chosen."""
+    """So many are chosen, as far as they are counted."""
     more: bool
-    """Beside `matching`: whether more than those match. Call it again for the rest."""
+    """Beside `matching`: whether it still counts."""
     done: int
     """So many were tried to change."""
     changed: int
@@ -105,11 +109,14 @@ class Paging:
     count: Annotated[bool, "Whether to count all that match, too."] = False
 
 
+Ids = Annotated[list[str] | None, "Their ids, or beginnings that are unique."]
+
+
 @dataclass(frozen=True)
 class Choice:
     """What to change, if not what passes the filters."""
 
-    ids: Annotated[list[str] | None, "Their ids, or beginnings that are unique."] = None
+    ids: Ids = None
     everything: Annotated[bool, "All of them."] = False
     dry_run: Annotated[bool, "Only count those that are chosen."] = False
 
@@ -132,7 +139,7 @@ async def page_of(listings: Sequence[Listing[Any]], filters: Filters, paging: Pa
         found, following = await pages.page(listings, filters, paging.after, paging.limit)
     except ValueError as error:
         raise BadRequest(f"after: {error}") from error
-    total = len((await pages.ids_of(listings, filters))[0]) if paging.count else None
+    total = await pages.count(listings, filters) if paging.count else None
     entries: Any = [content.entry_data(each) for each in found]  # of the form of Entry
     return {"entries": entries, "next": following, "total": total}
 
@@ -151,12 +158,27 @@ async def file_of(item: Message | Outgoing) -> File:
     return {"name": name, "base64": base64.b64encode(data).decode()}
 
 
-async def files_of(selection: Selection[Any, Any], filters: Filters) -> AsyncGenerator[File, None]:
-    """Yield the file of each that matches; not of those that are gone by then."""
-    async for each in all_pages(selection.listings, filters):
-        for entry in each:
-            if (item := await selection.read(entry.id)) is not None:
+async def files_of(
+    selection: Selection[Any, Any], filters: Filters, ids: Sequence[str] = ()
+) -> AsyncGenerator[File, None]:
+    """Yield the file of each of ``ids``, or else of each that matches; not of those that are gone by then. Raises
+    Unknown, BadRequest."""
+    if ids and not filters.are_empty:
+        raise BadRequest("write ids or filters, not both")
+    async for each in _ids_of(selection, filters, ids):
+        for id_ in each:
+            if (item := await selection.read(id_)) is not None:
                 yield await file_of(item)
+
+
+async def _ids_of(
+    selection: Selection[Any, Any], filters: Filters, given: Sequence[str]
+) -> AsyncGenerator[Sequence[str], None]:
+    if given:
+        yield await selection.named(given)
+        return
+    async for each in all_pages(selection.listings, filters):
+        yield [entry.id for entry in each]
 
 
 async def change(
@@ -165,16 +187,34 @@ async def change(
     """Change those that are chosen. It ends where the client leaves. Raises BadRequest, Unknown."""
     if sum([bool(choice.ids), choice.everything, not filters.are_empty]) != 1:
         raise BadRequest("write ids, or one filter or more, or everything: true")
-    if choice.ids:
-        chosen, more = await selection.named(choice.ids), False
-    else:
-        chosen, more = await pages.ids_of(selection.listings, filters)
-    yield {"matching": len(chosen), "more": more}
+    chosen = _Named(await selection.named(choice.ids)) if choice.ids else Matching(selection.listings, filters)
+    told = COUNTING
+    async for count in chosen.counting():
+        if count >= told:
+            yield {"matching": count, "more": True}
+            told = count + COUNTING
+    yield {"matching": chosen.count, "more": False}
     if choice.dry_run:
         return
-    changed = 0
-    for begin in range(0, len(chosen), BATCH):
-        batch = chosen[begin : begin + BATCH]
-        changed += await change(batch)
-        yield {"done": begin + len(batch), "changed": changed}
-    yield {"done": len(chosen), "changed": changed, "finished": True}
+    done = changed = 0
+    async for page in chosen.ids():
+        for begin in range(0, len(page), BATCH):
+            batch = page[begin : begin + BATCH]
+            changed += await change(batch)
+            done += len(batch)
+            yield {"done": done, "changed": changed}
+    yield {"done": done, "changed": changed, "finished": True}
+
+
+class _Named:
+    """Those that an operator has named, in the form of :class:`Matching`."""
+
+    def __init__(self, ids: list[str]) -> None:
+        self._ids = ids
+        self.count = len(ids)
+
+    async def counting(self) -> AsyncIterator[int]:
+        yield self.count
+
+    async def ids(self) -> AsyncIterator[list[str]]:
+        yield self._ids

@@ -10,6 +10,7 @@ from gateway.console.operations.entries import (
     Choice,
     Details,
     File,
+    Ids,
     Page,
     Paging,
     Progress,
@@ -65,10 +66,10 @@ async def outgoing_file(here: Here, *, id: Annotated[str, "Its id, or the beginn
 
 
 @operation("outgoing_export", "GET", "/api/outgoing/export")
-async def outgoing_export(here: Here, *, filters: Filters) -> AsyncGenerator[File, None]:
-    """Return each of the outgoing items that match as a file. They may contain secrets."""
+async def outgoing_export(here: Here, *, filters: Filters, ids: Ids = None) -> AsyncGenerator[File, None]:
+    """Return each of the outgoing items that match, or that are named, as a file. They may contain secrets."""
     with store_of(here) as store:
-        async for file in files_of(outgoing_items(store), filters):
+        async for file in files_of(outgoing_items(store), filters, ids or ()):
             yield file
 
 

@@ -26,7 +26,16 @@ _COLUMNS = (
 )
 _FILTERS = ("text", "type", "route", "recipient", "error", "state", "attempts")
 
-WAITING = Listing("/waiting", "Waiting", "waiting", "id", "id", _COLUMNS, _FILTERS)
+WAITING = Listing(
+    "/waiting",
+    "Waiting",
+    "waiting",
+    "id",
+    "id",
+    _COLUMNS,
+    _FILTERS,
+    "No message waits. Messages of a route with inbox: true wait here until their handler has run.",
+)
 DEAD = Listing(
     "/dead",
     "Dead letters",
@@ -35,8 +44,9 @@ DEAD = Listing(
     "ids",
     _COLUMNS,
     _FILTERS,
+    "There are no dead letters. A message comes here if its last attempt fails.",
     (
-        Action("Retry", "dead_retry", "Let {} wait again, with all attempts?"),
+        Action("Retry", "dead_retry", "Retry {} from the first attempt?"),
         Action("Drop", "dead_drop", "Drop {} for good?"),
     ),
     export="/dead/export",
@@ -46,6 +56,7 @@ OUTGOING = replace(
     path="/outgoing",
     title="Outgoing",
     operation="outgoing",
+    empty="Nothing waits to be sent. What a handler sends is here until it has left.",
     columns=(*_COLUMNS[:4], Column("Due", "due", "time"), Column("Lane", "lane"), *_COLUMNS[5:]),
     actions=(
         Action("Send now", "outgoing_retry", "Try to send {} now?"),
@@ -96,19 +107,27 @@ async def _file(listing: Listing, here: Here, asked: Asked) -> tuple[str, AsyncG
 
 async def _export(listing: Listing, here: Here, asked: Asked) -> tuple[str, AsyncGenerator[bytes, None]]:
     wanted = operations()[f"{listing.operation}_export"]
+    asked.has_only(wanted)
     files = wanted.answers(here, asked.arguments(wanted))
-    return f"{listing.operation}.tar", _archive(files)
+    first = await anext(files, None)  # what cannot be exported is said, before there is half a file
+    return f"{listing.operation}.tar", _archive(first, files)
 
 
-async def _archive(files: AsyncGenerator[Content, None]) -> AsyncGenerator[bytes, None]:
+async def _archive(first: Content | None, others: AsyncGenerator[Content, None]) -> AsyncGenerator[bytes, None]:
     """Yield the files as a tar archive, one at a time in memory."""
-    async with aclosing(files):
-        async for file in files:
-            data = base64.b64decode(file["base64"])
-            head = TarInfo(file["name"])
-            head.size = len(data)
-            yield head.tobuf() + data + bytes(-len(data) % BLOCKSIZE)
+    async with aclosing(others):
+        if first is not None:
+            yield _member(first)
+            async for file in others:
+                yield _member(file)
     yield bytes(2 * BLOCKSIZE)
+
+
+def _member(file: Content) -> bytes:
+    data = base64.b64decode(file["base64"])
+    head = TarInfo(file["name"])
+    head.size = len(data)
+    return head.tobuf() + data + bytes(-len(data) % BLOCKSIZE)
 
 
 def _pages(listing: Listing) -> list[Page]:

@@ -48,6 +48,11 @@ class Action:
         return {name: value for name, value in filters.items() if name in known}
 
     @property
+    def is_rated(self) -> bool:
+        """Whether it can be made slower."""
+        return "rate" in operations()[self.operation].parameters
+
+    @property
     def takes_everything(self) -> bool:
         """Whether it must be said that no filter is meant."""
         return "everything" in operations()[self.operation].parameters
@@ -67,6 +72,8 @@ class Listing:
     columns: Sequence[Column]
     filters: Sequence[str]
     """The parameters that the form shows; others count if the address has them."""
+    empty: str
+    """What is said if there is no entry, and no filter."""
     actions: Sequence[Action] = ()
     export: str = ""
     """Where all that match can be downloaded."""

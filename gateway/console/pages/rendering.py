@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from gateway.console.kept.content import last_line
 from gateway.console.pages import words
 from gateway.console.pages.sparkline import sparkline
 
@@ -27,10 +28,11 @@ _templates.filters.update(
     {name: form for name, form in words.FORMS.items() if name},
     shown=words.shown,
     cut=words.cut,
+    label=words.label,
+    last_line=last_line,
     yaml=_as_yaml,
 )
-_TIMES = frozenset({"received", "since", "due", "expires", "last_packet", "retained", "at", "time"})
-_templates.globals.update(sparkline=sparkline, form_of=lambda name: "time" if name in _TIMES else "")
+_templates.globals.update(sparkline=sparkline, form_of=words.form_of)
 
 
 def rendered(template: str, content: Mapping[str, Any]) -> bytes:

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 _KINDS = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 
@@ -24,6 +25,18 @@ def static_files() -> dict[str, StaticFile]:
     """Return the files by their paths."""
     folder = resources.files("gateway.console.pages") / "static"
     return {f"/static/{each.name}": _file(each.name, each.read_bytes()) for each in folder.iterdir()}
+
+
+@cache
+def release() -> str:
+    """Return a name for what the pages are made of. A page that was loaded before it changed has to be loaded again."""
+    folder = resources.files("gateway.console.pages")
+    files = sorted((each for name in ("static", "templates") for each in (folder / name).iterdir()), key=_name)
+    return hashlib.sha256(b"".join(each.read_bytes() for each in files)).hexdigest()[:16]
+
+
+def _name(file: Traversable) -> str:
+    return file.name
 
 
 def _file(name: str, body: bytes) -> StaticFile:

@@ -57,6 +57,16 @@ def shown(value: object, form: str = "") -> str:
     return FORMS[form](value)
 
 
+def label(name: str) -> str:
+    """Return what the key ``name`` of a JSON object is called on a page."""
+    return _LABELS.get(name) or name.replace("_", " ").capitalize()
+
+
+def form_of(name: str, value: object) -> str:
+    """Return the form in which the ``value`` of a key is shown."""
+    return "yes_no" if isinstance(value, bool) else _FORM_OF.get(name, "")
+
+
 def cut(text: str) -> str:
     """Return the beginning of what is long."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
@@ -70,4 +80,19 @@ FORMS: Mapping[str, Callable[[Any], str]] = {
     "rate": rate_of,
     "share": share_of,
     "yes_no": lambda value: "yes" if value else "no",
+}
+_FORM_OF: Mapping[str, str] = {
+    **dict.fromkeys(("received", "since", "due", "expires", "last_packet", "retained", "at", "time"), "time"),
+    **dict.fromkeys(("size", "queued_bytes", "bytes_received", "bytes_sent"), "size"),
+    **dict.fromkeys(("seconds", "keepalive", "expiry"), "period"),
+}
+_LABELS: Mapping[str, str] = {
+    "id": "ID",
+    "client_id": "Client ID",
+    "tls": "TLS",
+    "qos": "QoS",
+    "who": "From",
+    "what": "To, or for what",
+    "seconds": "Took",
+    "inflight": "In flight",
 }

@@ -140,6 +140,18 @@ async def test_an_arrival_is_shown_without_secrets(site: Any) -> None:
         assert '"order":5' in json.dumps(answer.json()["events"]).replace('\\"', '"').replace(" ", "")
 
 
+async def test_a_traceback_is_shown_without_secrets(site: Any) -> None:
+    trace = "Traceback:\n  log_in(password='hunter2')\nValueError: no such token=hunter2 in {'cookie': 'x'}\n"
+    async with site() as here, streaming(here, "follow=true&content=true") as found:
+        await anext(found)
+        tell(here, made(1, traceback=trace, error="ValueError no such token=hunter2"))
+        number = (await anext(found))["data"]["number"]
+        for path in ("/api/arrivals", "/live"):
+            shown = (await here.get(f"{path}/{number}")).text
+            assert "hunter2" not in shown
+            assert "log_in(password=" in shown
+
+
 @pytest.mark.parametrize(
     "content", [{"events": [{"type": "sms.receive", "text": "x" * 10_000}]}, {"traceback": "x" * 10_000}]
 )
@@ -158,6 +170,27 @@ async def test_a_reader_that_is_slow_is_told_how_many_it_missed(site: Any) -> No
         for _ in range(UNREAD_ARRIVALS):
             assert (await anext(found))["event"] == "arrival"
         assert (await anext(found))["data"] == {"missed": 2 * UNREAD_ARRIVALS}
+
+
+async def test_of_those_that_a_slow_reader_missed_only_what_fits_its_filter_counts(site: Any) -> None:
+    async with site() as here, streaming(here, "follow=true&text=wanted") as found:
+        await anext(found)
+        tell(here, *(made(n, who="wanted" if n % 3 else "other") for n in range(3 * UNREAD_ARRIVALS)))
+        for _ in range(UNREAD_ARRIVALS):
+            assert (await anext(found))["data"]["arrival"]["who"] == "wanted"
+        assert (await anext(found))["data"] == {"missed": UNREAD_ARRIVALS}
+
+
+async def test_how_many_of_those_that_are_forgotten_fit_a_filter_is_not_known(site: Any) -> None:
+    async with site() as here:
+        async with streaming(here, "follow=true&content=true") as found:
+            await anext(found)
+            tell(here, made(0))
+            number = (await anext(found))["data"]["number"]
+            tell(here, *(made(n, who="other") for n in range(recent.MOST + 10)))
+        for query, more in (("", {}), ("&text=wanted", {"at_most": True})):
+            async with streaming(here, f"follow=true&content=true&after={number}{query}") as found:
+                assert (await anext(found))["data"] == {"missed": 10, **more}
 
 
 async def test_a_quiet_stream_is_kept_alive(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:

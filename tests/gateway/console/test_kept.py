@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from kept_messages import MAIL, bury, fill, message
+from kept_messages import MAIL, bury, fill, message, outgoing
 from waiting import until
 
-from gateway.console.kept import pages
+from gateway.console.kept import pages, selection
 from gateway.console.kept.selection import dead_letters
 from gateway.console.operations import entries
 
@@ -95,6 +95,56 @@ async def test_all_that_match_are_changed_and_progress_is_told(site: Any, monkey
             {"done": 150, "changed": 150, "finished": True},
         ]
         assert (await here.get("/api/dead?count=true")).json()["total"] == 150
+
+
+async def test_a_change_goes_on_to_the_end_and_leaves_what_comes_later(
+    site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in ((selection, "PAGE"), (entries, "BATCH"), (entries, "COUNTING"), (pages, "COUNTED")):
+        monkeypatch.setattr(module, name, 100)
+    async with site() as here:
+        await bury(here.store, *(message(f"m{n:03}") for n in range(1000)))
+        async with here.client.stream("POST", "/api/dead/drop", json={"everything": True}) as answer:
+            told: list[Any] = []
+            async for line in answer.aiter_lines():
+                told += events(line)
+                if told[-1:] == [{"matching": 1000, "more": False}] and len(told) < 12:
+                    await bury(here.store, message("n000"))  # it comes while the change is under way
+        assert told[:10] == [{"matching": n, "more": True} for n in range(100, 1001, 100)]
+        assert told[-1] == {"done": 1000, "changed": 1000, "finished": True}
+        assert [each["id"] for each in (await here.get("/api/dead")).json()["entries"]] == ["n000"]
+
+
+async def test_dead_letters_of_both_kinds_are_changed_to_the_end(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "PAGE", 10)
+    async with site() as here:
+        await bury(here.store, *(message(f"m{n:03}") for n in range(25)))
+        await here.store.put_outgoing([outgoing(f"sent{n:02}", due=0) for n in range(25)])
+        for item in await here.store.take_outgoing(25, now=here.store.now()):
+            await here.store.dead_letter_outgoing(item.id, error="550 no")
+        told = events((await here.post("/api/dead/drop", {"everything": True})).text)
+        assert told[-1] == {"done": 50, "changed": 50, "finished": True}
+        assert (await here.get("/api/dead")).json()["entries"] == []
+
+
+async def test_a_slow_store_makes_short_pages_that_lose_nothing(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "LOOKED", 0.0)
+    monkeypatch.setattr(pages, "PAGE", 3)
+    async with site() as here:
+        await bury(here.store, *(message(f"m{n}", subject=f"email a -> {n % 2}") for n in range(10)))
+        assert len((await here.get("/api/dead?recipient=1&limit=10")).json()["entries"]) == 1
+        assert await all_pages(here, "recipient=1&limit=10") == [f"m{n}" for n in range(1, 10, 2)]
+
+
+async def test_those_that_are_named_are_exported(site: Any) -> None:
+    async with site() as here:
+        await bury(here.store, *(message(f"m{n:03}") for n in range(30)))
+        answer = await here.get("/dead/export?ids=m003&ids=m007")
+        with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+            assert [each.name for each in archive] == ["m003.eml", "m007.eml"]
+        assert (await here.get("/api/dead/export?ids=none")).status_code == 404
+        both = await here.get("/dead/export?ids=m003&error=order")
+        assert (both.status_code, "write ids or filters, not both" in both.text) == (400, True)
 
 
 async def test_all_that_match_are_exported_as_they_came(site: Any) -> None:

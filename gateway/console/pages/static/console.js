@@ -37,8 +37,8 @@ const gateway = (() => {
     return new Error(answer.error || "The gateway answers " + response.status + ".");
   }
 
-  function send(method, path, body) {
-    const options = { method, headers: { Accept: "application/json" } };
+  function send(method, path, body, signal) {
+    const options = { method, signal, headers: { Accept: "application/json" } };
     if (body !== undefined) {
       options.headers["Content-Type"] = "application/json";
       options.body = JSON.stringify(body);
@@ -53,9 +53,9 @@ const gateway = (() => {
     return response.json();
   }
 
-  // Calls an operation that has many answers: heard(answer) is called for each. Resolves to the last.
-  async function stream(method, path, body, heard) {
-    const response = await send(method, path, body);
+  // Calls an operation that has many answers: heard(answer) is called for each. Resolves to the last. The signal ends it.
+  async function stream(method, path, body, heard, signal) {
+    const response = await send(method, path, body, signal);
     if (!response.ok) throw await failure(response);
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "", last = null;
@@ -89,7 +89,7 @@ const gateway = (() => {
 
   // Runs work while the buttons of the form are off; an error is said.
   async function busy(form, work) {
-    const buttons = [...form.querySelectorAll("button:enabled")], focused = document.activeElement;
+    const buttons = [...form.querySelectorAll("button:enabled:not([type=button])")], focused = document.activeElement;
     buttons.forEach((button) => { button.disabled = true; });
     try {
       return await work();
@@ -123,13 +123,19 @@ const gateway = (() => {
   }
 
   function show(place, answer) {
-    const done = answer.done || answer, lines = [done.result, done.told, ...(done.notes || [])];
-    lines.push(...(done.changes || []).map((change) => change.text));
+    const done = answer.done || answer, changes = (done.changes || []).map((change) => change.text);
+    const lines = [RESULTS[done.result] ?? done.result, done.told, ...(done.notes || []), ...changes];
+    if (done.result === "valid" && !changes.length) lines.push("Nothing would change.");
     const text = document.createElement("pre");
     text.tabIndex = 0;
     text.textContent = lines.filter(Boolean).join("\n");
     place.replaceChildren(text);
   }
+
+  const RESULTS = {
+    valid: "The file has no mistakes.", unchanged: "The file has not changed.", reloaded: "The file is reloaded.",
+    mistakes: "The file has mistakes:", failed: "The reload has failed:",
+  };
 
   // Fetches the page again and puts its sections in place of those here, where they differ. The script keeps nothing.
   // One request at a time: a gateway that hangs does not fill up with them.
@@ -154,6 +160,11 @@ const gateway = (() => {
     if (!response.ok) throw new Error(response.status);
     if (response.redirected) { location.reload(); return; }
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+    if (fresh.documentElement.dataset.release !== document.documentElement.dataset.release) {
+      if (!isTouched && !document.querySelector("dialog[open]")) location.reload();
+      else say("The gateway has a new release: load this page again.", true);
+      return;
+    }
     for (const section of sections) {
       const other = fresh.getElementById(section.id);
       if (!other || other.innerHTML === section.innerHTML) continue;
@@ -163,10 +174,11 @@ const gateway = (() => {
     }
   }
   const PATIENCE = 10000;
-  let isOld = false, isFetching = false;
+  let isOld = false, isFetching = false, isTouched = false;
   const FOCUSABLE = "a[href], button, input, select, pre[tabindex]";
   const place = (section, element) => [...section.querySelectorAll(FOCUSABLE)].indexOf(element);
 
+  document.addEventListener("input", () => { isTouched = true; });  // what was written is lost with the page
   document.addEventListener("submit", (event) => {
     if (event.target.dataset.call === undefined) return;
     event.preventDefault();

@@ -5,14 +5,18 @@
   const place = document.getElementById("live"), rows = document.getElementById("arrivals");
   const pause = document.getElementById("pause"), clear = document.getElementById("clear");
   const count = document.getElementById("count"), detail = document.getElementById("detail");
-  let last = Number(place.dataset.last), waiting = [], isPaused = false, seen = 0, missed = 0, source = null, drawn = 0;
+  let last = Number(place.dataset.last), waiting = [], isPaused = false, seen = 0, missed = 0, atMost = false, source = null, drawn = 0;
 
   function connect() {
     const query = new URLSearchParams({ ...JSON.parse(place.dataset.filters), follow: "true", content: "true" });
     if (last) query.set("after", last);
     source = new EventSource("/api/arrivals?" + query);
     source.addEventListener("arrival", (event) => heard(JSON.parse(event.data)));
-    source.addEventListener("missed", (event) => { missed += JSON.parse(event.data).missed; });
+    source.addEventListener("missed", (event) => {
+      const told = JSON.parse(event.data);
+      missed += told.missed;
+      atMost ||= told.at_most === true;
+    });
     source.addEventListener("open", () => gateway.say(""));
     source.addEventListener("error", (event) => {
       if (event.data) { gateway.say(JSON.parse(event.data).error, true); source.close(); return; }
@@ -51,6 +55,7 @@
     made.classList.toggle("failed", arrival.error !== "");
     const head = document.createElement("th"), time = stamp(arrival.time);
     head.scope = "row";
+    head.className = "time";
     if (number) head.append(link(number, time)); else head.textContent = time;
     const route = arrival.route && arrival.target ? `${arrival.route} → ${arrival.target}` : arrival.route + arrival.target;
     const verdict = arrival.error ? `${arrival.verdict}, ${arrival.error}` : arrival.verdict;
@@ -106,7 +111,7 @@
 
   // A screen reader hears a number now and then, and not each row.
   setInterval(() => {
-    const text = `${rows.children.length} shown, ${seen} since you opened the page` + (missed ? `, ${missed} missed` : "") + ".";
+    const text = `${rows.children.length} shown, ${seen} since you opened the page` + (missed ? `, ${atMost ? "at most " : ""}${missed} missed` : "") + ".";
     if (count.textContent !== text && seen) count.textContent = text;
   }, COUNTED);
 
