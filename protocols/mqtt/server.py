@@ -79,6 +79,7 @@ class MQTTServer(Server):
         self._clients: set[ClientConnection] = set()
         self._leaving: dict[str, tuple[ClientSocket, asyncio.Event]] = {}
         self._empty = asyncio.Event()
+        self._is_replaced = False
         self._inherited: dict[str, bytes] = {}
 
     @property
@@ -193,13 +194,18 @@ class MQTTServer(Server):
         if self._writer is not None:
             self._writer.journal.put(record.login_key(username), None if login is None else login.encode())
 
+    async def retire(self) -> None:
+        """Leave new connections to a successor, and the clients of those that :meth:`stop` ends."""
+        self._is_replaced = True
+        await super().retire()
+
     async def stop(self, grace: float) -> None:
         self.status = ServerStatus("draining")
         self.listener.stop()
         for preconnect in list(self._preconnects):
             preconnect.close()
         for client in list(self._clients):
-            client.stop()
+            client.stop(moves=self._is_replaced)
         await self.tasks.drain(grace)
         for client in list(self._clients):
             client.dismiss()

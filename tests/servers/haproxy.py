@@ -30,19 +30,26 @@ listen front
 @contextlib.contextmanager
 def haproxy(target: str, send: str) -> Iterator[int]:
     """Its port; what connects there it gives to ``target`` (host:port). ``send``: send-proxy or send-proxy-v2."""
-    path = program("haproxy")
     port = free_port()
+    with configured(CONFIG.format(port=port, target=target, send=send), port):
+        yield port
+
+
+@contextlib.contextmanager
+def configured(config: str, port: int) -> Iterator[Path]:
+    """Run it with the file ``config``; yield the file of what it says. It listens on ``port`` then."""
+    path = program("haproxy")
     with tempfile.TemporaryDirectory() as root:
-        config = Path(root, "haproxy.cfg")
-        config.write_text(CONFIG.format(port=port, target=target, send=send))
+        file = Path(root, "haproxy.cfg")
+        file.write_text(config)
         log = Path(root, "log")
         with (
             log.open("wb") as out,
-            subprocess.Popen([path, "-db", "-f", str(config)], stdout=out, stderr=out) as process,
+            subprocess.Popen([path, "-db", "-f", str(file)], stdout=out, stderr=out) as process,
         ):
             try:
                 _wait(process, port, log)
-                yield port
+                yield log
             finally:
                 process.terminate()
 

@@ -22,6 +22,7 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+{more}
     server {{
         listen 127.0.0.1:{port}{tls};
 {location}
@@ -42,17 +43,17 @@ location / {{
 
 
 class Nginx:
-    """nginx that passes requests on to ``behind``, a port, or by ``location``, a block of its configuration. With
-    ``tls`` it speaks HTTPS."""
+    """nginx that passes requests on to ``behind``, a port, or by ``location``, a block of its configuration. ``more``
+    comes before its server. With ``tls`` it speaks HTTPS."""
 
-    def __init__(self, folder: Path, behind: int, tls: TLS | None = None, location: str = "") -> None:
+    def __init__(self, folder: Path, behind: int, tls: TLS | None = None, location: str = "", more: str = "") -> None:
         folder.mkdir()
         self.port = free_port()
         self.access_log = folder / "access.log"
         config = folder / "nginx.conf"
         location = location or _LOCATION.format(behind=behind)
         files = f" ssl; ssl_certificate {tls.certificate}; ssl_certificate_key {tls.key}" if tls is not None else ""
-        config.write_text(_CONFIG.format(folder=folder, port=self.port, location=location, tls=files))
+        config.write_text(_CONFIG.format(folder=folder, port=self.port, location=location, tls=files, more=more))
         self._process = subprocess.Popen([program("nginx"), "-p", str(folder), "-c", str(config)])
         until((folder / "nginx.pid").exists, "nginx runs")
 

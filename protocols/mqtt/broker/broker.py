@@ -14,6 +14,7 @@ from protocols.mqtt.broker.fan_out import AT_ONCE, FanOut, FanOuts
 from protocols.mqtt.broker.grant import Grant
 from protocols.mqtt.broker.inbound import Inbound
 from protocols.mqtt.broker.journal import Journal
+from protocols.mqtt.broker.left_wills import LeftWill, LeftWills
 from protocols.mqtt.broker.message import ApplicationMessage
 from protocols.mqtt.broker.outbound import Outbound
 from protocols.mqtt.broker.outgoing import Outgoing
@@ -54,6 +55,7 @@ class Broker:
         self._shares: dict[str, Share] = {}
         self._timers = Timers()
         self.retained = RetainedMessages(settings.max_retained, journal, self._timers, clock)
+        self._left_wills = LeftWills(self._timers, journal, clock, self._publish_will)
         self.queued = ByteBudget(settings.max_queued_all)
         """What waits for clients, of all sessions together."""
         self.backlog = Backlog(wake)
@@ -118,6 +120,7 @@ class Broker:
         if session is not None and clean:
             self._end(session)
             session = None
+        self._left_wills.returned(client_id, user)
         present = session is not None
         if session is None:
             journal = self.journal if expiry else None
@@ -134,19 +137,23 @@ class Broker:
             client_id, settings=self._settings, room=room, backlog=backlog, clock=self.clock, journal=journal
         )
 
-    def close(self, session: Session, *, with_will: bool) -> None:
-        """The client's connection is over."""
+    def close(self, session: Session, *, with_will: bool, absence: float = 0.0) -> None:
+        """The client's connection is over. ``absence``: seconds that it may take to come back before its will counts,
+        since it was the server that ended the connection."""
         session.outgoing = None
         now = self.clock()
         session.ends = now + session.expiry
         if session.will is not None and not with_will:
             session.will = None
-        if session.will is not None:
+        if session.will is not None and absence:
+            self._leave_will(session, session.will, absence)
+        elif session.will is not None:
             self._schedule_will(session, session.will, now)
         if not session.expiry:
             self._end(session)
             return
         session.save()
+        session.save_sent()
         self._move_within_shares(session)
         self._leave(session)
 
@@ -177,8 +184,7 @@ class Broker:
         self._return(session.client_id)
         for topic_filter in session.grants:
             self._remove(topic_filter, session)
-        if session.will is not None:
-            self._publish_will(session)
+        self._publish_will_of(session)
         for share, message in session.shared():
             share.deliver(message, _MEMBERS)
         session.forget()
@@ -188,23 +194,32 @@ class Broker:
         if will.delay:
             self._timers.at(will.due, _will(session.client_id), lambda: self._will_due(session))
         else:
-            self._publish_will(session)
+            self._publish_will_of(session)
+
+    def _leave_will(self, session: Session, will: Will, absence: float) -> None:
+        """Its delay counts, too, for as long as the session lasts."""
+        longest = max(absence, min(will.delay, session.expiry))
+        session.will = None
+        self._left_wills.leave(session.client_id, LeftWill(will.message, longest, session.user))
 
     def _will_due(self, session: Session) -> None:
-        self._publish_will(session)
+        self._publish_will_of(session)
         session.save()
 
-    def _publish_will(self, session: Session) -> None:
-        """Publish the will. Its message expiry interval "is sent as the Publication Expiry Interval when the Server
+    def _publish_will_of(self, session: Session) -> None:
+        will, session.will = session.will, None
+        if will is not None:
+            self._publish_will(session.client_id, will.message, session)
+
+    def _publish_will(self, client_id: str, kept: ApplicationMessage, origin: Session | None = None) -> None:
+        """Publish a will. Its message expiry interval "is sent as the Publication Expiry Interval when the Server
         publishes the Will Message" (3.1.3.2.4): it begins now. A will with a $ topic goes nowhere, like what a client
         publishes there: "The Server SHOULD prevent Clients from using such Topic Names to exchange messages with other
         Clients" (4.7.2)."""
-        will, session.will = session.will, None
-        if will is None or will.message.topic.startswith("$"):
+        if kept.topic.startswith("$"):
             return
-        kept = will.message
         message = self.message(kept.topic, kept.payload, kept.qos, retain=kept.retain, properties=kept.properties)
-        self.publish(message, session)
+        self.publish(message, origin or self.sessions.get(client_id))
 
     # What an operator does.
 
@@ -223,11 +238,13 @@ class Broker:
         if session.outgoing is not None:
             session.outgoing.end(reasons.ADMINISTRATIVE)
         elif self.sessions.get(session.client_id) is session:
+            self._left_wills.publish(session.client_id)
             self._end(session)
 
     def _keep_will(self, session: Session, *, with_will: bool) -> None:
         if not with_will:
             session.will = None
+            self._left_wills.forget(session.client_id)
 
     # Time.
 
@@ -342,6 +359,7 @@ class Broker:
         for session in kept:
             yield from session.records(lambda: next(numbers))
         yield from self.retained.records()
+        yield from self._left_wills.records()
 
     def restore(self, kept: Mapping[str, bytes]) -> None:
         """Restore everything that a journal had. Raises ValueError for what cannot be read."""
@@ -350,7 +368,8 @@ class Broker:
 
     def restoring(self, kept: Mapping[str, bytes]) -> Iterator[None]:
         """Restore it record by record, with a pause after each: there may be a million."""
-        by_kind: dict[str, dict[str, bytes]] = {"session": {}, "message": {}, "out": {}, "in": {}, "retained": {}}
+        kinds = ("session", "message", "out", "in", "retained", "will")
+        by_kind: dict[str, dict[str, bytes]] = {kind: {} for kind in kinds}
         for key, value in kept.items():
             kind, _, rest = key.partition(" ")
             if kind not in by_kind:
@@ -371,6 +390,8 @@ class Broker:
             if (session := self.sessions.get(client_id)) is not None:
                 event, handled = record.read_inbound(value)
                 session.inbound[int(packet_id)] = Inbound(event, WAIT_PUBREL if handled else UNHANDLED)
+        for client_id, value in by_kind["will"].items():
+            self._left_wills.restore(client_id, LeftWill(*record.read_left_will(value)))
         self._leave_all()
 
     def _restore_session(self, client_id: str, value: bytes) -> None:

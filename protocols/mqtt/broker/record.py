@@ -8,6 +8,7 @@ key                     value
 ``out <number>``        the delivery of a message to a client, and its state
 ``in <id> <client id>`` an inbound message of QoS 2: its event id, whether handled
 ``retained <topic>``    a retained message
+``will <client id>``    the will of a client that the server has disconnected, and that may come back
 ``login <user name>``   a record of a right password (:mod:`protocols.access.saved_login`)
 ======================  ==========================================================
 """
@@ -45,6 +46,10 @@ def retained_key(topic: str) -> str:
     return f"retained {topic}"
 
 
+def left_will_key(client_id: str) -> str:
+    return f"will {client_id}"
+
+
 LOGIN = "login "
 _RETAINED_AT = "retained_at"
 
@@ -75,6 +80,15 @@ def read_retained(data: bytes) -> ApplicationMessage:
     found = read_message(data)
     found.retained_at = _unpack(data)[4].get(_RETAINED_AT, 0.0)
     return found
+
+
+def left_will(message_: ApplicationMessage, absence: float, user: str | None) -> bytes:
+    return _pack((message(message_), absence, user))
+
+
+def read_left_will(data: bytes) -> tuple[ApplicationMessage, float, str | None]:
+    kept, absence, user = _unpack(data)
+    return read_message(kept), absence, user
 
 
 def outbound(client_id: str, out: Outbound) -> bytes:

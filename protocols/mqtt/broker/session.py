@@ -406,6 +406,13 @@ class Session:
         if self.journal is not None:
             self.journal.put(record.session_key(self.client_id), self._record_of_itself())
 
+    def save_sent(self) -> None:
+        """Keep which messages at QoS 1 were sent: also after a restart they are sent again with DUP (MQTT-3.3.1-1).
+        While the client is there, that is not worth a write for each message."""
+        for out in self.inflight.values():
+            if out.qos == 1:
+                self._record_again(out)
+
     def _record_of_itself(self) -> bytes:
         ends = None if self.outgoing is not None else self.ends
         return record.session(self.expiry, ends, self.grants, self.will, self.user, self.replays)

@@ -300,8 +300,8 @@ class AcceptedConnection:
 
     # How it ends.
 
-    def end(self, *, with_will: bool) -> None:
-        """End the connection.
+    def end(self, *, with_will: bool, absence: float = 0.0) -> None:
+        """End the connection. ``absence``: seconds that the client may take to come back before its will counts.
 
         MQTT-3.1.2-8: "The Will Message MUST be published after the Network Connection is subsequently closed and either
         the Will Delay Interval has elapsed or the Session ends, unless the Will Message has been deleted by the Server
@@ -311,7 +311,7 @@ class AcceptedConnection:
             self._over = True
             self._queue = None
             if self.session.outgoing is self._outgoing:  # it has not been taken over
-                self._broker.close(self.session, with_will=with_will)
+                self._broker.close(self.session, with_will=with_will, absence=absence)
 
     def abandon(self) -> None:
         """The application has ended. QoS 2 messages that it has not answered go to the application of the connection on

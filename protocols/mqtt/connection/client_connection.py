@@ -25,14 +25,21 @@ CLOSE_TIMEOUT = 5.0
 """Seconds for a peer to read what was written before its connection was closed."""
 
 
+ABSENCE = 60.0
+"""Seconds at most that a client has to connect to the server that goes on with its session."""
+
+
 class Farewell(NamedTuple):
     """What a client is told when its connection ends although neither it nor its application wants that."""
 
     code: int
     reason: str
+    moves: bool = False
+    """Whether another server goes on with its session: until it is there, it has not gone."""
 
 
 SHUTDOWN = Farewell(reasons.SHUTTING_DOWN, "server shutting down")
+MOVED = SHUTDOWN._replace(moves=True)
 RECONNECT = Farewell(reasons.ADMINISTRATIVE, "to connect again after a reload")
 
 
@@ -260,9 +267,10 @@ class ClientConnection(ClientSocket):
             self._log("closed: it does not acknowledge, and its queue is full")
             self.close(reasons.QUOTA_EXCEEDED, "its queue is full")
 
-    def stop(self) -> None:
-        """The server stops: take nothing more, let what has arrived be handled and acknowledged, close."""
-        self._end_with(SHUTDOWN)
+    def stop(self, *, moves: bool = False) -> None:
+        """The server stops: take nothing more, let what has arrived be handled and acknowledged, close. ``moves``:
+        another server goes on with its session, and its will is published if it does not connect there."""
+        self._end_with(MOVED if moves else SHUTDOWN)
 
     def reconnect(self, grace: float) -> None:
         """End it as :meth:`stop` does, for a client that may connect again at once; after ``grace`` seconds whatever is
@@ -290,7 +298,13 @@ class ClientConnection(ClientSocket):
         """Close the connection, because the server stops or it is to reconnect, whatever is under way. A client that is
         not accepted yet is refused when its handler has ended."""
         if isinstance(self._phase, AcceptedConnection):
-            self.close(*self._farewell)
+            self.close(self._farewell.code, self._farewell.reason, absence=self._absence())
+
+    def _absence(self) -> float:
+        """Return how long its connection could be down before a server would notice, if it moves to another."""
+        if not self._farewell.moves:
+            return 0.0
+        return min(self._keepalive.limit, ABSENCE) if self._keepalive is not None else ABSENCE
 
     def abort(self) -> None:
         self._transport.abort()
@@ -303,11 +317,13 @@ class ClientConnection(ClientSocket):
         clean: bool = False,
         silent: bool = False,
         with_will: bool | None = None,
+        absence: float = 0.0,
         properties: dict[str, Any] | None = None,
     ) -> None:
         """End the connection and tell the application, once. What was written still leaves.
 
-        ``silent``: the client is not told why. The will is published unless the end is ``clean``, or as said.
+        ``silent``: the client is not told why. The will is published unless the end is ``clean``, or as said, and if
+        the client is not back within ``absence`` seconds.
         """
         if self._closed:
             return
@@ -326,7 +342,7 @@ class ClientConnection(ClientSocket):
         if connection is not None:
             if connection.refused:
                 self._log(f"the acl did not allow {connection.refused} of its messages")
-            connection.end(with_will=not clean if with_will is None else with_will)
+            connection.end(with_will=not clean if with_will is None else with_will, absence=absence)
         self.disconnect({"type": "mqtt.disconnect", "reason_code": reason_code, "reason": reason, "clean": clean})
         self._flush()
         self._transport.close()

@@ -438,6 +438,22 @@ def test_more_sessions_than_are_kept_after_a_restart() -> None:
     assert [read(data).payload for data in back.heard()[1:]] == [b"x", b"will"]
 
 
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_was_sent_before_a_stop_is_sent_again_with_dup(qos: int) -> None:
+    journal = Journal(lambda: None)
+    broker = Broker(MQTTSettings(), journal=journal)
+    hello = wire.connect("ann", clean=False, session_expiry_interval=9)
+    ann = Client(broker, hello)
+    ann.say(wire.subscribe("a", qos=qos))
+    broker.send({"topic": "a", "payload": b"x", "qos": qos})
+    ann.cut()
+    broker.send({"topic": "a", "payload": b"y", "qos": qos})
+    after = Broker(MQTTSettings())
+    after.restore({key: value for key, value in journal.take()[1].items() if value is not None})
+    back = [read(data) for data in Client(after, hello).heard()[1:]]
+    assert [(each.payload, each.dup) for each in back] == [(b"x", True), (b"y", False)]
+
+
 def test_the_servers_figures_are_not_kept() -> None:
     journal = Journal(lambda: None)
     broker = Broker(MQTTSettings(), journal=journal)
