@@ -16,6 +16,7 @@ from gateway.metrics.readers import (
     store,
     submission,
     threads,
+    tracing,
 )
 
 READERS: tuple[Reader, ...] = (
@@ -31,6 +32,7 @@ READERS: tuple[Reader, ...] = (
     threads.READER,
     layer.READER,
     log.READER,
+    tracing.READER,
     process.READER,
 )
 FAMILIES: dict[str, Family] = {

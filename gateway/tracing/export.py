@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -22,8 +23,10 @@ from opentelemetry.sdk.trace.sampling import (
     TraceIdRatioBased,
 )
 
+from gateway.tracing.collector_session import CollectorSession, session
 from gateway.tracing.sampling import is_decided
 from gateway.tracing.settings import TracingSettings
+from gateway.tracing.span_counts import span_counts
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +34,8 @@ TELL_AGAIN = 60.0
 """Seconds between two warnings that spans are lost."""
 MOST = int(os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE") or 2048)
 """Spans that wait to be sent."""
+LONGEST_REASON = 300
+"""Characters, for the log."""
 _EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 _LOUD = (_EXPORTER, "opentelemetry.sdk._shared_internal")
 """Loggers of OpenTelemetry that write a line or more for each batch that is lost."""
@@ -55,7 +60,7 @@ class _Heard(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name == _EXPORTER and record.levelno >= logging.WARNING:
-            self._here.why = self.why or " ".join(record.getMessage().split())[:300]
+            self._here.why = self.why or " ".join(record.getMessage().split())[:LONGEST_REASON]
         return False
 
     def count(self, more: int) -> None:
@@ -70,54 +75,93 @@ _heard = _Heard()
 
 
 class ReportedExporter(SpanExporter):
-    """Counts the spans that ``exporter`` did not send, or the queue dropped. Logs one line a minute at most."""
+    """Counts what becomes of the spans that ``exporter`` is to send. Logs one line a minute at most about lost ones.
 
-    def __init__(self, exporter: SpanExporter, where: str) -> None:
+    ``session``: what ``exporter`` talks by, if it notes what the collector rejects.
+    """
+
+    def __init__(self, exporter: SpanExporter, where: str, session: CollectorSession | None = None) -> None:
         self._exporter = exporter
         self._where = where
-        # Each number has one thread that counts it up, so that no lock is needed.
-        self._put = 0
-        self._taken = 0
-        self._dropped = 0
-        self._failed = 0
-        self._told = 0
+        self._session = session
+        self._lock = threading.Lock()  # spans end on any thread
+        self._waiting = 0
+        self._under_way = 0
+        self._has_ended = False
+        self._lost = 0
         self._why = ""
         self._told_at = -TELL_AGAIN
         _heard.count(1)
 
     def has_room(self) -> bool:
-        """Count one more span that is to be sent; False if too many wait."""
-        if self._put - self._taken >= MOST:
-            self._dropped += 1
-            return False
-        self._put += 1
-        return True
+        """Count one more span that is to be sent; False if it is lost, because too many wait."""
+        with self._lock:
+            if self._has_ended or self._waiting >= MOST:
+                self._lose(1, "dropped")
+                return False
+            self._waiting += 1
+            return True
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        self._taken += len(spans)
-        _heard.begin()
-        try:
-            result = self._exporter.export(spans)
-        except Exception as error:  # it must not end the thread that sends
-            result = SpanExportResult.FAILURE
-            _heard.begin(f"{type(error).__name__}: {error}")
-        if result is not SpanExportResult.SUCCESS:
-            self._failed += len(spans)
-            self._why = _heard.why
+        with self._lock:
+            if self._has_ended:  # they are counted
+                return SpanExportResult.FAILURE
+            self._waiting -= len(spans)
+            self._under_way = len(spans)
+        result, why = self._try(spans)
+        with self._lock:
+            if not self._has_ended:
+                self._settle(result, why)
         if time.monotonic() - self._told_at >= TELL_AGAIN:
             self._tell()
         return result
 
+    def _try(self, spans: Sequence[ReadableSpan]) -> tuple[SpanExportResult, str]:
+        _heard.begin()
+        try:
+            result = self._exporter.export(spans)
+        except Exception as error:  # it must not end the thread that sends
+            return SpanExportResult.FAILURE, f"{type(error).__name__}: {error}"
+        said = self._session.why if self._session is not None else ""
+        return result, " ".join(said.split())[:LONGEST_REASON] or _heard.why
+
+    def _settle(self, result: SpanExportResult, why: str) -> None:
+        number, self._under_way = self._under_way, 0
+        if result is not SpanExportResult.SUCCESS:
+            self._lose(number, "failed", why)
+            return
+        rejected = 0 if self._session is None else min(max(self._session.rejected, 0), number)
+        if rejected:
+            self._lose(rejected, "rejected", "it rejects them")
+        span_counts.add("sent", number - rejected)
+
+    def _lose(self, number: int, result: str, why: str = "") -> None:
+        self._lost += number
+        self._why = why or self._why
+        span_counts.add(result, number)
+
     def _tell(self) -> None:
-        if lost := self._failed + self._dropped - self._told:
+        with self._lock:
+            lost, self._lost = self._lost, 0
+        if lost:
             self._told_at = time.monotonic()
-            self._told += lost
             why = self._why or "it is too slow"
             logger.warning("tracing: %d spans are lost, %s does not take them: %s", lost, self._where, why)
 
-    def shutdown(self) -> None:
+    def give_up(self) -> None:
+        """Count as lost what has not been sent by now. Calls after the first do nothing."""
+        with self._lock:
+            if self._has_ended:
+                return
+            self._has_ended = True
+            self._lose(max(self._waiting, 0), "dropped")
+            self._lose(self._under_way, "failed")
         self._exporter.shutdown()
         self._tell()
+
+    def shutdown(self) -> None:
+        """The thread that sends has ended."""
+        self.give_up()
         _heard.count(-1)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
@@ -149,13 +193,15 @@ class _Replaceable(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         if (processor := self.processor) is not None:
             processor.on_end(span)
+        else:
+            span_counts.add("dropped", 1)
 
 
 class _Undecided(Sampler):
     """Samples spans without a parent, which other code begins: none of a message that is not traced, else a share."""
 
     def __init__(self, ratio: float) -> None:
-        self.share = TraceIdRatioBased(ratio)
+        self.share: Sampler = TraceIdRatioBased(ratio)
 
     def should_sample(
         self, parent_context: Context | None, trace_id: int, name: str, *args: Any, **kwargs: Any
@@ -199,21 +245,32 @@ def _made(settings: TracingSettings) -> trace.Tracer:
     return ours.get_tracer("asgi-gateway")
 
 
+def _shown(endpoint: str | None) -> str:
+    """Return the collector for the log: its URL may have a secret before the host, and in the query."""
+    if endpoint is None:
+        return "the collector"
+    parts = urlsplit(endpoint)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
 class Export:
     """The way of one gateway's spans to its collector."""
 
     def __init__(self, settings: TracingSettings) -> None:
         """Start the thread that sends."""
-        exporter = OTLPSpanExporter(settings.endpoint)
-        where = settings.endpoint or "the collector"
-        self._processor = Batches(ReportedExporter(exporter, where))
+        by = session()
+        self._exporter = ReportedExporter(
+            OTLPSpanExporter(settings.endpoint, session=by), _shown(settings.endpoint), by
+        )
+        self._processor = Batches(self._exporter)
         _Process.processor.processor = self._processor
 
-    def close(self, seconds: float, done: Callable[[], object]) -> None:
-        """Send what is left, for so many seconds at most, and call ``done``, in a thread of its own. A collector that
-        does not answer holds up nothing."""
+    def close(self, done: Callable[[], object]) -> None:
+        """Send what is left, and call ``done``, in a thread of its own; :meth:`give_up` ends that."""
         if _Process.processor.processor is self._processor:
             _Process.processor.processor = None
+            if _Process.sampler is not None:
+                _Process.sampler.share = ALWAYS_OFF
         processor = self._processor
 
         def end() -> None:
@@ -223,3 +280,7 @@ class Export:
                 done()
 
         threading.Thread(target=end, name="tracing", daemon=True).start()
+
+    def give_up(self) -> None:
+        """Count as lost what is left."""
+        self._exporter.give_up()

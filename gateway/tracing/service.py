@@ -59,11 +59,12 @@ class Tracing:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waited so long
                 loop.call_soon_threadsafe(sent.set)
 
-        self._export.close(FLUSH, tell)
+        export, self._export = self._export, None
+        export.close(tell)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH):
                 await sent.wait()
-        self._export = None
+        export.give_up()
 
 
 def _traced() -> Mapping[str, Traced]:

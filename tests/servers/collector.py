@@ -1,6 +1,8 @@
 """An OpenTelemetry collector: it takes OTLP over real HTTP, and decodes the protobuf."""
 
+import contextlib
 import gzip
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +15,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Sent
+
+from protocols.net.tls import TLS
 
 KINDS = {1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer"}
 
@@ -38,39 +42,58 @@ class Span:
     """Nanoseconds since 1970."""
 
 
-class Collector:
-    """Listens on a free port from the beginning."""
+class Refused(Exception):
+    """The spans of this request are not taken."""
 
-    def __init__(self) -> None:
+
+def taken(request: BaseHTTPRequestHandler, rejected: int = 0) -> None:
+    """Answer that the spans are taken, all but so many."""
+    answer = ExportTraceServiceResponse()
+    answer.partial_success.rejected_spans = rejected
+    body = answer.SerializeToString()
+    request.send_response(200)
+    request.send_header("Content-Type", "application/x-protobuf")
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    request.wfile.write(body)
+
+
+class Collector:
+    """Listens on a free port from the beginning, by TLS if there is a certificate."""
+
+    def __init__(self, tls: TLS | None = None) -> None:
         self.spans: list[Span] = []
         self.requests = 0
+        self.answers: Callable[[BaseHTTPRequestHandler], None] = taken
+        """Answers a request in its own way, before its spans are taken. It may raise :class:`Refused`."""
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                collector.take(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body)
-                answer = ExportTraceServiceResponse().SerializeToString()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/x-protobuf")
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
+                collector.requests += 1
+                with contextlib.suppress(Refused, OSError):
+                    collector.answers(self)
+                    collector.take(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body)
 
             def log_message(self, *_: object) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._scheme = "http" if tls is None else "https"
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls.certificate, tls.key)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/v1/traces"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}/v1/traces"
 
     def take(self, body: bytes) -> None:
-        self.requests += 1
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
             service = _values(resource.resource.attributes).get("service.name", "")
             self.spans += [_span(sent, service) for scope in resource.scope_spans for sent in scope.spans]
@@ -112,8 +135,8 @@ def _values(attributes: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
-    collector = Collector()
+def collecting(tls: TLS | None = None) -> Iterator[Collector]:
+    collector = Collector(tls)
     try:
         yield collector
     finally:

@@ -6,6 +6,8 @@ from gateway.spans import Carrier
 from gateway.tracing import names
 from gateway.tracing.traced import Attributes, Traced, from_pairs
 
+LONGEST_PATH = 1024
+"""Characters. Of long ones, which anybody can send, a collector would refuse the whole batch."""
 STATUS = "http.response.status_code"
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 """Others are _OTHER, as the conventions ask: a peer may write anything."""
@@ -22,7 +24,7 @@ class TracedPath(Traced):
 
     def _of_path(self, route: str, scope: Any) -> Attributes:
         return {
-            "url.path": scope["path"],
+            "url.path": scope["path"][:LONGEST_PATH],
             "url.scheme": scope["scheme"],
             "network.protocol.version": scope["http_version"],
             "http.request.method": _method(scope),
