@@ -25,8 +25,8 @@ CONNECTIONS = 64
 PER_ADDRESS = 48
 """Connections of one client address to a console with users: strangers leave some for others, and streams some for
 health checks."""
-LOGINS = 32
-"""Logins that wait at a time: they leave connections for health checks."""
+LOGINS = 24
+"""Logins that wait at a time: they and the streams leave connections for health checks."""
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body."""
 

@@ -335,8 +335,9 @@ class HTTPConnection(RequestHandler):
 
     @property
     def waits(self) -> bool:
-        """Whether it waits for the whole head of a request."""
-        return self._current_request is None and self.connected
+        """Whether it waits for bytes of a request: of its head, or of its body."""
+        exchange = cast("InFlight | None", self._current_request)
+        return self.connected and (exchange is None or exchange.awaits_body)
 
     def dismiss(self) -> None:
         """Close, because an operator wants that."""

@@ -280,6 +280,11 @@ class Exchange(AppRun):
         self.payload.feed_eof()
 
     @property
+    def awaits_body(self) -> bool:
+        """Whether the request's body has not come to its end."""
+        return not self.payload.is_eof()
+
+    @property
     def task(self) -> "asyncio.Task[Any] | None":
         return self._task
 

@@ -29,6 +29,8 @@ class InFlight(Protocol):
 
     noun: ClassVar[str]
 
+    @property
+    def awaits_body(self) -> bool: ...
     def doing(self) -> str: ...
     def dismiss(self) -> None: ...
     def close_after(self) -> None: ...
@@ -117,7 +119,7 @@ class HTTPService:
             exchange.flush_head()
 
     def make_room(self) -> bool:
-        """Close the oldest connection that waits for a request. Return False if there is none."""
+        """Close the oldest connection that waits for bytes of a request. Return False if there is none."""
         oldest = min((each for each in self.connections if each.waits), key=lambda each: each.since, default=None)
         if oldest is not None:
             oldest.abort()

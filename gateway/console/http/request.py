@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ BODY_TIME = 10.0
 """Seconds in which it has to come: one that comes byte by byte would keep its connection for days."""
 _FIELDS = 64
 """Parameters of a query."""
+_PORT = re.compile(r":([0-9]{1,5})\Z")
 
 
 class Refused(BadRequest):
@@ -50,6 +52,12 @@ class Request:
         if len(values) > 1:
             raise Refused(400, f"there are {len(values)} fields {name.decode()}")
         return values[0].decode("latin-1").strip() if values else None
+
+    @property
+    def port(self) -> int | None:
+        """The port that the client connects to, as its URL has it; None if the URL has none."""
+        found = _PORT.search(self.header(b"host") or "")
+        return int(found[1]) if found is not None else None
 
     @cached_property
     def query(self) -> dict[str, list[str]]:

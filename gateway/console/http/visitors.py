@@ -18,8 +18,8 @@ from protocols.secret import Secret
 audit = logging.getLogger("gateway.console.audit")  # beside what was changed, who came
 
 COOKIE = "gateway_session"
-HOST_COOKIE = f"__Host-{COOKIE}"
-"""Where the request is secure: no other host, and no page without TLS, can set a cookie of that name."""
+HOST = "__Host-"
+"""Where the request is secure: no other host, and no page without TLS, can set a cookie whose name begins so."""
 LONGEST_NAME, LONGEST_PASSWORD = 256, 1024
 """Characters and bytes."""
 _ASK = (b"www-authenticate", b'Basic realm="gateway", charset="UTF-8"')
@@ -93,7 +93,7 @@ class Visitors:
         return self._cookie(request, token, int(self._settings.session))
 
     def leave(self, request: Request) -> bytes:
-        """Log out, and return the cookie that takes the place of the one before."""
+        """Log out, and return the cookie that replaces the present one."""
         self._close(request)
         return self._cookie(request, "", 0)
 
@@ -160,7 +160,10 @@ class Visitors:
         return f"{name}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}".encode()
 
     def _cookie_name(self, request: Request) -> str:
-        return HOST_COOKIE if self.is_secure(request) else COOKIE
+        """Return the name of the cookie. It has the port that the browser connects to: a browser sends a cookie to
+        every port of a host, and each console needs its own."""
+        prefix, port = HOST if self.is_secure(request) else "", request.port
+        return f"{prefix}{COOKIE}_{port}" if port is not None else f"{prefix}{COOKIE}"
 
     def _token(self, request: Request) -> str | None:
         try:

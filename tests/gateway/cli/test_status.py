@@ -1,7 +1,9 @@
 """`gateway status`, of a gateway that runs and of one that does not."""
 
+import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,8 @@ import pytest
 from servers.gateway_process import GatewayProcess
 from servers.ports import free_port
 from servers.site import ROOT, until
+
+from gateway.runtime.health import CONNECTIONS
 
 HANDLERS = """
 from gateway import AsyncHttpConsumer, EmailConsumer
@@ -123,3 +127,22 @@ def test_where_none_runs(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     shown = status(tmp_path, *arguments)
     assert (shown.returncode, shown.stdout) == (1, "")
     assert shown.stderr == "no gateway runs with this file; gateway run starts it\n"
+
+
+def test_while_slow_requests_fill_the_console(tmp_path: Path) -> None:
+    process, port = gateway(tmp_path), free_port()
+    file = tmp_path / "gateway.yaml"
+    file.write_text(file.read_text().replace('"127.0.0.1:0", ', f'"127.0.0.1:{port}", '))
+    slow = b"POST /api/dead/drop HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    try:
+        process.start()
+        until(lambda: status(tmp_path).returncode == 0, process.output)
+        with contextlib.ExitStack() as opened:
+            for number in range(CONNECTIONS):
+                peer = (f"127.0.0.{2 + number % 2}", 0)
+                made = opened.enter_context(socket.create_connection(("127.0.0.1", port), 20, source_address=peer))
+                made.sendall(slow)
+            assert "ready, for" in status(tmp_path).stdout
+            assert httpx.get(f"http://127.0.0.1:{port}/api/status", timeout=20).status_code == 200
+    finally:
+        assert process.stop(signal.SIGTERM) == 0

@@ -62,6 +62,11 @@ class Site:
     def new_client(self, **options: Any) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=f"http://{self.console.address}", timeout=20, **options)
 
+    @property
+    def cookie(self) -> str:
+        """The name of the cookie of its sessions."""
+        return f"gateway_session_{self.console.address.rpartition(':')[2]}"
+
     def server(self, name: str) -> str:
         """The address of one of its servers."""
         return self.running.gateway.servers.named(name).address

@@ -1,10 +1,13 @@
 """What somebody may send to the console, byte by byte: it answers others meanwhile, and every answer is safe."""
 
 import asyncio
+import base64
+import contextlib
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from waiting import until
 
 from gateway.console.http import request
 from gateway.console.http.answer import SAFE
+from gateway.console.http.app import STREAMS
 from gateway.runtime.health import CONNECTIONS, LOGINS
 from protocols.access import login_cache, login_failures, logins, users
 from protocols.access.users import hash_password
@@ -27,18 +31,21 @@ USERS = f"users: {{ann: '{hash_password(b'right')}'}}"
 FIELDS = {name.decode(): value.decode() for name, value in SAFE}
 
 
-async def dial(here: Any) -> Connection:
+async def dial(here: Any, address: str = "127.0.0.1") -> Connection:
+    """A connection from ``address``."""
     host, _, port = here.console.address.rpartition(":")
-    return await asyncio.open_connection(host, int(port))
+    return await asyncio.open_connection(host, int(port), local_addr=(address, 0))
 
 
 @asynccontextmanager
-async def dialled(here: Any, number: int, sent: bytes) -> AsyncIterator[list[Connection]]:
-    """So many connections, each of which has sent the same."""
+async def dialled(
+    here: Any, number: int, sent: bytes, addresses: Sequence[str] = ("127.0.0.1",)
+) -> AsyncIterator[list[Connection]]:
+    """So many connections, from these addresses in turn, each of which has sent the same."""
     async with AsyncExitStack() as opened:
         made = []
-        for _ in range(number):
-            made.append(await dial(here))
+        for each in islice(cycle(addresses), number):
+            made.append(await dial(here, each))
             opened.callback(made[-1][1].close)
             made[-1][1].write(sent)
         yield made
@@ -63,6 +70,7 @@ def is_safe(fields: Any) -> bool:
 
 
 HOST = b"Host: localhost\r\n"
+JSON = b"Content-Type: application/json\r\n"
 BAD = {
     "no request": (b"nonsense\r\n\r\n", 400),
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
@@ -140,11 +148,11 @@ async def test_a_cookie_of_a_secure_console_is_for_this_host_alone(site: Any, tm
             answer = await client.post("/api/login", json={"username": "ann", "password": "right"})
             name, _, rest = answer.headers["set-cookie"].partition("=")
             token, *flags = rest.split("; ")
-            assert name == "__Host-gateway_session"
+            assert name == f"__Host-{here.cookie}"
             assert {"Secure", "HttpOnly", "SameSite=Strict", "Path=/"} <= set(flags)
             assert (await client.get("/api/status")).status_code == 200
             client.cookies.clear()
-            plain = {"cookie": f"gateway_session={token}"}
+            plain = {"cookie": f"{here.cookie}={token}"}
             assert (await client.get("/api/status", headers=plain)).status_code == 401, "another host can set that one"
 
 
@@ -161,6 +169,66 @@ async def test_connections_that_wait_for_a_request_give_way(site: Any, sent: byt
         assert here.console.listener.connections <= CONNECTIONS + 1
         async with asyncio.timeout(20):
             await slow[0][0].read()  # the oldest is closed
+
+
+SLOW = {
+    "a body that is read": b"POST /api/login HTTP/1.1\r\n" + HOST + JSON + b"Content-Length: 1000\r\n\r\n{",
+    "a chunked body": b"POST /api/login HTTP/1.1\r\n" + HOST + JSON + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+    "a body that is asked for": b"POST /api/login HTTP/1.1\r\n"
+    + HOST
+    + JSON
+    + b"Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n",
+    "a body of a change without a login": b"POST /api/dead/drop HTTP/1.1\r\n"
+    + HOST
+    + JSON
+    + b"Content-Length: 1000\r\n\r\n{",
+    "a body at a path that does not exist": b"POST /nothing HTTP/1.1\r\n" + HOST + b"Content-Length: 1000\r\n\r\n{",
+    "a body of a health check": b"POST /healthz HTTP/1.1\r\n" + HOST + b"Content-Length: 1000\r\n\r\n{",
+    "a body of a GET": b"GET /api/session HTTP/1.1\r\n" + HOST + b"Content-Length: 1000\r\n\r\n{",
+}
+
+
+@pytest.mark.parametrize("what", SLOW)
+async def test_bodies_that_come_slowly_give_way(site: Any, what: str) -> None:
+    """From two addresses, each within its own limit; an operator at a third one logs in and works meanwhile."""
+    async with (
+        site(console=USERS) as here,
+        dialled(here, CONNECTIONS, SLOW[what], ("127.0.0.2", "127.0.0.3")) as slow,
+    ):
+        await until(lambda: here.console.listener.connections >= CONNECTIONS)
+        for _ in range(3):
+            async with here.new_client() as operator:
+                given = {"username": "ann", "password": "right"}
+                assert (await operator.post("/api/login", json=given)).status_code == 200
+                assert (await operator.get("/api/status")).status_code == 200
+        assert here.console.listener.connections <= CONNECTIONS + 1
+        async with asyncio.timeout(20):
+            with contextlib.suppress(ConnectionResetError):
+                await slow[0][0].read()  # the oldest is closed
+
+
+async def test_streams_and_logins_that_wait_leave_connections_for_others(
+    site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logins, "SOONEST", 3600.0)  # wrong ones wait
+    basic = b"Authorization: Basic %b\r\n" % base64.b64encode(b"ann:right")
+    stream = b"GET /api/arrivals?follow=true HTTP/1.1\r\n" + HOST + basic + b"\r\n"
+    wrong = b'{"username": "ann", "password": "wrong %d"}'
+    async with site(console=USERS) as here, AsyncExitStack() as opened:
+        async with here.new_client(auth=("ann", "right")) as operator:  # a login that is remembered needs no place
+            assert (await operator.get("/api/status")).status_code == 200
+        for reader, _ in await opened.enter_async_context(dialled(here, STREAMS, stream)):
+            assert (await reader.readline()).split()[1] == b"200"
+        for number in range(LOGINS * 2):
+            _, writer = await dial(here, f"127.0.0.{2 + number % 8}")
+            opened.callback(writer.close)
+            body = wrong % number
+            head = b"POST /api/login HTTP/1.1\r\n%b%bContent-Length: %d\r\n\r\n" % (HOST, JSON, len(body))
+            writer.write(head + body)
+        await until(lambda: here.console.console.logins._places._taken.total() == LOGINS)
+        for _ in range(3):
+            async with here.new_client() as client:
+                assert (await client.get("/healthz")).status_code == 200
 
 
 async def test_handshakes_that_do_not_go_on_give_way(site: Any, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ async def test_behind_nginx_with_tls(site: Any, tmp_path: Path, caplog: pytest.L
                     "/api/login", json={"username": "ann", "password": "right"}, headers={"origin": url}
                 )
                 assert answer.status_code == 200, answer.text
-                assert answer.headers["set-cookie"].startswith("__Host-gateway_session=")
+                assert answer.headers["set-cookie"].startswith(f"__Host-gateway_session_{nginx.port}=")
                 assert caplog.records[-1].getMessage() == "login by ann from 127.0.0.1"
                 assert (await client.get("/api/status")).status_code == 200
                 forged = {"x-forwarded-for": "203.0.113.9"}

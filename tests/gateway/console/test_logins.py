@@ -43,7 +43,14 @@ async def test_nothing_without_a_login(site: Any, method: str, path: str) -> Non
         answer = await here.client.request(method, path, json={} if method == "POST" else None)
         assert answer.status_code == 401
         assert "www-authenticate" in answer.headers
-        for cookie in ("gateway_session=", "gateway_session=x", "gateway_session", 'gateway_session="', ";;=;"):
+        for cookie in (
+            f"{here.cookie}=",
+            f"{here.cookie}=x",
+            here.cookie,
+            f'{here.cookie}="',
+            "gateway_session=x",
+            ";;=;",
+        ):
             assert (await here.client.request(method, path, headers={"cookie": cookie})).status_code == 401
 
 
@@ -64,7 +71,7 @@ async def test_a_browser_logs_in_and_out(site: Any) -> None:
         _, *flags = answer.headers["set-cookie"].split("; ")
         assert {"HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=43200"} == set(flags)
         assert (await here.get("/api/status")).status_code == 200
-        cookie = {"cookie": f"gateway_session={here.client.cookies['gateway_session']}"}
+        cookie = {"cookie": f"{here.cookie}={here.client.cookies[here.cookie]}"}
         async with here.client.stream("GET", "/api/arrivals?follow=true") as stream:
             assert stream.status_code == 200
             assert (await here.post("/api/logout")).status_code == 200
@@ -307,16 +314,16 @@ async def test_a_changed_password_ends_every_session_of_its_user(
 
 async def test_a_login_replaces_the_session_before_and_takes_no_token_from_outside(site: Any) -> None:
     async with site(console=USERS) as here:
-        chosen = {"cookie": "gateway_session=chosen-by-somebody-else"}
+        chosen = {"cookie": f"{here.cookie}=chosen-by-somebody-else"}
         answer = await log_in(here, **chosen)
-        first = answer.cookies["gateway_session"]
+        first = answer.cookies[here.cookie]
         assert first != "chosen-by-somebody-else"
         here.client.cookies.clear()
         assert (await here.get("/api/status", **chosen)).status_code == 401
-        second = (await log_in(here, cookie=f"gateway_session={first}")).cookies["gateway_session"]
+        second = (await log_in(here, cookie=f"{here.cookie}={first}")).cookies[here.cookie]
         here.client.cookies.clear()
         statuses = [
-            (await here.get("/api/status", cookie=f"gateway_session={each}")).status_code for each in (first, second)
+            (await here.get("/api/status", cookie=f"{here.cookie}={each}")).status_code for each in (first, second)
         ]
         assert statuses == [401, 200]
 
