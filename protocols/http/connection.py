@@ -56,6 +56,8 @@ class HTTPConnection(RequestHandler):
         "_pipelined",
         "_traffic",
         "_writers",
+        "bytes_received",
+        "bytes_sent",
         "client",
         "extensions",
         "generation",
@@ -110,6 +112,8 @@ class HTTPConnection(RequestHandler):
         """How many applications its server had when it began, or its WebSocket did."""
         self.since = moment()
         """When it began."""
+        self.bytes_received = 0
+        self.bytes_sent = 0
         self.tls: Mapping[str, Any] = _NO_TLS
         """ASGI's tls extension, if the connection has TLS."""
         self.extensions = service.extensions.copy()
@@ -142,7 +146,9 @@ class HTTPConnection(RequestHandler):
         """Do nothing. aiohttp runs this as a task for each connection."""
 
     def data_received(self, data: bytes) -> None:
-        self._traffic.bytes_received += len(data)
+        size = len(data)
+        self.bytes_received += size
+        self._traffic.bytes_received += size
         if self._close or self._force_close:
             return  # we have given our last answer, and must not answer the parser's rest
         request = self._current_request
@@ -278,13 +284,19 @@ class HTTPConnection(RequestHandler):
         transport = self.transport
         if transport is None or transport.is_closing():
             raise Disconnected("the peer is gone")
-        self._traffic.bytes_sent += len(data)
+        size = len(data)
+        self.bytes_sent += size
+        self._traffic.bytes_sent += size
         transport.write(data)
 
     def say(self, data: bytes) -> None:
         """Write, unless the peer is gone."""
         if self.connected:
             self.write(data)
+
+    def is_closing(self) -> bool:
+        """Whether nothing can be written: for aiohttp's writer of frames, to which this is the transport."""
+        return not self.connected
 
     @property
     def connected(self) -> bool:
@@ -332,6 +344,12 @@ class HTTPConnection(RequestHandler):
         """Return the protocol that its peer speaks now, and in a few words what it does."""
         exchange = cast("InFlight | None", self._current_request)
         return ("http", "idle") if exchange is None else (exchange.noun, exchange.doing())
+
+    def counts(self) -> dict[str, int]:
+        """Return how many bytes have come and gone, and how many messages, if it is a WebSocket."""
+        exchange = cast("InFlight | None", self._current_request)
+        messages = exchange.messages() if exchange is not None else {}
+        return {**messages, "bytes_received": self.bytes_received, "bytes_sent": self.bytes_sent}
 
     @property
     def waits(self) -> bool:

@@ -324,6 +324,10 @@ class Exchange(AppRun):
         scope: Any = self.scope
         return f"{scope['method']} {scope['path']}"
 
+    def messages(self) -> dict[str, int]:
+        """Return what a list of connections shows of its messages: nothing, because a request has none."""
+        return {}
+
     def dismiss(self) -> None:
         """End it, because an operator wants that. No peer can take a truncated answer for a complete one."""
         self.connection.abort()

@@ -22,7 +22,7 @@ class ConnectionResource(Resource):
     def facts(self) -> dict[str, Any]:
         connection = self._connection
         protocol, doing = connection.doing()
-        return client_facts(
+        facts = client_facts(
             since=connection.since,
             protocol=protocol,
             address=connection.client,
@@ -30,6 +30,7 @@ class ConnectionResource(Resource):
             client_id=None,
             doing=doing,
         )
+        return facts | connection.counts()
 
     def details(self, content: int) -> dict[str, Any]:
         return {**self.facts(), "tls": self._connection.scheme == "https"}

@@ -87,6 +87,7 @@ class WebSocket(Exchange):
         compress, notakeover = ws_ext_parse(offered, isserver=True)
         self._keeps = self._unread = False
         self._accepted = False
+        self._messages_received = self._messages_sent = 0
         self._reconnects = False
         connection.generation = self.service.generation
         self._code, self._reason = 1006, ""
@@ -145,6 +146,9 @@ class WebSocket(Exchange):
     def doing(self) -> str:
         scope: Any = self.scope
         return f"{'' if self._accepted else 'asks for '}{scope['path']}"
+
+    def messages(self) -> dict[str, int]:
+        return {"messages_received": self._messages_received, "messages_sent": self._messages_sent}
 
     def dismiss(self) -> None:
         """Close with 1008, because an operator wants that."""
@@ -233,6 +237,7 @@ class WebSocket(Exchange):
             opcode, payload = _TEXT, utf8(event, "text")
         else:
             raise events.both_given()
+        self._messages_sent += 1
         if self._deflate is not None:
             return _told(self._deflate.send_frame(payload, opcode))
         self.connection.write(frame(opcode, payload))
@@ -315,6 +320,7 @@ class WebSocket(Exchange):
     def _receive(self, event: Any, size: int) -> None:
         if self._complete:
             return
+        self._messages_received += 1
         self.feed(event)
         if size > _LARGE and not self._paused and self._queue:
             self._paused = True
@@ -397,7 +403,7 @@ class _Sink(WebSocketDataQueue):
 
 
 def _deflater(connection: HTTPConnection, compress: int, *, notakeover: bool) -> WebSocketWriter:
-    transport = cast("asyncio.Transport", connection.transport)  # there is one as long as a request is served
+    transport = cast("asyncio.Transport", connection)  # it counts what is written
     return WebSocketWriter(connection, transport, compress=compress, notakeover=notakeover)
 
 

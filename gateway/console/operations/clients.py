@@ -26,8 +26,8 @@ from protocols.server import Server
 
 
 class Client(TypedDict, total=False):
-    """One open connection. Other protocols than MQTT lack most of what comes after `doing`. What comes after
-    `last_packet` is in the answer of `clients.show` only."""
+    """One open connection. Other protocols than MQTT lack most of what comes after `doing`: a WebSocket counts messages
+    and bytes, an HTTP connection bytes. What comes after `last_packet` is in the answer of `clients.show` only."""
 
     server: str
     """The name of its server in the file."""
@@ -60,9 +60,9 @@ class Client(TypedDict, total=False):
     messages_sent: int
     """Messages that were sent to it on this connection."""
     bytes_received: int
-    """Bytes that came from it since CONNECT."""
+    """Bytes that came from it on this connection; of MQTT, since CONNECT."""
     bytes_sent: int
-    """Bytes that were sent to it."""
+    """Bytes that were sent to it on this connection."""
     dropped: int
     """Messages at QoS 0 that were dropped because it did not read."""
     last_packet: float

@@ -41,13 +41,16 @@ class Chat(AsyncWebsocketConsumer):
     async def connect(self, message):
         await self.accept()
 
+    async def receive(self, text, bytes=None):
+        await self.send(text=text, bytes=bytes)
+
 class Mail(AsyncEmailConsumer):
     async def receive(self, message):
         await asyncio.sleep(1)
 """
 FILE = """
 servers:
-  web: {{protocol: http, bind: "127.0.0.1:{http}"}}
+  web: {{protocol: http, bind: "127.0.0.1:{http}", compression: true}}
   devices: {{protocol: mqtt, bind: "127.0.0.1:{mqtt}", persistence: true, websocket: {{on: web}}, sys_interval: 0s}}
   mail: {{protocol: smtp, bind: "127.0.0.1:{smtp}"}}
 routes:
@@ -181,6 +184,29 @@ def test_everything_about_a_client(place: Place) -> None:
         assert "a/#" in text
         by_id = place.shown("clients", ids=[found["id"]])
         assert by_id["client_id"] == "ann"
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_what_came_and_went_on_a_websocket(place: Place, compression: str | None) -> None:
+    with connect(f"ws://127.0.0.1:{place.http}/chat/", compression=compression) as chat:
+        before = place.shown("clients", ids=[place.clients(protocol="websocket")[0]["id"]])
+        assert (before["messages_received"], before["messages_sent"]) == (0, 0)
+        for message in ("x" * 100, b"y" * 100, "z" * 100_000):
+            chat.send(message)
+            assert chat.recv(timeout=20) == message
+        chat.ping().wait(20)
+        after = place.shown("clients", ids=[before["id"]])
+        assert (after["messages_received"], after["messages_sent"]) == (3, 3)
+        came, went = (after[each] - before[each] for each in ("bytes_received", "bytes_sent"))
+        if compression is None:
+            heads, pong = 2 + 2 + 10, 2 + 4
+            assert went == 100_200 + heads + pong
+            assert came == went + 4 * 4, "a client masks its frames"
+        else:
+            assert 50 < went < 2000
+            assert 50 < came < 2000
+        assert (place.clients(by="messages_received")[0]["id"], after["doing"]) == (before["id"], "/chat/")
+        assert re.search(r"messages in +3\n", place.says("clients", "show", before["id"]))
 
 
 def test_one_that_is_not_there(place: Place) -> None:
