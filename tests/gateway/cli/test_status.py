@@ -133,7 +133,8 @@ def test_while_slow_requests_fill_the_console(tmp_path: Path) -> None:
     process, port = gateway(tmp_path), free_port()
     file = tmp_path / "gateway.yaml"
     file.write_text(file.read_text().replace('"127.0.0.1:0", ', f'"127.0.0.1:{port}", '))
-    slow = b"POST /api/dead/drop HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    kind = b"Host: localhost\r\nContent-Type: application/json\r\n"
+    slow = b"POST /api/dead/drop HTTP/1.1\r\n" + kind + b"Content-Length: 9\r\n\r\n{"
     try:
         process.start()
         until(lambda: status(tmp_path).returncode == 0, process.output)
