@@ -207,7 +207,7 @@ async def change(
 
 
 class _Named:
-    """Those that an operator has named, in the form of :class:`Matching`."""
+    """Entries that an operator has named, in the form of :class:`Matching`."""
 
     def __init__(self, ids: list[str]) -> None:
         self._ids = ids

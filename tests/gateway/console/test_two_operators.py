@@ -1,0 +1,77 @@
+"""Two operators who change the same at the same time: each hears what is true, and the log has each action once."""
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import pytest
+from kept_messages import bury, message, outgoing
+from paho.mqtt.publish import single
+
+
+def events(text: str) -> list[Any]:
+    return [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
+
+
+async def both(here: Any, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
+    """The last answers of calls that are made at the same time."""
+    answers = await asyncio.gather(*(here.post(path, body) for path, body in calls))
+    assert all(each.status_code == 200 for each in answers), [each.text for each in answers]
+    return [(events(each.text) or [each.json()])[-1] for each in answers]
+
+
+def audited(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
+    return [each.getMessage() for each in caplog.records if each.getMessage().startswith(f"{name} by ")]
+
+
+@pytest.mark.parametrize("verb", ["retry", "drop"])
+@pytest.mark.parametrize("kind", ["dead", "outgoing"])
+async def test_one_entry_is_changed_once(site: Any, kind: str, verb: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "gateway.console.audit")
+    async with site() as here:
+        await bury(here.store, message("both"))
+        await here.store.put_outgoing([outgoing("both-out")])
+        ids = ["both" if kind == "dead" else "both-out"]
+        answers = await asyncio.gather(*(here.post(f"/api/{kind}/{verb}", {"ids": ids}) for _ in range(2)))
+        last = [events(each.text)[-1] for each in answers if each.status_code == 200]
+        gone = [each.json()["error"] for each in answers if each.status_code == 404]
+        assert len(last) + len(gone) == 2
+        assert all("there is no" in each for each in gone)
+        if (kind, verb) != ("outgoing", "retry"):  # to send it now twice is true for both
+            assert sum(each["changed"] for each in last) == 1
+        assert len(audited(caplog, f"{kind}_{verb}")) == 2
+        if verb == "drop":
+            assert (await here.get(f"/api/{kind}/{ids[0]}")).status_code == 404
+
+
+async def test_two_changes_of_all_change_each_entry_once(site: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "gateway.console.audit")
+    async with site() as here:
+        await bury(here.store, *(message(f"m{n:04}") for n in range(3000)))
+        calls = [("/api/dead/drop", {"everything": True}), ("/api/dead/drop", {"error": "order"})]
+        done = await both(here, *calls)
+        assert sum(each["changed"] for each in done) == 3000
+        assert all(each["finished"] and each["done"] >= each["changed"] for each in done)
+        assert (await here.get("/api/dead")).json()["entries"] == []
+        assert len(audited(caplog, "dead_drop")) == 2
+
+
+async def test_a_change_of_all_beside_one_of_a_single_entry(site: Any) -> None:
+    async with site() as here:
+        await bury(here.store, *(message(f"m{n:04}") for n in range(2000)))
+        calls = [("/api/dead/drop", {"everything": True}), ("/api/dead/drop", {"ids": ["m1999"]})]
+        done = await both(here, *calls)
+        assert sum(each["changed"] for each in done) == 2000
+
+
+async def test_what_mqtt_has_is_removed_once(site: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "gateway.console.audit")
+    async with site() as here:
+        host, _, port = here.server("devices").rpartition(":")
+        for n in range(20):
+            await asyncio.to_thread(single, f"t/{n}", "1", qos=1, retain=True, hostname=host, port=int(port))
+        done = await both(here, *[("/api/retained/delete", {"filter": "t/#"})] * 2)
+        assert sum(each["removed"] for each in done) == 20
+        assert (await here.get("/api/retained?filter=t/%23")).json()["total"] == 0
+        assert sum(int(line.split(": ")[1].split(",")[0]) for line in audited(caplog, "retained.delete")) == 20
