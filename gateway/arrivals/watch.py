@@ -18,6 +18,8 @@ MOST_CONTENT = 1024 * 1024
 MOST_FRAMES = 50
 MOST_TRACEBACK = 16 * 1024
 """Characters of a traceback that are kept."""
+MOST_PART = 4096
+"""Characters of one frame or message in it: a long message must not take the place of the frames."""
 
 
 class Here(Protocol):
@@ -185,7 +187,8 @@ def where(error: BaseException | None) -> str:
     """Return the traceback of ``error`` without the values of variables; of a long one the end."""
     if error is None:
         return ""
-    return "".join(traceback.format_exception(error, limit=-MOST_FRAMES))[-MOST_TRACEBACK:]
+    parts = traceback.format_exception(error, limit=-MOST_FRAMES)  # a part is a frame, or the message
+    return "".join(f"{part[:MOST_PART]}…\n" if len(part) > MOST_PART else part for part in parts)[-MOST_TRACEBACK:]
 
 
 def size_of(event: Mapping[str, Any]) -> int:
