@@ -43,7 +43,7 @@ class MQTTServer(Server):
     """
 
     protocol = "mqtt"
-    refusal_reasons = ("0x85", "0x86", "0x87")
+    refusal_reasons = ("0x81", "0x82", "0x84", "0x85", "0x86", "0x87", "0x88", "0x89")
     scope_types = ("mqtt",)
     listener: Listener
     exclusive = True

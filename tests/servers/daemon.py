@@ -13,14 +13,21 @@ from servers.site import ROOT, unstamped, until
 
 class Daemon:
     def __init__(
-        self, folder: Path, file: str = "gateway.yaml", *options: str, command: Sequence[str] = (), **environment: str
+        self,
+        folder: Path,
+        file: str = "gateway.yaml",
+        *options: str,
+        command: Sequence[str] = (),
+        under: Sequence[str] = (),
+        **environment: str,
     ) -> None:
-        """``gateway run`` with ``file`` and ``options``, or ``gateway`` with the arguments ``command``."""
+        """``gateway run`` with ``file`` and ``options``, or ``gateway`` with the arguments ``command``. ``under`` is a
+        program that runs it, as ``prlimit --nofile=100``."""
         self.folder = folder
         self.lines: list[str] = []
         self._environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | environment
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", *(command or ("run", "-c", file, *options))],
+            [*under, sys.executable, "-m", "gateway", *(command or ("run", "-c", file, *options))],
             cwd=folder,
             env=self._environment,
             stdout=subprocess.PIPE,

@@ -53,7 +53,7 @@ class SMTPServer(Server, SessionOwner):
     """Serves SMTP or LMTP and runs the application once for each message, over an ``email`` scope."""
 
     protocol = "smtp"
-    refusal_reasons = ("451", "452", "530", "535", "550", "552", "553", "554")
+    refusal_reasons = ("451", "452", "454", "500", "501", "503", "530", "535", "550", "552", "553", "554")
     scope_types = ("email",)
     listener: Listener
     buffered: ByteBudget

@@ -320,7 +320,9 @@ class SMTPSession(Connection):
         if await self.check_helo_needed():
             return
         if self._is_full():
-            await self.write("452 4.5.3 Too many recipients")  # not an error: a mail to many people is not an attack
+            answer = "452 4.5.3 Too many recipients"
+            self._count_refusal(answer)
+            await self.write(answer)  # not an error: a mail to many people is not an attack
             return
         try:
             self._add(argument or "")
@@ -369,7 +371,7 @@ class SMTPSession(Connection):
         try:
             size, is_last = chunk_of(argument or "")
         except RemoteProtocolError as refusal:  # nobody knows where the next command begins
-            self.goodbye(self.refusal("BDAT", refusal))
+            self.goodbye(self._counted_refusal("BDAT", refusal))
             raise asyncio.CancelledError from None
         await self.flush()  # the peer may wait for them before it sends the chunk
         transaction = self._transaction
@@ -393,7 +395,7 @@ class SMTPSession(Connection):
             incoming.check()
             answer = f"250 2.0.0 {size} bytes taken"
         except RemoteProtocolError as refusal:
-            answer = f"{refusal.answer!s} {refusal}" if is_logged else self.refusal("BDAT", refusal)
+            answer = f"{refusal.answer!s} {refusal}" if is_logged else self._counted_refusal("BDAT", refusal)
             incoming.end()
         await (self.write if size else self.pass_over)(answer)
 
@@ -417,13 +419,23 @@ class SMTPSession(Connection):
         await self.write(answer)  # not push: a rejection is no error of the sender, which may have many messages
         self._end_if_due()
 
-    def refusal(self, command: str, error: RemoteProtocolError) -> str:
-        self._owner.refusals[str(error.answer)] += 1
-        return super().refusal(command, error)
+    async def push(self, status: str) -> None:
+        if status[:1] in ("4", "5"):
+            self._count_refusal(status)
+        await super().push(status)
+
+    def _counted_refusal(self, command: str, error: RemoteProtocolError) -> str:
+        """Return the answer to a command whose answer :meth:`push` does not send."""
+        answer = self.refusal(command, error)
+        self._count_refusal(answer)
+        return answer
+
+    def _count_refusal(self, answer: str) -> None:
+        self._owner.refusals[answer[:3]] += 1
 
     def _refused(self, refusal: RemoteProtocolError, transaction: Transaction) -> str:
         """Return the answer to a message that no handler gets."""
-        return self.refusal("DATA", refusal)
+        return self._counted_refusal("DATA", refusal)
 
     def _decided(self, verdicts: Verdicts, transaction: Transaction) -> str:
         """Return the answer to a message that was handled."""

@@ -87,6 +87,7 @@ class Preconnect(asyncio.Protocol):
 
     def _refuse(self, error: RemoteProtocolError) -> None:
         log(self._server.name, self._transport, "", f"closed: {error}")
+        self._server.refusals[f"0x{_code(error.answer):02x}"] += 1
         refusal = _refusal(self._parser.version, error.answer)
         self._server.counters.bytes_sent += len(refusal)
         self._transport.write(refusal)
@@ -110,6 +111,12 @@ def _check_begins(data: bytes) -> None:
         raise RemoteProtocolError(
             f"not MQTT: the first packet is not CONNECT [MQTT-3.1.0-1]{describe_wrong_protocol(data, 'MQTT')}"
         )
+
+
+def _code(answer: Any) -> int:
+    """The reason code, also where the client's version has none for this. Bytes are the answer to a version that this
+    server does not speak, as that version has it."""
+    return reasons.UNSUPPORTED_VERSION if isinstance(answer, bytes) else answer or reasons.PROTOCOL_ERROR
 
 
 def _refusal(version: int, answer: Any) -> bytes:

@@ -45,10 +45,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeSite]:
     running.close()
 
 
-def becomes(site: WholeSite, expected: float, name: str, **labels: str) -> None:
-    until(lambda: site.value(name, **labels) == expected, lambda: f"{name}{labels} is {site.value(name, **labels)}")
-
-
 def dial(site: WholeSite, server: str) -> socket.socket:
     return socket.create_connection(("127.0.0.1", site.port[server]), LIMIT)
 
@@ -76,18 +72,18 @@ def test_a_request_to_a_sync_handler(site: WholeSite) -> None:
 
 def test_open_connections(site: WholeSite) -> None:
     with dial(site, "web"), dial(site, "web"):
-        becomes(site, 2, "gateway_connections", server="web")
-    becomes(site, 0, "gateway_connections", server="web")
+        site.becomes(2, "gateway_connections", server="web")
+    site.becomes(0, "gateway_connections", server="web")
 
 
 def test_handshakes(site: WholeSite) -> None:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with dial(site, "secure") as raw, context.wrap_socket(raw):
-        becomes(site, 1, "gateway_tls_handshakes_total", server="secure", result="completed")
+        site.becomes(1, "gateway_tls_handshakes_total", server="secure", result="completed")
     with dial(site, "secure") as raw:
         raw.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        becomes(site, 1, "gateway_tls_handshakes_total", server="secure", result="not_tls")
+        site.becomes(1, "gateway_tls_handshakes_total", server="secure", result="not_tls")
 
 
 @pytest.mark.parametrize(("server", "use"), [("secure", "server"), ("plant", "client"), ("submission", "ca")])
@@ -113,10 +109,10 @@ def test_mail_and_a_login_that_fails(site: WholeSite) -> None:
 def test_a_message_whose_handler_fails_is_dead(site: WholeSite) -> None:
     command = [program("mosquitto_pub"), "-h", "127.0.0.1", "-p", str(site.port["devices"]), "-t", "t", "-m", "x"]
     subprocess.run([*command, "-q", "1"], check=True, timeout=LIMIT, capture_output=True)
-    becomes(site, 1, "gateway_deliveries_total", **STORED, verdict="dead")
+    site.becomes(1, "gateway_deliveries_total", **STORED, verdict="dead")
     assert site.value("gateway_delivery_duration_seconds_count", **STORED) == 1
     assert site.value("gateway_deliveries_total", **STORED, verdict="done") == 0
-    becomes(site, 1, "gateway_store_messages", state="dead")
+    site.becomes(1, "gateway_store_messages", state="dead")
     assert (site.value("gateway_mqtt_packets_received_total", server="devices") or 0) >= 1
     assert (site.value("gateway_store_commit_calls_sum") or 0) >= 2
 
@@ -142,12 +138,12 @@ def test_a_reload_that_is_refused_and_one_that_succeeds(site: WholeSite) -> None
     right = file.read_text()
     file.write_text(right.replace("handlers.Page", "handlers.Nothing"))
     site.process.send_signal(signal.SIGHUP)
-    becomes(site, 0, "gateway_config_last_reload_successful")
+    site.becomes(0, "gateway_config_last_reload_successful")
     assert site.value("gateway_config_generation") == 1
     file.write_text(right.replace("attempts: 1", "attempts: 2"))
     site.process.send_signal(signal.SIGHUP)
-    becomes(site, 1, "gateway_config_last_reload_successful")
-    becomes(site, 2, "gateway_config_generation")
+    site.becomes(1, "gateway_config_last_reload_successful")
+    site.becomes(2, "gateway_config_generation")
     assert (site.value("gateway_config_last_reload_success_timestamp_seconds") or 0) > (began or 0)
     assert (site.value("gateway_deliveries_total", **STORED, verdict="dead"), counted(site, "web")) == (dead, accepted)
 
