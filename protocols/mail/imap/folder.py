@@ -45,8 +45,8 @@ class Folder:
     """Whether messages are being worked on: fetched, handled, or not marked yet."""
     checked: float = field(default_factory=time.time)
     """The Unix time at which the server last answered what is in the folder; until then, that of the start."""
-    backlog: int = 0
-    """Messages that were found and have not come to their turn yet."""
+    waiting: set[int] = field(default_factory=set)
+    """The UIDs of messages that were found and have not come to their turn yet."""
     seen: NextUID | None = None
     """What STATUS said before the folder was last emptied."""
 
@@ -65,7 +65,7 @@ class Folder:
             "detail": self.status.detail,
             "checked": self.checked,
             "lag": max(0.0, time.time() - self.checked),
-            "backlog": self.backlog,
+            "backlog": len(self.waiting),
             "deferred": self.pending.deferred,
             "last_trouble": last.last,
             "last_trouble_at": last.at,

@@ -79,7 +79,7 @@ class IMAPReader(Server):
             "mailbox_folders": len(folders),
             "mailbox_folders_ready": sum(folder.status.state == "ready" for folder in folders),
             "mailbox_checked_timestamp_seconds": min((folder.checked for folder in folders), default=0.0),
-            "mailbox_backlog_messages": sum(folder.backlog for folder in folders),
+            "mailbox_backlog_messages": sum(len(folder.waiting) for folder in folders),
             "mailbox_deferred_messages": sum(folder.pending.deferred for folder in folders),
         }
 

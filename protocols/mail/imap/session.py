@@ -63,19 +63,21 @@ class FolderSession:
             self._long = False
             await self._handle_all(await self._first())
         fresh = await self._fresh()
+        self._folder.waiting = set(fresh)
         await self._marking.settle()  # what the server has refused before
         if not await self._handle_all(fresh[:most]):
             return False
         if most is None or len(fresh) <= most:
             self._folder.ledger.forget_former()
             return False
-        self._folder.backlog = len(fresh) - most
         return True
 
     async def _first(self) -> list[int]:
         """Return what is new of the oldest messages in the folder."""
         criteria = self._folder.marks.criteria()
-        return self._pending.unknown(await self._mailbox.search(f"1:{FIRST} {criteria}"))
+        first = self._pending.unknown(await self._mailbox.search(f"1:{FIRST} {criteria}"))
+        self._folder.waiting = set(first)
+        return first
 
     async def _fresh(self) -> list[int]:
         """Return what is new in the folder, and forget what is gone."""
@@ -86,12 +88,12 @@ class FolderSession:
 
     async def _handle_all(self, uids: list[int]) -> bool:
         """Handle these messages; return whether all of them came to their turn."""
-        done, self._folder.backlog = 0, len(uids)
+        done = 0
         for batch in self._batches(uids):
             await self._handle_batch(batch)
             await self._marking.settle()
             self._folder.checked = time.time()
-            self._folder.backlog = max(0, len(uids) - done - len(batch))
+            self._folder.waiting.difference_update(batch)  # also those that are too large, or gone
             if self._folder.stopping:
                 return False
             done += len(batch)
@@ -181,6 +183,7 @@ class FolderSession:
     # Deliver.
 
     async def _handle(self, message: MailboxMessage) -> None:
+        self._folder.waiting.discard(message.uid)
         try:
             digest = await digest_of(message.raw)
             if (mark := self._folder.ledger.recognize(message.uid, digest)) is not None:

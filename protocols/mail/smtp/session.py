@@ -419,7 +419,7 @@ class SMTPSession(Connection):
         await self.write(answer)  # not push: a rejection is no error of the sender, which may have many messages
         self._end_if_due()
 
-    async def push(self, status: str) -> None:
+    async def push(self, status: str) -> None:  # type: ignore[override]  # its callers all pass text
         if status[:1] in ("4", "5"):
             self._count_refusal(status)
         await super().push(status)

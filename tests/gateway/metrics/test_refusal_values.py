@@ -98,7 +98,7 @@ class Client(smtplib.SMTP):
         super().__init__("127.0.0.1", site.port[server], timeout=LIMIT)
 
     def _get_socket(self, *arguments: Any) -> socket.socket:
-        made: socket.socket = super()._get_socket(*arguments)  # type: ignore[misc]  # it has no annotation
+        made: socket.socket = super()._get_socket(*arguments)
         if self._is_proxied:
             made.sendall(b"PROXY TCP4 192.0.2.1 198.51.100.7 56324 443\r\n")
         return made

@@ -78,7 +78,7 @@ async def test_what_is_measured_of_a_mailbox(server: Dovecot, user: str) -> None
     async with reading(Desk(slow=release, later=RuntimeError("not now")), server, user) as reader:
         started = reader.figures()["mailbox_checked_timestamp_seconds"]
         assert abs(time.time() - started) < 60
-        await until(lambda: reader.figures()["mailbox_backlog_messages"] == 3)
+        await until(lambda: reader.figures()["mailbox_backlog_messages"] == 2)  # one is at its turn
         assert reader.figures()["mailbox_checked_timestamp_seconds"] > started
         release.set()
         await until(lambda: server.count("Processed", user) == 2)
