@@ -59,7 +59,7 @@ def _process_as_it_was() -> Iterator[None]:
     os.environ.update(environment)
 
 
-POOLS = ("handler-", "log", "login_", "store", "pytest_timeout")
+POOLS = ("handler-", "log", "login_", "operator", "store", "pytest_timeout")
 """Names of threads that a process keeps while it lives."""
 
 

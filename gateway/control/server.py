@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.control import place
 from gateway.control.caller import caller, peer_of
+from gateway.own_thread import operator_thread
 from protocols.checkpoint import checkpoint
 from protocols.errors import describe_error
 from protocols.net.listener import Listener, remove_stale
@@ -109,7 +110,7 @@ class ControlServer:
 
     async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
         if self._load is not None:
-            await asyncio.to_thread(self._load)
+            await operator_thread.run(self._load)
             self._load = None
         name = request.get("do")
         command = self._commands.get(name) if isinstance(name, str) else None

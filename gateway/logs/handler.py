@@ -21,19 +21,23 @@ class Handler(logging.Handler):
         self._told = writer.lost
 
     def emit(self, record: logging.LogRecord) -> None:
-        lost = self.writer.lost
-        if lost != self._told and self.writer.has_room():
-            self._write(_record(logging.WARNING, _LOST, lost - self._told))
+        lost, line = self.writer.lost, self._line(record)
+        if lost == self._told or not self.writer.has_room():
+            self.writer.write(line)
+            return
+        self.writer.write(
+            self._line(_record(logging.WARNING, _LOST, lost - self._told)) + line
+        )  # as one: both, or none
+        if self.writer.lost == lost:
             self._told = lost
-        self._write(record)
 
-    def _write(self, record: logging.LogRecord) -> None:
+    def _line(self, record: logging.LogRecord) -> bytes:
         try:
             line = self.format(record)
         except Exception as error:  # whatever an argument of the record raises
             place, reason = f"{short(record.pathname)}:{record.lineno}", sentence(error)
             line = self.format(_record(logging.ERROR, "a log record could not be formatted at %s: %s", place, reason))
-        self.writer.write(f"{line}\n".encode(self._encoding, "backslashreplace"))
+        return f"{line}\n".encode(self._encoding, "backslashreplace")
 
     def flush(self) -> None:
         self.writer.flush(PATIENCE)

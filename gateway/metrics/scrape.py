@@ -1,16 +1,15 @@
 """What ``/metrics`` answers: the metrics of this process."""
 
-import asyncio
-
 from gateway.metrics.process import snapshot
 from gateway.metrics.snapshot import Snapshot
 from gateway.metrics.table import FAMILIES
+from gateway.own_thread import operator_thread
 from gateway.succession import Succession
 
 
 async def scrape(here: Succession, accept: str) -> tuple[str, bytes]:
     """Return the Content-Type and the body. It is written on a thread: thousands of series take a while."""
-    return await asyncio.to_thread(_render, await snapshot(here), accept)
+    return await operator_thread.run(_render, await snapshot(here), accept)
 
 
 def _render(taken: Snapshot, accept: str) -> tuple[str, bytes]:

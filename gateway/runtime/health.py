@@ -8,6 +8,7 @@ from gateway.config.settings import ConsoleSettings
 from gateway.console.http.answer import SAFE, send_body
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.logs.escaping import json_text
+from gateway.own_thread import operator_thread
 from gateway.succession import succession
 from protocols.access.logins import Logins
 from protocols.asgi import Application, Receive, Send
@@ -74,7 +75,7 @@ class Console:
     async def _interface(self, make: "Callable[[Console], Application]") -> Application:
         """Return the interface; all requests that come before it is made wait for it."""
         if self._made is None or _has_failed(self._made):
-            self._made = asyncio.ensure_future(asyncio.to_thread(make, self))
+            self._made = asyncio.ensure_future(operator_thread.run(make, self))
         return await asyncio.shield(self._made)
 
     async def _answer(self, method: str, path: str) -> tuple[int, dict[str, Any]]:
@@ -111,7 +112,7 @@ class Console:
         """Return the Content-Type and the body at ``/metrics``. What measures is imported on a thread when it is asked
         first."""
         accept = b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
-        scrape = await asyncio.to_thread(imported, "gateway.metrics.scrape:scrape")
+        scrape = await operator_thread.run(imported, "gateway.metrics.scrape:scrape")
         answer: tuple[str, bytes] = await scrape(succession.get(), accept)
         return answer
 

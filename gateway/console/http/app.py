@@ -1,6 +1,5 @@
 """The console's interface as an ASGI application."""
 
-import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,6 +21,7 @@ from gateway.console.parameters import Parameter, read_all
 from gateway.console.table import operations
 from gateway.control.caller import caller
 from gateway.control.server import BadRequest
+from gateway.own_thread import operator_thread
 from protocols.access.logins import Logins
 from protocols.asgi import HTTPScope, Receive, Send
 from protocols.errors import describe_error
@@ -111,7 +111,7 @@ class Interface:
     async def _html(self) -> "Pages":
         """Return the pages. They are imported with the first of them, on a thread: devices go on."""
         if self._html_pages is None:
-            module = await asyncio.to_thread(import_module, "gateway.console.http.pages")
+            module = await operator_thread.run(import_module, "gateway.console.http.pages")
             self._html_pages = module.Pages(self._here, self._visitors)
         return self._html_pages
 

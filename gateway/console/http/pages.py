@@ -16,6 +16,7 @@ from gateway.console.pages.rendering import rendered
 from gateway.console.pages.static import release, static_files
 from gateway.console.pages.table import DOWNLOADS, MENU, found
 from gateway.control.server import BadRequest
+from gateway.own_thread import operator_thread
 from protocols.asgi import Send
 from protocols.errors import describe_error
 
@@ -115,7 +116,9 @@ class Pages:
 
     async def _rendered(self, request: Request, template: str, content: Mapping[str, Any]) -> bytes:
         own = {"user": None, "menu": MENU, "path": request.path, "file": self._here.gateway.file, "release": release()}
-        return await asyncio.to_thread(rendered, template, {**own, **content})  # it may take a while: the loop goes on
+        return await operator_thread.run(
+            rendered, template, {**own, **content}
+        )  # it may take a while: the loop goes on
 
     async def _redirect(self, send: Send, place: str) -> None:
         await send_body(send, 303, _HTML, b"", [(b"location", place.encode("ascii", "ignore"))], safe=_SAFE)

@@ -1,6 +1,5 @@
 """Operations on what arrives: the last arrivals, and those that come."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from gateway.control.backlog import Backlog
 from gateway.control.recent import Recent
 from gateway.control.server import BadRequest
 from gateway.delivery.kind import delivery_kind
+from gateway.own_thread import operator_thread
 from gateway.recording.entry import CONTENT, Entry
 from gateway.scope_kinds import scope_kinds
 from protocols.mqtt.wire.topics import overlap, valid_filter
@@ -227,7 +227,7 @@ async def arrival(here: Here, *, number: Annotated[int, Between(0), "Its number.
     listened by `tail` with `content`."""
     if (found := here.recent.content(number)) is None:
         raise NotFound(f"the content of arrival {number} is not remembered")
-    return await asyncio.to_thread(_whole, found)
+    return await operator_thread.run(_whole, found)
 
 
 def _whole(arrival: Arrival) -> Whole:

@@ -1,12 +1,12 @@
 """The operation ``certificates``."""
 
-import asyncio
 from typing import TypedDict
 
 from gateway.config.settings import Settings
 from gateway.console.expiries import of_clients, of_servers
 from gateway.console.here import Here
 from gateway.console.operation import operation
+from gateway.own_thread import disk_thread
 
 
 class CertificateFacts(TypedDict):
@@ -32,7 +32,7 @@ class CertificateList(TypedDict):
 async def certificates(here: Here) -> CertificateList:
     """List the certificates that servers and connections to others use, by the time at which they expire. The files
     are read anew."""
-    return {"certificates": await asyncio.to_thread(_listed, here.gateway.settings)}
+    return {"certificates": await disk_thread.run(_listed, here.gateway.settings)}
 
 
 def _listed(settings: Settings) -> list[CertificateFacts]:

@@ -1,6 +1,5 @@
 """The operation ``configuration``: the checked file, without its secrets."""
 
-import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -9,6 +8,7 @@ from typing import Any, TypedDict
 from gateway.config.masking import hide_passwords, hides
 from gateway.console.here import Here
 from gateway.console.operation import operation
+from gateway.own_thread import operator_thread
 from protocols.secret import Secret
 
 STARS = "***"
@@ -28,7 +28,7 @@ class Configuration(TypedDict):
 @operation("configuration", "GET", "/api/configuration")
 async def configuration(here: Here) -> Configuration:
     """Show the configuration that is in force, with every default, and with stars in place of secrets."""
-    settings = await asyncio.to_thread(_plain, here.gateway.settings)  # there may be 50,000 routes
+    settings = await operator_thread.run(_plain, here.gateway.settings)  # there may be 50,000 routes
     return {"file": here.gateway.file, "settings": settings}
 
 

@@ -1,11 +1,11 @@
 """The operation ``openapi``: the interface itself."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from gateway.console.here import Here
 from gateway.console.operation import operation
+from gateway.own_thread import operator_thread
 from protocols.lazy_names import imported
 
 
@@ -25,7 +25,7 @@ class Document(TypedDict):
 @operation("openapi", "GET", "/api/openapi.json")
 async def openapi(here: Here) -> Document:
     """Describe this interface as OpenAPI has it."""
-    return await asyncio.to_thread(_described)
+    return await operator_thread.run(_described)
 
 
 def _described() -> Document:

@@ -1,6 +1,5 @@
 """What the operations on kept messages and outgoing items share: their answers, pages, and bulk changes."""
 
-import asyncio
 import base64
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from gateway.console.kept.selection import BATCH, Change, Filters, Listing, Sele
 from gateway.console.kept.selection import pages as all_pages
 from gateway.console.operation import NotFound, Unavailable
 from gateway.control.server import BadRequest
+from gateway.own_thread import operator_thread
 from gateway.store import Message, OperatorStore, Outgoing, StoreUnavailable
 from protocols.lazy_names import imported
 from protocols.units import Between
@@ -145,7 +145,7 @@ async def page_of(listings: Sequence[Listing[Any]], filters: Filters, paging: Pa
 
 
 async def details(item: Message | Outgoing) -> Details:
-    return {"item": await asyncio.to_thread(_described, item)}
+    return {"item": await operator_thread.run(_described, item)}
 
 
 def _described(item: Message | Outgoing) -> Mapping[str, Any]:
@@ -154,7 +154,7 @@ def _described(item: Message | Outgoing) -> Mapping[str, Any]:
 
 
 async def file_of(item: Message | Outgoing) -> File:
-    name, data = await asyncio.to_thread(content.file_of, item)
+    name, data = await operator_thread.run(content.file_of, item)
     return {"name": name, "base64": base64.b64encode(data).decode()}
 
 

@@ -1,11 +1,11 @@
 """When the certificates in use expire."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 from gateway.console.expiries import of_clients
 from gateway.metrics.family import Sample, gauge
 from gateway.metrics.reader import Reader
+from gateway.own_thread import disk_thread
 from gateway.runtime.build import Gateway
 
 EXPIRY = gauge(
@@ -23,7 +23,7 @@ async def read(gateway: Gateway) -> AsyncIterator[Sample]:
         if (certificate := server.certificate()) is not None:
             for use, expiry in certificate.expiries().items():
                 yield EXPIRY.sample(expiry, server.name, use)
-    for name, use, expiry in await asyncio.to_thread(lambda: list(of_clients(gateway.settings))):
+    for name, use, expiry in await disk_thread.run(lambda: list(of_clients(gateway.settings))):
         yield EXPIRY.sample(expiry, name, use)
 
 

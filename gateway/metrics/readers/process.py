@@ -1,11 +1,11 @@
 """The process: its event loop, its garbage collector, and what the system knows of it."""
 
-import asyncio
 import gc
 from collections.abc import AsyncIterator
 
 from gateway.metrics.family import Distribution, Sample, counter, gauge, histogram
 from gateway.metrics.reader import Reader
+from gateway.own_thread import operator_thread
 from gateway.runtime.build import Gateway
 from gateway.runtime.watchdog import DELAYS, loop_delay
 
@@ -32,7 +32,7 @@ async def read(gateway: Gateway) -> AsyncIterator[Sample]:
     for generation, told in enumerate(gc.get_stats()):
         yield COLLECTIONS.sample(told["collections"], str(generation))
         yield COLLECTED.sample(told["collected"], str(generation))
-    for name, value in (await asyncio.to_thread(_system)).items():
+    for name, value in (await operator_thread.run(_system)).items():
         yield _BY_NAME[name].sample(value)
 
 

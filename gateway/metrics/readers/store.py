@@ -1,6 +1,5 @@
 """The store: its commits, what it holds, its files, and attempts to send what is stored."""
 
-import asyncio
 import contextlib
 import os
 import shutil
@@ -10,6 +9,7 @@ from pathlib import Path
 from gateway.delivery.outgoing_counters import RESULTS
 from gateway.metrics.family import Distribution, Sample, counter, gauge, histogram
 from gateway.metrics.reader import Reader
+from gateway.own_thread import disk_thread
 from gateway.runtime.build import Gateway
 from gateway.store import Holdings, Store, StoreUnavailable, engine_of
 from gateway.store.figures import CALLS, SECONDS
@@ -95,7 +95,7 @@ def _held(held: Holdings) -> Iterator[Sample]:
 
 async def _files(gateway: Gateway) -> list[Sample]:
     path = engine_of(gateway.settings.store).path
-    return [] if path is None else await asyncio.to_thread(lambda: list(_sizes(path)))
+    return [] if path is None else await disk_thread.run(lambda: list(_sizes(path)))
 
 
 def _sizes(path: Path) -> Iterator[Sample]:
