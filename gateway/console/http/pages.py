@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 LOGIN = "/login"
 PATIENCE = 8.0
 """Seconds in which a page has what it shows. The script waits a little longer."""
-_SLOW = f"This page was not ready within {PATIENCE:g} s: the store is slow. Try it again in a moment."
+_SLOW = f"This page was not ready within {PATIENCE:g} s: the store is slow, or there is too much. Search with a filter."
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

@@ -1,5 +1,6 @@
 """The operation ``status``: how the gateway is."""
 
+import asyncio
 import os
 import resource
 import time
@@ -13,6 +14,9 @@ from gateway.console.here import Here
 from gateway.console.operation import operation
 from gateway.console.operations.servers import ServerState, states
 from gateway.store import Counts, StoreUnavailable, engine_of
+
+PATIENCE = 3.0
+"""Seconds in which a store counts what it holds, or the answer does without."""
 
 
 class StoreState(TypedDict):
@@ -102,8 +106,9 @@ async def _store(here: Here) -> StoreState | None:
         return None
     trouble = await dispatcher.trouble()
     try:
-        counts = await dispatcher.deliveries.store.counts()
-    except StoreUnavailable:
+        async with asyncio.timeout(PATIENCE):
+            counts = await dispatcher.deliveries.store.counts()
+    except (StoreUnavailable, TimeoutError):
         counts = None
     number: Mapping[str, int | None] = dict.fromkeys(_COUNTED) if counts is None else asdict(counts)
     return {

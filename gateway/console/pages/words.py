@@ -15,7 +15,7 @@ _LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 
 def time_of(seconds: float | None) -> str:
     """Return ``2026-05-04 09:18:45 UTC`` for seconds since 1970."""
-    if seconds is None or not 0 <= seconds <= _LATEST:
+    if seconds is None or not 0 < seconds <= _LATEST:
         return NOTHING
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 

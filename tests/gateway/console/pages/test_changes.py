@@ -11,6 +11,7 @@ import paho.mqtt.client as paho
 import pytest
 from kept_messages import bury, message, outgoing
 from paho.mqtt.enums import CallbackAPIVersion
+from servers.command import run
 from servers.console import ConsolePages, console_pages
 from servers.ports import free_port
 from servers.site import until
@@ -174,6 +175,33 @@ async def test_a_change_that_is_stopped_says_how_far_it_was(console: ConsolePage
     await store.close()
     assert left > 0
     assert not window.run("return document.getElementById('work').checkVisibility()")
+
+
+async def test_a_change_goes_on_over_a_reload(console: ConsolePages) -> None:
+    await filled(console, "reload", 20_000)
+    window = console.open("/dead?error=reload")
+    window.run("""
+        document.getElementById("which").value = "matching";
+        [...document.querySelectorAll("#bulk button")].find((e) => e.innerText === "Drop").click();
+        document.querySelector("#confirm [value=yes]").click();
+    """)
+    until(lambda: not window.run("return document.getElementById('work').hidden"), "it works")
+    reloaded = await asyncio.to_thread(run, console.folder, "reload", "--force")
+    assert reloaded.returncode == 0, reloaded.stdout + reloaded.stderr
+    said = "return document.getElementById('notice').innerText + document.getElementById('far').innerText"
+    until(lambda: "Done: 20000 of 20000." in window.run(said), lambda: str(window.run(said)), 60.0)
+    assert names(console, "/dead?error=reload") == []
+
+
+async def test_one_of_two_who_drop_the_same_is_told_that_it_is_gone(console: ConsolePages) -> None:
+    await filled(console, "twice", 1)
+    window = console.open("/dead/show?id=twice000000")
+    async with httpx.AsyncClient() as other:
+        dropped = await other.post(f"{console.url}/api/dead/drop", json={"ids": ["twice000000"]})
+    assert '"changed": 1' in dropped.text
+    window.run("[...document.querySelectorAll('main button')].find((e) => e.innerText === 'Drop').click()")
+    window.run("document.querySelector('#confirm [value=yes]').click()")
+    window.shows("#notice", "there is no dead letter 'twice000000'")
 
 
 def test_clients_are_disconnected_so_many_a_second(console: ConsolePages, mqtt: int) -> None:
