@@ -82,12 +82,14 @@ Sends = Callable[["AppRun", Any], Any]
 class Observed:
     """The runs of this process."""
 
-    __slots__ = ("_observers", "by", "meter", "sends", "waits")
+    __slots__ = ("_observers", "by", "fed", "meter", "sends", "waits")
 
     def __init__(self) -> None:
         self._observers: tuple[Observer, ...] = ()
         self.sends: Sends | None = None
         """Is given what an application sends, once that is checked, and returns what is sent in its place."""
+        self.fed: Callable[[AppRun, Any], None] | None = None
+        """Is told of an event from the peer when it is queued."""
         self.meter: Meter | None = None
         """Counts the runs."""
         self.waits: Waits | None = None
@@ -297,6 +299,8 @@ class AppRun:
         """Queue ``event`` for the application, which reads events in order. Never waits; see :meth:`pause`."""
         if self.ended or self.gone:
             return
+        if observed.fed is not None:
+            observed.fed(self, event)
         queue = self._queue
         if queue:
             queue.append(event)  # as put does where nobody waits, without a call for each event

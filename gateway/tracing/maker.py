@@ -20,14 +20,21 @@ class Maker:
         self._tracer = tracer
 
     def begin(
-        self, name: str, kind: SpanKind, attributes: Attributes, *, where: Context, links: Sequence[Link] = ()
+        self,
+        name: str,
+        kind: SpanKind,
+        attributes: Attributes,
+        *,
+        where: Context,
+        links: Sequence[Link] = (),
+        began: int | None = None,
     ) -> Span:
         """Begin a span below the current one of ``where``. The sender of a message may have decided that it is not
-        traced: the sender's own span is passed on then."""
+        traced: the sender's own span is passed on then. ``began``: nanoseconds since 1970, if not now."""
         if (left_out := contexts.left_out_at(where)) is not None:
             return NonRecordingSpan(left_out.get_span_context())
         known = {key: value for key, value in attributes.items() if value not in ("", None)}
-        return self._tracer.start_span(name, context=where, kind=kind, attributes=known, links=links)
+        return self._tracer.start_span(name, context=where, kind=kind, attributes=known, links=links, start_time=began)
 
 
 class Entered(AbstractContextManager[None]):

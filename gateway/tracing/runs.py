@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
+from time import time_ns
 from typing import Any, NamedTuple
 
 from opentelemetry.context import Context, get_current
@@ -21,6 +22,9 @@ from protocols.app_run import AppRun
 from protocols.asgi import describe
 
 logger = logging.getLogger(__name__)
+
+_READ = "read"
+"""The key of an event with the time when it was read, in nanoseconds since 1970, until the application takes it."""
 
 
 @dataclass(slots=True)
@@ -85,14 +89,19 @@ class Runs:
         if run in self._open:
             self._settle(run, self._open[run])
 
+    def fed(self, run: AppRun, event: Any) -> None:
+        """A message begins when it is read, and may wait for the application."""
+        if event["type"] in self._messages:
+            event[_READ] = time_ns()
+
     def received(self, run: AppRun, event: Any) -> None:
-        opened = self._open.get(run)
+        read, opened = event.pop(_READ, None), self._open.get(run)
         if opened is not None:
             self._settle(run, opened)
         if (kind := self._messages.get(event["type"])) is not None:
             try:
                 if (origin := self._origins.of(kind, run, event)) is not None:
-                    self._take(run, kind, event, origin)
+                    self._take(run, kind, event, origin, read)
             except Exception:
                 self._fail(run)
         elif opened is not None and opened.span is not None and opened.kind.messages:
@@ -175,7 +184,7 @@ class Runs:
 
     # A message of a connection.
 
-    def _take(self, run: AppRun, kind: Traced, event: Any, origin: Origin) -> None:
+    def _take(self, run: AppRun, kind: Traced, event: Any, origin: Origin, read: int | None) -> None:
         scope: Any = run.scope
         if "delivery" in (scope.get("extensions") or ()) or carried(run):
             return
@@ -186,7 +195,7 @@ class Runs:
         attributes = {**self._common(run, kind), names.ROUTE: route, **kind.attributes(operation, route, scope, event)}
         links = [*origin.links, *contexts.links_to(opened.scope_span if opened is not None else None)]
         name = kind.span_name(operation, route, scope)
-        span = self._maker.begin(name, SpanKind.CONSUMER, attributes, where=origin.where, links=links)
+        span = self._maker.begin(name, SpanKind.CONSUMER, attributes, where=origin.where, links=links, began=read)
         event[TRACE] = contexts.carrier_of(span)
         opened = opened or self._open.setdefault(run, _Open(kind, get_current()))
         if event.get("id") is None:

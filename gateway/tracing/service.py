@@ -43,7 +43,7 @@ class Tracing:
         else:
             _Process.runs.use(maker, origins, self._kinds)
         observed.add(_Process.runs)
-        observed.sends = self._tracer.sends_in_run
+        observed.fed, observed.sends = _Process.runs.fed, self._tracer.sends_in_run
         spans.by = self._tracer
 
     async def close(self) -> None:
@@ -52,7 +52,7 @@ class Tracing:
             return
         if spans.by is self._tracer and _Process.runs is not None:  # no other gateway has come
             observed.remove(_Process.runs)
-            observed.sends = spans.by = None
+            observed.fed = observed.sends = spans.by = None
         loop, sent = asyncio.get_running_loop(), asyncio.Event()
 
         def tell() -> None:

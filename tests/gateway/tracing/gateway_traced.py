@@ -82,4 +82,5 @@ async def traced(file: str) -> AsyncIterator[Traced]:
             await running.close()
     assert observed.by is None
     assert observed.sends is None
+    assert observed.fed is None
     assert spans.by is None

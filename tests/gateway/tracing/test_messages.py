@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ SENT = f"00-{TRACE}-{SPAN}-01"
 UNSAMPLED = f"00-{TRACE}-{SPAN}-00"
 
 HANDLERS = """
+import asyncio
+
 from opentelemetry import propagate, trace
 
 from gateway import aio
@@ -75,6 +79,14 @@ class Chat(AsyncWebsocketConsumer):
     async def receive(self, text, bytes=None):
         note()
         await self.send(text.upper())
+
+
+gate = asyncio.Event()
+
+
+class Waits(AsyncMqttConsumer):
+    async def receive(self, topic, payload):
+        await gate.wait()
 
 
 class Sensors(AsyncMqttConsumer):
@@ -138,6 +150,7 @@ routes:
   websocket: [{path: "^chat/", app: traced_handlers.Chat}]
   mqtt:
     - {topic: sensors/+/temperature, app: traced_handlers.Sensors}
+    - {topic: waits/+, app: traced_handlers.Waits}
     - {topic: threads/+, app: traced_handlers.OnThread}
     - {topic: batches/+, app: traced_handlers.Batch}
     - {topic: plain/+, app: traced_handlers.plain}
@@ -265,6 +278,27 @@ async def test_an_mqtt_message(qos: int) -> None:
         assert message.attributes["messaging.operation.type"] == "process"
         assert "sensors/1" not in str(message), "never the topic"
         assert gateway.collector.named("GET") == []
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+async def test_a_message_begins_when_it_is_read(qos: int) -> None:
+    """It may wait in the queue of its connection, which is where the time of a slow handler goes."""
+    async with traced(NONE) as gateway:
+        device, began = Device(gateway.port("devices")), time.time_ns()
+        sent = [asyncio.ensure_future(device.publish(f"waits/{number}", qos=qos)) for number in range(2)]
+        await device.subscribe("later")  # what came before this has been read
+        released = time.time_ns()
+        sys.modules["traced_handlers"].gate.set()
+        await asyncio.gather(*sent)
+        await device.publish("waits/3", qos=1)  # of QoS 0, one ends when the application asks for the next
+        await until(lambda: len(gateway.collector.named("process waits/+")) == 3)
+        device.close()
+        first, second, last = sorted(gateway.collector.named("process waits/+"), key=lambda span: span.began)
+        assert began < first.began <= second.began < released
+        assert qos == 0 or released < first.ended <= second.ended, "at QoS 0 the router has asked for the next"
+        assert released < last.began
+        handler = gateway.collector.below(second)[0]
+        assert handler.began >= released, "and its handler when that is called"
 
 
 async def test_a_handler_that_fails() -> None:

@@ -27,6 +27,7 @@ class Told(AsyncHttpConsumer):
     async def handle(self, body):
         modules = [name for name in sys.modules if name.startswith(("opentelemetry", "gateway.tracing"))]
         hooks = {"spans.by": spans.by, "observed.by": observed.by, "observed.sends": observed.sends}
+        hooks["observed.fed"] = observed.fed
         here = {"trace": (self.scope["extensions"] or {}).get("trace")} | hooks
         await self.respond(json.dumps({"modules": modules, "hooks": {key: str(value) for key, value in here.items()}}))
 
