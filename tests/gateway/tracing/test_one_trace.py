@@ -6,6 +6,8 @@ import contextlib
 import email
 import signal
 import smtplib
+import sqlite3
+import time
 from collections.abc import Iterator
 from email.message import EmailMessage
 from email.policy import default
@@ -160,6 +162,20 @@ class Peers:
             assert (span.trace, span.parent) == (TRACE, parent), f"{name}: {self.collector.spans}"
             parent = span.id
 
+    def rows(self) -> int:
+        """Those that the application has committed."""
+        with contextlib.closing(sqlite3.connect(self.daemon.folder / "rows.sqlite3")) as database:
+            return int(database.execute("SELECT count(*) FROM readings_reading").fetchone()[0])
+
+    def is_true_to_time(self, published: int, acknowledged: int) -> None:
+        """From the socket to the commit. The clock of all is this machine's; the limits are those of the device."""
+        received, processed, handler = map(self.span, READING)
+        row, created, sent = map(self.span, ("INSERT readings", "create email", "send email"))
+        assert published < received.began < received.ended < acknowledged, "stored before it is acknowledged"
+        assert received.began < processed.began < handler.began < row.began < row.ended < handler.ended
+        assert row.ended < created.began <= created.ended < handler.ended
+        assert handler.ended < processed.ended < sent.began, "the mail leaves when the message's end is committed"
+
 
 @pytest.fixture
 def peers(tmp_path: Path, collector: Collector, mailbox: Dovecot, relay: Postfix) -> Iterator[Peers]:
@@ -175,13 +191,20 @@ READING = ("receive sensors/+/temperature", "process sensors/+/temperature", "Re
 @pytest.mark.parametrize("way", ["smtp", "imap"])
 def test_a_reading_its_row_its_mail_and_the_answer(peers: Peers, way: str) -> None:
     peers.start()
+    published = time.time_ns()
     peers.publish()
+    acknowledged = time.time_ns()
     mail = peers.mail()
     peers.chain(*READING, "INSERT readings")
     peers.chain(*READING, "create email", "send email")
+    peers.is_true_to_time(published, acknowledged)
+    assert peers.rows() == 1
     assert mail["Traceparent"] == f"00-{TRACE}-{peers.span('create email').id}-01"
+    answered = time.time_ns()
     peers.answer(mail, way)
     peers.chain(*READING, "create email", "receive email", "process email", "Answers.receive", "an answer")
+    assert answered < peers.span("receive email").began
+    assert {span.trace for span in peers.collector.spans} == {TRACE}, "and nothing else is traced"
     assert peers.daemon.stop(signal.SIGTERM) == 0, peers.daemon.output()
 
 
