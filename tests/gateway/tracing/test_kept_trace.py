@@ -106,7 +106,7 @@ async def kept(folder: Path, attempts: int = 1, **answers: str) -> AsyncIterator
     with collecting() as collector:
         async with peer(answers) as submission:
             mqtt, console = free_port(), free_port()
-            values = {"MQTT": mqtt, "CONSOLE": console, "ATTEMPTS": attempts}
+            values: dict[str, object] = {"MQTT": mqtt, "CONSOLE": console, "ATTEMPTS": attempts}
             values |= {"COLLECTOR": collector.url, "SUBMISSION": submission.address}
             file = FILE
             for name, value in values.items():

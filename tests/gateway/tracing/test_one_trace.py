@@ -163,7 +163,7 @@ class Peers:
             parent = span.id
 
     def rows(self) -> int:
-        """Those that the application has committed."""
+        """Return how many the application has committed."""
         with contextlib.closing(sqlite3.connect(self.daemon.folder / "rows.sqlite3")) as database:
             return int(database.execute("SELECT count(*) FROM readings_reading").fetchone()[0])
 
