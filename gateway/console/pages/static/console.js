@@ -61,7 +61,7 @@ const gateway = (() => {
     let rest = "", last = null;
     for (;;) {
       const { done, value } = await reader.read().catch(() => {
-        throw new Error("The connection to the gateway broke: some of it may be done.");
+        throw new Error("The connection to the gateway broke. Part of the change may be done.");
       });
       if (done) return last;
       const events = (rest + value).split("\n\n");
@@ -114,7 +114,7 @@ const gateway = (() => {
     const last = await busy(form, () => "stream" in form.dataset
       ? stream(method, path, fieldsOf(form), heard) : call(method, path, fieldsOf(form)));
     if (last === undefined) return;
-    if ("stream" in form.dataset && !kept && !last?.finished) { say("It ended early: some of it may be done.", true); return; }
+    if ("stream" in form.dataset && !kept && !last?.finished) { say("It ended early. Part of the change may be done.", true); return; }
     const answer = kept || last;
     if (form.dataset.then) { location.assign(form.dataset.then); return; }
     if (form.dataset.done) say(form.dataset.done);

@@ -38,7 +38,7 @@
     if (told.number) last = told.number;
     waiting.push(told);
     if (waiting.length > MOST) waiting.shift();
-    if (isPaused) pause.textContent = `Go on (${waiting.length === MOST ? "the last " : ""}${waiting.length} wait)`;
+    if (isPaused) pause.textContent = `Resume (${waiting.length === MOST ? "the last " : ""}${waiting.length} waiting)`;
     else if (!drawn) drawn = requestAnimationFrame(draw);
   }
 
@@ -90,7 +90,7 @@
   pause.addEventListener("click", () => {
     isPaused = !isPaused;
     pause.setAttribute("aria-pressed", isPaused);
-    pause.textContent = isPaused ? "Go on" : "Pause";
+    pause.textContent = isPaused ? "Resume" : "Pause";
     if (!isPaused) draw();
   });
   clear.addEventListener("click", () => rows.replaceChildren());
