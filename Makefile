@@ -112,9 +112,4 @@ test: install peers check
 faults: install peers
 	PATH=$$PATH:/usr/sbin FAULT_SEEDS=$(or $(SEEDS),20) $(BIN)/python -m pytest tests/faults
 	PATH=$$PATH:/usr/sbin GATEWAY_RELOADS=100 $(BIN)/python -m pytest tests/gateway/runtime/test_replace_peers.py tests/gateway/runtime/test_many_reloads.py -k many_reloads
-	GATEWAY_RETAINED=1000000 $(BIN)/python -m pytest tests/gateway/console/pages/test_many_retained.py
-	PATH=$$PATH:/usr/sbin GATEWAY_RELOADS=30 $(BIN)/python -m pytest tests/gateway/reload/test_code_reload_load.py
-
-# Ours beside its peers, in one run each; ratios mean something, rates are this machine's.
-bench bench-quick: install
-	@for each in $(BENCHMARKS) $(if $(filter bench,$@),$(LONG_BENCHMARKS)); do $(BIN)/python -m benchmarks.$$each $(if $(filter bench-quick,$@),--quick) || exit 1; done
+	PATH=$$PATH:/usr/sbin GATEWAY_RELOADS=30 $(BIN)/python -m pytest tests/gateway/reload -k "load or proxies or holds"

@@ -19,10 +19,12 @@ class Will(NamedTuple):
 
 
 class Device:
-    """A client that connects again a second after its connection has ended. ``expiry``: how long its session outlives
-    the connection; None: it speaks 3.1.1, with a clean session."""
+    """A client that connects again a second after its connection has ended, if it ``returns``. ``expiry``: how long its
+    session outlives the connection; None: it speaks 3.1.1, with a clean session."""
 
-    def __init__(self, port: int, name: str, expiry: int | None = KEPT, will: Will | None = None) -> None:
+    def __init__(
+        self, port: int, name: str, expiry: int | None = KEPT, will: Will | None = None, *, returns: bool = True
+    ) -> None:
         self.name = name
         self.times = 0
         """How often it has connected."""
@@ -34,7 +36,7 @@ class Device:
         self._wanted: list[tuple[str, int]] = []
         self._subscribed = threading.Event()
         self._published: collections.deque[int] = collections.deque(maxlen=100)
-        self.client = client = self._made(name, expiry)
+        self.client = client = self._made(name, expiry, returns)
         client.reconnect_delay_set(1, 1)
         client.on_connect = self._on_connect
         client.on_message = self._on_message
@@ -46,14 +48,15 @@ class Device:
         client.loop_start()
         until(client.is_connected, f"{name} is connected", PATIENCE)
 
-    def _made(self, name: str, expiry: int | None) -> mqtt.Client:
+    def _made(self, name: str, expiry: int | None, returns: bool) -> mqtt.Client:
         self._how: dict[str, Any] = {}
+        version = mqtt.CallbackAPIVersion.VERSION2
         if expiry is None:
-            return mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, name, clean_session=True)
+            return mqtt.Client(version, name, clean_session=True, reconnect_on_failure=returns)
         properties = mqtt.Properties(mqtt.PacketTypes.CONNECT)
         properties.SessionExpiryInterval = expiry
         self._how = {"clean_start": not expiry, "properties": properties}
-        return mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, name, protocol=mqtt.MQTTv5)
+        return mqtt.Client(version, name, protocol=mqtt.MQTTv5, reconnect_on_failure=returns)
 
     def _on_connect(self, client: mqtt.Client, data: Any, flags: Any, code: Any, properties: Any) -> None:
         self.times += 1
@@ -91,13 +94,9 @@ class Device:
         )
         return bool(self.heard[payload])
 
-    def vanish(self) -> None:
-        """Say nothing more. The connection stays."""
-        self.client.loop_stop()
-
     def break_off(self) -> None:
         """End the connection without a goodbye."""
-        self.vanish()
+        self.client.loop_stop()
         if (connection := self.client.socket()) is not None:
             connection.close()
 
@@ -112,8 +111,10 @@ class _Devices(ABC):
     def __init__(self) -> None:
         self._devices: list[Device] = []
 
-    def _device(self, name: str, expiry: int | None = KEPT, will: Will | None = None) -> Device:
-        self._devices.append(device := Device(self._load.ports["mqtt"], name, expiry, will))
+    def _device(
+        self, name: str, expiry: int | None = KEPT, will: Will | None = None, *, returns: bool = True
+    ) -> Device:
+        self._devices.append(device := Device(self._load.ports["mqtt"], name, expiry, will, returns=returns))
         return device
 
     def begin(self, load: Load) -> dict[str, Say]:
@@ -238,11 +239,10 @@ class Wills(_Devices):
 
     def _begin(self) -> dict[str, Say]:
         self._watcher = self._device("watcher")
-        self._watcher.subscribe("wills/#", 2)
-        self._there = [self._device(f"there-{expiry}", expiry, Will("wills/there")) for expiry in (None, 0, KEPT)]
-        self._gone = [self._device(f"gone-{expiry}", expiry, Will("wills/gone", 10)) for expiry in (None, 0, KEPT)]
-        for each in self._gone:
-            each.vanish()
+        self._watcher.subscribe("wills", 2)
+        ways, will = (None, 0, KEPT), Will("wills", keepalive=4)
+        self._there = [self._device(f"there-{expiry}", expiry, will) for expiry in ways]
+        self._gone = [self._device(f"gone-{expiry}", expiry, will, returns=False) for expiry in ways]
         return {}
 
     def end(self) -> None:
