@@ -112,4 +112,9 @@ test: install peers check
 faults: install peers
 	PATH=$$PATH:/usr/sbin FAULT_SEEDS=$(or $(SEEDS),20) $(BIN)/python -m pytest tests/faults
 	PATH=$$PATH:/usr/sbin GATEWAY_RELOADS=100 $(BIN)/python -m pytest tests/gateway/runtime/test_replace_peers.py tests/gateway/runtime/test_many_reloads.py -k many_reloads
-	PATH=$$PATH:/usr/sbin GATEWAY_RELOADS=30 $(BIN)/python -m pytest tests/gateway/reload -k "load or proxies or holds"
+	GATEWAY_RETAINED=1000000 $(BIN)/python -m pytest tests/gateway/console/pages/test_many_retained.py
+	PATH=$$PATH:/usr/sbin GATEWAY_RELOADS=30 $(BIN)/python -m pytest tests/gateway/reload/test_code_reload_load.py tests/gateway/reload/test_code_reload_proxies.py tests/gateway/reload/test_code_reload_grows.py
+
+# Ours beside its peers, in one run each; ratios mean something, rates are this machine's.
+bench bench-quick: install
+	@for each in $(BENCHMARKS) $(if $(filter bench,$@),$(LONG_BENCHMARKS)); do $(BIN)/python -m benchmarks.$$each $(if $(filter bench-quick,$@),--quick) || exit 1; done
