@@ -383,7 +383,10 @@ class BrokerConnection(asyncio.Protocol):
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
+        """Send what is ready; after our DISCONNECT nothing (3.14.4), also what was kept too late for it."""
         self._flushing = False
+        if self.closed_by_us:
+            return
         data = self._core.data_to_send(self._loop.time())
         if data and self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)

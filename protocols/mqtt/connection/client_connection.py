@@ -50,7 +50,7 @@ class ClientConnection(ClientSocket):
     # An acknowledgement is one call a message: mqtt_ack has it checked where it is more than the id that it waits for.
     checks = {kind: check for kind, check in events.CHECKS.items() if kind != "mqtt.ack"}
 
-    __slots__ = ("_admission", "_farewell", "_unacked")
+    __slots__ = ("_admission", "_done", "_farewell", "_unacked")
 
     def __init__(
         self,
@@ -64,6 +64,7 @@ class ClientConnection(ClientSocket):
         super().__init__(server, transport, parser, connect, assigned=assigned)
         self._admission: asyncio.Task[Any] | None = None
         self._farewell = SHUTDOWN
+        self._done = False
         self._unacked: dict[int, int] = {}  # the connection's, when there is one
         self._timer = self._loop.call_later(server.settings.connect_timeout, self._unanswered)
 
@@ -291,8 +292,13 @@ class ClientConnection(ClientSocket):
         self._stop_if_done()
 
     def _stop_if_done(self) -> None:
-        if isinstance(self._phase, AcceptedConnection) and not self._held and not self._phase.busy:
-            self.dismiss()
+        """Close when nothing is under way, and every answer has left: some wait until the journal has what they say."""
+        if isinstance(self._phase, AcceptedConnection) and not (self._held or self._phase.busy or self._done):
+            self._done = True
+            if self._journal is None:
+                self.dismiss()
+            else:
+                self._journal.when(self._journal.position, self.dismiss)
 
     def dismiss(self) -> None:
         """Close the connection, because the server stops or it is to reconnect, whatever is under way. A client that is

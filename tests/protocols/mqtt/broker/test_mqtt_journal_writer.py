@@ -103,3 +103,25 @@ async def test_an_acknowledgement_waits_for_the_disk_where_somebody_is_owed_the_
                 disk.free.set()
             await publisher.expect(bytes([answer, 2, 0, 7]))
         assert any(b"owed" in value for value in disk.values.values())
+
+
+@pytest.mark.parametrize(("qos", "answer"), [(1, 0x40), (2, 0x50)], ids=["PUBACK", "PUBREC"])
+async def test_a_server_that_stops_says_first_what_waits_for_the_disk(qos: int, answer: int) -> None:
+    """Else the client sends a message again that has been handled."""
+    disk, app = SlowDisk(), Recorder()
+    async with serving(app, persistence=disk) as server:
+        async with await dial(server) as subscriber:
+            await subscriber.ask(connect("subscriber", clean=False), CONNACK)
+            await subscriber.ask(subscribe(("a", qos)), b"\x90\x03\x00\x01" + bytes([qos]))
+            await subscriber.say(DISCONNECT)
+        async with connected(server) as publisher:
+            disk.free.clear()
+            await publisher.say(packet(0x30 | qos << 1, string("a") + b"\x00\x07" + b"owed"))
+            await app.seen("mqtt.receive")
+            for _ in range(3):  # by now the handler's mqtt.ack has been looked at
+                await publisher.ask(PINGREQ, PINGRESP)
+            stopping = asyncio.ensure_future(server.stop(10.0))
+            await asyncio.sleep(0)
+            disk.free.set()
+            await publisher.expect(bytes([answer, 2, 0, 7]))
+            await stopping

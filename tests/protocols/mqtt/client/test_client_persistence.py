@@ -72,6 +72,32 @@ async def test_pubrec_and_pubcomp_leave_when_what_they_stand_for_is_kept() -> No
     await play(app, kept, first)
 
 
+async def test_what_is_kept_after_our_goodbye_is_not_sent(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("protocols.mqtt.client.broker_connection.CLOSE_TIMEOUT", 0.2)
+    kept, app, heard = Kept(), App(), asyncio.Queue[bytes]()
+
+    async def first(peer: Peer) -> None:
+        await peer.welcome()
+        peer.publish(7, b"one")
+        assert await peer.read() == step(PUBREC, 7)
+        kept.disk.clear()
+        peer.say(PUBREL, b"\0\7")
+        heard.put_nowait(await peer.read())
+        kept.disk.set()
+        with pytest.raises(asyncio.IncompleteReadError):
+            await peer.read()
+
+    async with scripted(first) as (url, over):
+        async with server(app, url, kept):
+            await until(app.payloads)
+            await until(lambda: not kept.disk.is_set())
+        await asyncio.wait_for(over.wait(), LIMIT)
+    assert (await heard.get())[0] == 0xE0  # DISCONNECT, and no PUBCOMP after it
+    assert "write_eof" not in caplog.text
+
+
 async def test_a_full_disk_delays_the_pubrec(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("protocols.mqtt.broker.journal_writer.PAUSE", 0.05)
     kept, app = Kept(), App()
