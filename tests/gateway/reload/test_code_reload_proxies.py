@@ -34,6 +34,7 @@ defaults
   timeout connect 5s
   timeout client 60s
   timeout server 60s
+  timeout check 10s
   default-server check inter 100ms fall 1
 listen web
   mode http
