@@ -33,6 +33,10 @@ class Unknown(Exception):
     """No entry, or more than one, has the id that was given. The message is for the operator."""
 
 
+class Gone(Unknown):
+    """No entry has the id."""
+
+
 @dataclass(frozen=True)
 class Filters:
     """Which entries to work on; None lets all pass. Upper and lower case are the same."""
@@ -103,7 +107,7 @@ async def resolve(given: str, find: Callable[[str], Awaitable[list[str]]], noun:
     if given in found:
         return given
     if not found:
-        raise Unknown(f"there is no {noun} {given!r}")
+        raise Gone(f"there is no {noun} {given!r}")
     if len(found) > 1:
         many = count(len(found), "id") if len(found) <= CANDIDATES else f"more than {CANDIDATES} ids"
         raise Unknown(f"{given!r} is the beginning of {many}: {', '.join(found[:CANDIDATES])}; write more")
@@ -129,6 +133,19 @@ class Selection(Generic[Entry, Item]):
     async def named(self, given: Sequence[str]) -> list[str]:
         """The ids that ``given`` are, or are the beginnings of. Raises Unknown."""
         return list(dict.fromkeys([await resolve(text, self.find, self.noun) for text in given]))
+
+    async def still_there(self, given: Sequence[str]) -> list[str]:
+        """The same without those that are gone: somebody else may work on the same list. Raises Unknown if all are."""
+        found: list[str] = []
+        gone: Gone | None = None
+        for text in given:
+            try:
+                found += await self.named([text])
+            except Gone as error:
+                gone = error
+        if gone is not None and not found:
+            raise gone
+        return list(dict.fromkeys(found))
 
     async def get(self, given: str) -> Item:
         """Return it with its content. Raises Unknown."""

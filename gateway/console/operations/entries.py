@@ -93,7 +93,7 @@ class Progress(TypedDict, total=False):
     more: bool
     """Beside `matching`: whether it still counts."""
     done: int
-    """So many were tried to change."""
+    """So many were tried to change, or were gone by then."""
     changed: int
     """Beside `done`: so many were changed; others were gone or in another state."""
     finished: bool
@@ -187,7 +187,9 @@ async def change(
     """Change those that are chosen. It ends where the client leaves. Raises BadRequest, Unknown."""
     if sum([bool(choice.ids), choice.everything, not filters.are_empty]) != 1:
         raise BadRequest("write ids, or one filter or more, or everything: true")
-    chosen = _Named(await selection.named(choice.ids)) if choice.ids else Matching(selection.listings, filters)
+    chosen: _Named | Matching = Matching(selection.listings, filters)
+    if choice.ids:
+        chosen = _Named(await selection.still_there(choice.ids), len(set(choice.ids)))
     told = COUNTING
     async for count in chosen.counting():
         if count >= told:
@@ -203,15 +205,16 @@ async def change(
             changed += await change(batch)
             done += len(batch)
             yield {"done": done, "changed": changed}
-    yield {"done": done, "changed": changed, "finished": True}
+    yield {"done": chosen.count, "changed": changed, "finished": True}
 
 
 class _Named:
     """Entries that an operator has named, in the form of :class:`Matching`."""
 
-    def __init__(self, ids: list[str]) -> None:
+    def __init__(self, ids: list[str], count: int) -> None:
+        """``count``: how many were named; some may be gone."""
         self._ids = ids
-        self.count = len(ids)
+        self.count = count
 
     async def counting(self) -> AsyncIterator[int]:
         yield self.count

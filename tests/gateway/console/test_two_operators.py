@@ -45,6 +45,17 @@ async def test_one_entry_is_changed_once(site: Any, kind: str, verb: str, caplog
             assert (await here.get(f"/api/{kind}/{ids[0]}")).status_code == 404
 
 
+async def test_of_several_that_are_named_the_others_are_changed_if_one_is_gone(site: Any) -> None:
+    async with site() as here:
+        await bury(here.store, *(message(f"m{n}") for n in range(3)))
+        await here.post("/api/dead/drop", {"ids": ["m1"]})
+        told = events((await here.post("/api/dead/drop", {"ids": ["m0", "m1", "m2"]})).text)
+        assert told[0] == {"matching": 3, "more": False}
+        assert told[-1] == {"done": 3, "changed": 2, "finished": True}
+        answer = await here.post("/api/dead/drop", {"ids": ["m0", "m1"]})
+        assert (answer.status_code, "there is no dead letter" in answer.text) == (404, True)
+
+
 async def test_two_changes_of_all_change_each_entry_once(site: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "gateway.console.audit")
     async with site() as here:
