@@ -1,4 +1,4 @@
-"""A device that says by MQTT 5 to which trace its messages belong."""
+"""A device that says by MQTT 5 to which trace its messages belong, and such a trace."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,6 +7,11 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+SENT = f"00-{TRACE}-{SPAN}-01"
+UNSAMPLED = f"00-{TRACE}-{SPAN}-00"
+STATE = "rojo=00f067aa0ba902b7,tenant@vendor=t61rcWkgMzE"
 
 
 class Device:

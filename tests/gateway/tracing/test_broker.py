@@ -7,12 +7,9 @@ import paho.mqtt.client as paho
 import pytest
 from gateway_traced import Traced, handlers, traced
 from servers.mosquitto import Mosquitto, mosquitto
-from servers.traced_device import Device
+from servers.traced_device import SENT, SPAN, STATE, TRACE, UNSAMPLED, Device
 from waiting import until
 
-TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-SENT = f"00-{TRACE}-{SPAN}-01"
-STATE = "rojo=00f067aa0ba902b7"
 HANDLERS = """
 from gateway import AsyncMqttConsumer
 
@@ -72,8 +69,8 @@ async def test_a_trace_goes_in_and_out_by_mqtt_5(broker: Mosquitto, inbox: bool)
         message = await gateway.span("receive things/+" if inbox else "process things/+")
         assert (message.trace, message.parent, message.attributes["gateway.server"]) == (TRACE, SPAN, "plant")
         before = len(gateway.collector.named("create mqtt"))
-        unsampled = await asked(gateway, device, b"unsampled", traceparent=f"00-{TRACE}-{SPAN}-00", tracestate=STATE)
-        assert unsampled == {"traceparent": f"00-{TRACE}-{SPAN}-00", "tracestate": STATE}
+        unsampled = await asked(gateway, device, b"unsampled", traceparent=UNSAMPLED, tracestate=STATE)
+        assert unsampled == {"traceparent": UNSAMPLED, "tracestate": STATE}
         await asked(gateway, device, b"at last", traceparent=SENT)
         await until(lambda: len(gateway.collector.named("create mqtt")) > before)
         assert len(gateway.collector.named("create mqtt")) == before + 1, "the unsampled one has none"

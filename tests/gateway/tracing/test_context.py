@@ -7,12 +7,9 @@ import pytest
 from crossing import HANDLERS, PROTOCOLS, SPANS, Crossing, Field, crossing
 from gateway_traced import handlers
 from servers.collector import Span
+from servers.traced_device import SENT, SPAN, STATE, TRACE, UNSAMPLED
 from waiting import until
 
-TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-SENT = f"00-{TRACE}-{SPAN}-01"
-UNSAMPLED = f"00-{TRACE}-{SPAN}-00"
-STATE = "rojo=00f067aa0ba902b7,tenant@vendor=t61rcWkgMzE"
 LONG = ",".join(f"v{number:02}={'x' * 60}" for number in range(9))
 """Of tracestate 512 characters are what W3C asks for; this has more."""
 MALFORMED: dict[str, list[Field]] = {

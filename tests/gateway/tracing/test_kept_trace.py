@@ -15,14 +15,11 @@ from servers.collector import Collector, Span, collecting
 from servers.ports import free_port
 from servers.replaced import Replaced
 from servers.submission import Peer, peer
-from servers.traced_device import Device
+from servers.traced_device import SENT, SPAN, STATE, TRACE, Device
 from waiting import until
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(120)]
 
-TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-SENT = f"00-{TRACE}-{SPAN}-01"
-STATE = "rojo=00f067aa0ba902b7"
 HANDLERS = """
 from pathlib import Path
 

@@ -12,16 +12,12 @@ import aiohttp
 import aiosmtplib
 import pytest
 from gateway_traced import Traced, handlers, traced
-from servers.traced_device import Device
+from servers.traced_device import SENT, SPAN, TRACE, UNSAMPLED, Device
 from waiting import until
 
 from gateway.scopes.http.tracing import TracedHTTP
 from gateway.scopes.sms.send import SMS
 from gateway.tracing import service
-
-TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-SENT = f"00-{TRACE}-{SPAN}-01"
-UNSAMPLED = f"00-{TRACE}-{SPAN}-00"
 
 HANDLERS = """
 import asyncio

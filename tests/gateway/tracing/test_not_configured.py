@@ -10,7 +10,7 @@ import pytest
 from servers.ports import free_port
 from servers.replaced import Replaced
 from servers.site import until
-from servers.traced_device import Device
+from servers.traced_device import SENT, Device
 from websockets.sync.client import connect
 
 HANDLERS = """
@@ -74,7 +74,6 @@ submission: {url: "file:out"}
 store: sqlite:plain.db
 log: {level: error}
 """
-SENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 async def _publish(mqtt: int) -> Device:

@@ -20,8 +20,7 @@ from servers.gateway_process import GatewayProcess
 from servers.ports import free_port
 from servers.postfix import MAILBOXES, Postfix, postfix_server
 from servers.site import Site, until
-from servers.traced_device import Device
-from test_messages import SENT, SPAN, TRACE
+from servers.traced_device import SENT, SPAN, TRACE, Device
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
 
@@ -234,3 +233,17 @@ def test_who_answers_and_is_no_recipient_joins_no_trace(peers: Peers) -> None:
     assert answer.trace != TRACE
     assert answer.parent == ""
     assert answer.links == ((TRACE, peers.span("create email").id),)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_mailbox_is_trusted_only_by_its_name(peers: Peers, trusted: bool) -> None:
+    """Whatever says who the mail is from."""
+    file = peers.daemon.folder / "gateway.yaml"
+    if trusted:
+        file.write_text(file.read_text().replace("trust: [devices]", "trust: [devices, support]"))
+    peers.start()
+    fields = f"Traceparent: {SENT}\r\nAuthentication-Results: mx.example; dkim=pass header.d=example.net\r\n"
+    peers.mailbox.append(f"{fields}From: ann@example.net\r\nMessage-ID: <1@example.net>\r\n\r\nhello\r\n".encode())
+    mail = peers.span("receive email")
+    assert (mail.parent, mail.links) == ((SPAN, ()) if trusted else ("", ((TRACE, SPAN),)))
+    assert (mail.trace == TRACE) == trusted
