@@ -38,6 +38,9 @@ class Arrival:
     """Bytes of the message, or of the body of an HTTP response; None if they were not counted."""
     user_agent: str = ""
     """The client's program, as it calls itself."""
+    address: str = ""
+    """The address of the other side, without the port; ``unix`` for a Unix socket, and empty if there is no
+    connection."""
     attempt: int = 0
     """The number of the attempt at a stored item; 0 for what arrives."""
     traceback: str = field(default="", repr=False, compare=False)

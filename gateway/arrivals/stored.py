@@ -52,6 +52,7 @@ class StoredArrivals:
                 seconds=seconds,
                 error=in_words(error),
                 size=watch.size(scope, events[0]),
+                address=watch.address(scope),
                 attempt=message.attempts,
                 traceback=where(error) if self._with_content else "",
                 scope=scope,

@@ -11,6 +11,7 @@ from gateway.delivery.current_route import current_route
 from protocols.app_run import AppRun
 from protocols.asgi import Carrier, describe
 from protocols.event_id import new_id
+from protocols.units import UNIX_PEERS
 
 MOST_CONTENT = 1024 * 1024
 """Bytes of content that are kept of one run for those who ask for it; a run that brings more has none."""
@@ -117,6 +118,12 @@ class Watch:
         return ""
 
     @classmethod
+    def address(cls, scope: Any) -> str:
+        """Return the address of the other side; ``unix`` for a Unix socket, and empty if there is no connection."""
+        host, port = scope.get("client") or ("", None)
+        return str(host) if port is not None else UNIX_PEERS
+
+    @classmethod
     def who(cls, scope: Any) -> str:
         """Return who sent what brought ``scope``."""
         return described(scope)[0]
@@ -165,6 +172,7 @@ class Watch:
                 error=in_words(error),
                 size=self.answered if self.answered is not None else self.size(scope, event),
                 user_agent=self.user_agent(scope),
+                address=self.address(scope),
                 traceback=where(error) if self.here.keeps_content else "",
                 scope=scope,
                 events=(None if self._size > MOST_CONTENT else tuple(self.events)) if is_last else (),

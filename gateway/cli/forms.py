@@ -6,6 +6,9 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from gateway.cli.terminal import fail
+from gateway.control.client import ControlError
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -18,7 +21,14 @@ def _without_types_of_flags(parameters: Sequence[Any]) -> Any:
 
 
 class Command(TyperCommand):
-    """A command whose help names no type for a flag."""
+    """A command whose help names no type for a flag. It ends with one sentence and an exit code if the running gateway
+    does not answer, or refuses: 2 for a mistake in what it was asked, as for any mistake of the command line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ControlError as error:
+            fail(str(error), error.exit_code)
 
     def get_params(self, ctx: Any) -> Any:
         return _without_types_of_flags(super().get_params(ctx))

@@ -15,7 +15,7 @@ from gateway.cli.options import last_line
 from gateway.cli.running import control_places
 from gateway.cli.terminal import fail, print_json, print_text
 from gateway.config.diagnostics import count
-from gateway.control.client import Answer, ControlError, Conversation
+from gateway.control.client import Answer, Conversation
 from gateway.runtime.banner import columns
 
 PAGE = 1000
@@ -48,12 +48,9 @@ def taking(options: Callable[..., dict[str, Any]]) -> Callable[[Callable[..., No
 
 
 def ask(places: Sequence[Path], do: str, **parameters: Any) -> list[Answer]:
-    """Return what each gateway that runs with the file answers. If none does, the command ends."""
-    try:
-        with Conversation(places, {"do": do, **parameters}) as conversation:
-            return list(conversation.answers())
-    except ControlError as error:
-        fail(str(error), 1)
+    """Return what each gateway that runs with the file answers. Raises ControlError."""
+    with Conversation(places, {"do": do, **parameters}) as conversation:
+        return list(conversation.answers())
 
 
 def print_found(

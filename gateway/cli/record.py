@@ -10,7 +10,8 @@ from gateway.cli.options import File
 from gateway.cli.running import control_places
 from gateway.cli.terminal import fail, print_error
 from gateway.config.diagnostics import count
-from gateway.control.client import LOOK, ControlError, Conversation
+from gateway.control.client import LOOK, Conversation
+from gateway.exit_codes import MISTAKE
 from gateway.recording.entry import Entry
 from gateway.recording.file import Full, Writer
 from protocols.units import parse_duration, parse_size
@@ -39,10 +40,11 @@ def record(
     if most < LEAST:
         raise typer.BadParameter(f"{size} is too small for a recording; write 1KiB or more", param_hint="--size")
     try:
-        with Conversation(control_places(config), {"do": "record"}) as conversation, Writer(path, most) as writer:
+        with (
+            Conversation(control_places(config), {"do": "record"}) as conversation,
+            _opened(file, path, most) as writer,
+        ):
             why = recorder.copy(conversation, writer)
-    except ControlError as error:
-        fail(str(error), 1)
     except OSError as error:
         fail(f"{file} cannot be written: {error.strerror or error}", 1)
     print_error(f"{count(recorder.written, 'arrival')} in {file}{why}")
@@ -80,6 +82,13 @@ class _Recorder:
             entry = Entry.of_data(answer["entry"]).without_secrets()
             writer.write(entry.data())
             self.written += entry.is_arrival
+
+
+def _opened(file: Path, path: Path, most: int) -> Writer:
+    try:
+        return Writer(path, most)
+    except OSError as error:
+        fail(f"{file} cannot be written: {error.strerror or error}", MISTAKE)
 
 
 def _parsed(parse: Any, option: str, given: str) -> Any:

@@ -12,7 +12,7 @@ from gateway.cli.options import AsJSONLines, File
 from gateway.cli.running import reload_places
 from gateway.cli.terminal import fail, print_error, print_text
 from gateway.config.diagnostics import ConfigErrors, count
-from gateway.control.client import Answer, ControlError, Conversation, NoDaemon
+from gateway.control.client import Answer, Conversation, NoDaemon
 from gateway.exit_codes import CANNOT_START, FORCED, MISTAKE, OK
 from gateway.logs.escaping import json_text
 from protocols.units import parse_duration
@@ -65,10 +65,14 @@ def reload(
         fail("--reconnect: --check changes nothing, and --code ends the old connections anyway", MISTAKE)
     if rate is not None and not reconnect:
         fail("--rate: write --reconnect as well", MISTAKE)
+    try:
+        seconds = parse_duration(within)
+    except ValueError as error:
+        fail(f"--within: {error}", MISTAKE)
     options = {"check": check, "force": force, "reconnect": reconnect, "rate": rate}
     try:
         if code:
-            _take_over(reload_places(config), within)
+            _take_over(reload_places(config), seconds)
         else:
             given = {name: value for name, value in options.items() if value is not None}
             sys.exit(_read(reload_places(config), given, as_json))
@@ -76,15 +80,9 @@ def reload(
         fail(errors.with_end(_UNREACHED), MISTAKE)
     except NoDaemon:
         fail(_NOBODY, FORCED)
-    except ControlError as error:
-        fail(str(error), FORCED)
 
 
-def _take_over(beside: Sequence[Path], within: str) -> None:
-    try:
-        seconds = parse_duration(within)
-    except ValueError as error:
-        fail(f"--within: {error}", MISTAKE)
+def _take_over(beside: Sequence[Path], seconds: float) -> None:
     with Conversation(beside, {"do": "reload_code", "within": math.ceil(seconds)}) as conversation:
         unanswered = len(conversation)
         for answer in conversation.answers():

@@ -17,7 +17,7 @@ from gateway.cli.options import AsJSON, File
 from gateway.cli.terminal import fail, file_of, print_error, print_json, print_text
 from gateway.config.diagnostics import count
 from gateway.config.loader import ParsedConfig, load
-from gateway.exit_codes import CANNOT_START
+from gateway.exit_codes import CANNOT_START, MISTAKE
 from gateway.logs import setup
 from gateway.logs.columns import Columns
 from gateway.recording.compare import Difference, Past
@@ -39,7 +39,9 @@ def replay(
     config: File = None,
     as_json: AsJSON = False,
 ) -> None:
-    """Run a recording through today's code, and show whose verdict is another one. Exit code 1 if there are any.
+    """Run a recording through today's code, and show whose verdict is another one.
+
+    Exit code 1 if there are any, and 2 if the file is no recording.
 
     The store is a new one, and what handlers send by the gateway is counted and does not leave. Your own database is
     used as ever: choose another one where GATEWAY_REPLAY is set in the environment.
@@ -50,9 +52,9 @@ def replay(
     try:
         past = Past(entries(path))
     except Damaged as error:
-        fail(f"{file}: {error}", 1)
+        fail(f"{file}: {error}", MISTAKE)
     except OSError as error:
-        fail(f"{file} cannot be read: {error.strerror or error}", 1)
+        fail(f"{file} cannot be read: {error.strerror or error}", MISTAKE)
     parsed = load(file_of(config))
     os.chdir(parsed.document.folder)
     os.environ[MARK] = "1"

@@ -23,7 +23,7 @@ from gateway.config.unknown import unknown
 from gateway.control.place import places
 from gateway.scopes.installed import KINDS
 from gateway.scopes.kind import ScopeKind
-from gateway.scopes.sending import TIMEOUT, CannotSend, Sender, Sent, ServerOption
+from gateway.scopes.sending import TIMEOUT, CannotSend, Sender, Sent, ServerOption, WrongArgument
 from protocols.errors import describe_error
 from protocols.lazy_names import imported
 
@@ -58,10 +58,10 @@ async def send(sender: Sender, servers: Mapping[str, Any]) -> Sent:
             return await sender.send(peer)
     except TimeoutError as error:
         raise CannotSend(f"{place}: no answer within {TIMEOUT:g} s") from error
+    except ValueError as error:  # a client's own opinion of what it was given; aiohttp's are ClientErrors, too
+        raise WrongArgument(str(error)) from error
     except (aiohttp.ClientError, aiosmtplib.SMTPException, OSError) as error:
         raise CannotSend(f"{place}: {_reason(error)}; is the gateway running?") from error
-    except ValueError as error:  # a client's own opinion of what it was given
-        raise CannotSend(str(error)) from error
 
 
 def _reason(error: Exception) -> str:
@@ -80,9 +80,11 @@ def _run(sender: Sender, config: str | None, *, as_json: bool, expect_route: boo
         try:
             sent = asyncio.run(send(sender, settings.servers))
         except CannotSend as error:
+            summary = f"cannot send: {error}"
             if not as_json:
-                fail(f"cannot send: {error}", 1)
-            sent = Sent(taken=False, summary=f"cannot send: {error}")
+                fail(summary, error.exit_code)
+            _print(Sent(taken=False, summary=summary), None, as_json=True)
+            raise typer.Exit(error.exit_code) from error
         arrival = heard.arrival(sent.arrives_as, taken=sent.taken)
     _print(sent, arrival, as_json=as_json)
     if expect_route:

@@ -8,7 +8,7 @@ import typer
 from gateway.cli.cells import age, at, cell
 from gateway.cli.options import AsJSON, File
 from gateway.cli.running import control_places
-from gateway.cli.terminal import fail, print_json, print_text
+from gateway.cli.terminal import print_json, print_text
 from gateway.config.diagnostics import count
 from gateway.control.client import Answer, ControlError, Conversation
 from gateway.runtime.banner import columns
@@ -39,11 +39,8 @@ def status(
 
     Examples: gateway status --json · gateway status --routes · gateway status --mailboxes
     """
-    try:
-        found = asked(config, {"do": "status"})
-        rates = asked(config, {"do": "routes", "history": as_json}) if with_routes else []
-    except ControlError as error:
-        fail(str(error), 1)
+    found = asked(config, {"do": "status"})
+    rates = asked(config, {"do": "routes", "history": as_json}) if with_routes else []
     for of_gateway, of_routes in zip(found, rates, strict=False):
         of_gateway |= {name: of_routes[name] for name in ("routes", "unrouted")}
     if as_json:

@@ -12,8 +12,8 @@ from gateway.arrivals import Arrival
 from gateway.cli.completion import routes
 from gateway.cli.options import AsJSONLines, File
 from gateway.cli.running import control_places
-from gateway.cli.terminal import fail, print_error, print_text
-from gateway.control.client import LOOK, Answer, ControlError, Conversation, NoDaemon
+from gateway.cli.terminal import print_error, print_text
+from gateway.control.client import LOOK, Answer, Conversation, NoDaemon
 from gateway.logs.arrivals import ArrivalLine
 from gateway.logs.colours import has_colours
 from gateway.logs.escaping import json_text
@@ -34,6 +34,10 @@ OfClient = Annotated[
         "--client", metavar="WHO", help="Only from this client, address or number; * stands for any characters."
     ),
 ]
+OfAddress = Annotated[
+    str | None,
+    typer.Option("--address", metavar="NET", help="Only from this address or network: 10.1.2.3, 10.0.0.0/8, unix."),
+]
 OfTopic = Annotated[
     str | None, typer.Option("--topic", metavar="FILTER", help="Only messages of MQTT whose topic this filter matches.")
 ]
@@ -46,6 +50,7 @@ def tail(
     type: OfType = None,
     route: OfRoute = None,
     client: OfClient = None,
+    address: OfAddress = None,
     topic: OfTopic = None,
     as_json: AsJSONLines = False,
 ) -> None:
@@ -53,10 +58,11 @@ def tail(
 
     The gateway remembers the last 1000 where the file has `log: {arrivals: true}`. With --follow it shows what comes.
 
-    Examples: gateway tail -f --client dev-7 · gateway tail -f --topic 'sensors/#' · gateway tail --type mqtt --json
+    Examples: gateway tail -f --client dev-7 · gateway tail -f --topic 'sensors/#' · gateway tail --address 10.0.0.0/8
     """
     request = {"do": "tail", "last": lines, "follow": follow, "type": type, "route": route}
-    request |= {name: value for name, value in (("client", client), ("topic", topic)) if value}
+    others = {"client": client, "address": address, "topic": topic}
+    request |= {name: value for name, value in others.items() if value}
     shown = _Shown(follow, as_json)
     places = control_places(config)
     try:
@@ -64,12 +70,10 @@ def tail(
         while follow:
             print_error("the gateway has ended; waiting for the next one")
             _wait_and_show(shown, places, {**request, "last": 0})
-        if why := shown.nothing(filtered=any((type, route, client, topic))):
+        if why := shown.nothing(filtered=any((type, route, *others.values()))):
             print_error(why)
     except KeyboardInterrupt:
         return
-    except ControlError as error:
-        fail(str(error), 1)
 
 
 class _Shown:

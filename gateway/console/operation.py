@@ -9,18 +9,9 @@ from typing import Any, Literal, get_args
 
 from gateway.console.here import Here
 from gateway.console.parameters import Parameter, grouped, groups_of, parameters_of
-from gateway.control.server import BadRequest
 
 Method = Literal["GET", "POST", "DELETE"]
 Answers = AsyncGenerator[Mapping[str, Any], None]
-
-
-class NotFound(BadRequest):
-    """There is nothing by that name. The message is one sentence for the client."""
-
-
-class Unavailable(BadRequest):
-    """It cannot be done now. The message is one sentence for the client."""
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from typing import Any, get_type_hints
 
+from gateway.console.filters import address_test, checked_topic
 from gateway.console.here import Here
 from gateway.console.resource_parameters import MOST, Removed
 from gateway.control.caller import caller
 from gateway.control.server import BadRequest
 from protocols.checkpoint import checkpoints
-from protocols.net.addresses import Networks
 from protocols.resources import Resource
 from protocols.server import Server
 
@@ -57,11 +57,13 @@ def _text(name: str) -> Callable[[str], Test]:
 
 
 def _address(wanted: str) -> Test:
-    try:
-        networks = Networks([wanted])
-    except ValueError as error:
-        raise BadRequest(f"address: write an address, a network such as 10.0.0.0/8, or unix: {error}") from error
-    return lambda _, facts: networks.hold(None if facts["port"] is None else (facts["address"],))
+    fits = address_test(wanted)
+    return lambda _, facts: fits(facts["address"])
+
+
+def _topic(wanted: str) -> Test:
+    topic = checked_topic(wanted)
+    return lambda resource, _: resource.receives(topic)
 
 
 def _is(name: str) -> Callable[[Any], Test]:
@@ -81,7 +83,7 @@ _TESTS: Mapping[str, Callable[[Any], Test]] = {
     "client_id": _text("client_id"),
     "user": _text("user"),
     "address": _address,
-    "topic": lambda wanted: lambda resource, _: resource.receives(wanted),
+    "topic": _topic,
     "dropped": _above_zero("dropped"),
     "queued": _above_zero("queued"),
 }

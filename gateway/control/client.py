@@ -12,18 +12,29 @@ from types import TracebackType
 from typing import Any
 
 from gateway.control import place
+from gateway.exit_codes import FORCED, MISTAKE
 
 LOOK = 0.3
 """Seconds between two looks for a gateway that has started since."""
 CONNECT = 2.0
 """Seconds in which a daemon takes a connection and a request."""
 _CHUNK = 1 << 18
+_BAD_REQUEST = 400
 
 Answer = dict[str, Any]
 
 
 class ControlError(Exception):
     """No daemon answers, or it cannot do what it is asked to. The message is one sentence."""
+
+    exit_code = FORCED
+    """That of a command which cannot go on."""
+
+
+class Misused(ControlError):
+    """The request has a mistake."""
+
+    exit_code = MISTAKE
 
 
 class NoDaemon(ControlError):
@@ -142,7 +153,7 @@ def ring(beside: Iterable[Path]) -> int:
 
 def _checked(answer: Answer) -> Answer:
     if "error" in answer:
-        raise ControlError(answer["error"])
+        raise (Misused if answer.get("status") == _BAD_REQUEST else ControlError)(answer["error"])
     return answer
 
 

@@ -36,6 +36,28 @@ Raises BadRequest."""
 class BadRequest(Exception):
     """The request cannot be answered. The message is one sentence for the client."""
 
+    status = 400
+    """The status of the answer over HTTP, which is in the answer of the control socket, too. 400: the client has made a
+    mistake."""
+
+
+class NotFound(BadRequest):
+    """There is nothing by that name."""
+
+    status = 404
+
+
+class Failed(BadRequest):
+    """It has failed, through no mistake of the client."""
+
+    status = 500
+
+
+class Unavailable(BadRequest):
+    """It cannot be done now."""
+
+    status = 503
+
 
 class ControlServer:
     """Answers requests by ``commands``, whose keys are what ``do`` may name. Only this user can connect."""
@@ -56,7 +78,7 @@ class ControlServer:
                 remove_stale(place.address(path))
         own = place.address(place.socket_path(self._beside))
         self._listener = Listener(f"unix:{own}", private=True, reserved=True)
-        refusal = _line({"error": f"{CONNECTIONS} clients have the control socket already"})
+        refusal = _line(_error(Unavailable(f"{CONNECTIONS} clients have the control socket already")))
         await self._listener.start(self._connection, count=lambda: len(self._tasks), limit=CONNECTIONS, refusal=refusal)
 
     def retire(self) -> None:
@@ -82,9 +104,9 @@ class ControlServer:
         try:
             await self._answer_until_left(await _read(reader), reader, writer)
         except BadRequest as error:
-            await _complain(writer, str(error))
+            await _complain(writer, error)
         except TimeoutError:
-            await _complain(writer, f"no request came within {PATIENCE:g} s")
+            await _complain(writer, BadRequest(f"no request came within {PATIENCE:g} s"))
         except asyncio.CancelledError:  # the daemon ends, and waits for no client that does not read
             writer.transport.abort()
             raise
@@ -124,7 +146,7 @@ class ControlServer:
             raise
         except Exception as error:
             logger.exception("control socket: %s failed", name)
-            raise BadRequest(f"{name} failed: {describe_error(error)}") from error
+            raise Failed(f"{name} failed: {describe_error(error)}") from error
 
 
 async def _read(reader: asyncio.StreamReader) -> Request:
@@ -158,9 +180,13 @@ async def _write(writer: asyncio.StreamWriter, answer: Mapping[str, Any]) -> Non
     await checkpoint()  # many answers may be ready at once
 
 
-async def _complain(writer: asyncio.StreamWriter, what: str) -> None:
+def _error(error: BadRequest) -> Mapping[str, Any]:
+    return {"error": str(error), "status": error.status}
+
+
+async def _complain(writer: asyncio.StreamWriter, error: BadRequest) -> None:
     with contextlib.suppress(OSError):  # it has left: another daemon that starts looks whether this one lives
-        await _write(writer, {"error": what})
+        await _write(writer, _error(error))
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:

@@ -28,6 +28,7 @@ FIELDS: dict[str, Field] = {
     "event_type": Field("string", "the type of the event that brought it", "event.action", "EventName"),
     "event_id": Field("string", "the id of the message, by which gateway show finds it", "event.id"),
     "peer": Field("string", "who sent it: an address, a number, a client identifier", "client.address"),
+    "address": Field("string", "the address of the other side, or unix", "client.ip", "client.address"),
     "what": Field("string", "to whom, or for what: GET /orders/, a recipient, a topic"),
     "route": Field("string", "the pattern of the route that took it"),
     "target": Field("string", "the application of that route"),

@@ -23,7 +23,7 @@ from gateway.logs.stamps import Stamp, unstamped
 from gateway.routing import current_route
 from gateway.scope_kinds import scope_kinds
 from gateway.spans import ids
-from protocols.units import TCP
+from protocols.units import TCP, UNIX_PEERS
 
 _LEVELS = {"CRITICAL": RED, "ERROR": RED, "WARNING": YELLOW, "DEBUG": DIM}
 Error = tuple[type[BaseException], BaseException, TracebackType | None]
@@ -151,6 +151,7 @@ def _of_arrival(arrival: Arrival) -> dict[str, Any]:
         "event_type": arrival.event,
         "event_id": arrival.id,
         "peer": arrival.who,
+        "address": arrival.address,
         "what": arrival.what,
         "route": arrival.route,
         "target": arrival.target,
@@ -168,7 +169,8 @@ def _of_access(access: Any) -> dict[str, Any]:
     return {
         "scope": access.scope,
         "server": access.server,
-        "peer": str(TCP(*access.client)) if access.client is not None else "unix",
+        "peer": str(TCP(*access.client)) if access.client is not None else UNIX_PEERS,
+        "address": access.client[0] if access.client is not None else UNIX_PEERS,
         "what": f"{access.method} {access.target}",
         "verdict": str(access.status or "client left"),
         "duration": round(access.seconds, 6),
@@ -193,7 +195,8 @@ def _of_scope(record: logging.LogRecord, scope: dict[str, Any]) -> dict[str, Any
     facts = {"scope": scope["type"], "server": scope.get("listener"), "route": route, "target": target}
     if (kind := scope_kinds().get(scope["type"])) is not None:
         with contextlib.suppress(Exception):  # a scope that is not whole, or a mistake of another distribution
-            facts |= {"peer": kind.watch.who(scope), "what": kind.watch.what(scope, {"type": "", "topic": ""})}
+            facts |= {"peer": kind.watch.who(scope), "address": kind.watch.address(scope)}
+            facts["what"] = kind.watch.what(scope, {"type": "", "topic": ""})
     if (error := error_of(record)) is not None and (topic := topic_of(error[1])):
         facts["what"] = topic
     return facts

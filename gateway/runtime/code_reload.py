@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
-from gateway.control.server import BadRequest
+from gateway.control.server import Unavailable
 from gateway.runtime.running import RunningGateway
 from protocols.tasks import Tasks
 
@@ -58,14 +58,14 @@ class CodeReload:
 
     async def replace(self, within: float) -> int:
         """Start the next process, and return its number when it serves, ``within`` so many seconds. That goes on if the
-        caller leaves. Raises BadRequest with why the next one does not serve; this one serves then, as before."""
+        caller leaves. Raises Unavailable with why the next one does not serve; this one serves then, as before."""
         if self._start is None:
-            raise BadRequest("this process cannot be started again by itself: stop it, and start it")
+            raise Unavailable("this process cannot be started again by itself: stop it, and start it")
         if self.is_busy:
-            raise BadRequest("another process is taking over already")
+            raise Unavailable("another process is taking over already")
         why = await asyncio.shield(self._tasks.spawn(self._replace(self._start, within), name="the next process"))
         if why:
-            raise BadRequest(why)
+            raise Unavailable(why)
         return self._serving()
 
     def _serving(self) -> int:

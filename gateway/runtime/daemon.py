@@ -14,7 +14,7 @@ from gateway.console.here import Here
 from gateway.console.socket import Commands
 from gateway.control.place import places
 from gateway.control.recent import Recent
-from gateway.control.server import BadRequest, ControlServer
+from gateway.control.server import ControlServer, Unavailable
 from gateway.exit_codes import CANNOT_START, OK
 from gateway.logs import setup
 from gateway.runtime import banner, signals
@@ -196,9 +196,9 @@ class Daemon:
         self._stop.set()
 
     async def _replace(self, within: float) -> int:
-        """Start the next process. Raises BadRequest."""
+        """Start the next process. Raises Unavailable."""
         if self._generations.is_busy:
-            raise BadRequest("the file is being read again; try again in a moment")
+            raise Unavailable("the file is being read again; try again in a moment")
         return await self._code.replace(within)
 
     def _replaced(self) -> None:

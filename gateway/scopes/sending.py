@@ -7,6 +7,7 @@ from typing import Annotated, Any, Protocol
 
 import typer
 
+from gateway.exit_codes import FORCED, MISTAKE
 from gateway.scopes.reachable import LOCAL
 from protocols.units import TCP, Inherited, Unix, parse_address
 
@@ -20,6 +21,14 @@ ServerOption = Annotated[
 
 class CannotSend(Exception):
     """One sentence: why a client has nowhere to go, or what went wrong on the way."""
+
+    exit_code = FORCED
+
+
+class WrongArgument(CannotSend):
+    """The command line has a mistake."""
+
+    exit_code = MISTAKE
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,8 @@ class Sender(Protocol):
 
 
 def find(servers: Mapping[str, Any], protocols: tuple[str, ...], name: str | None) -> tuple[str, Any]:
-    """(name, settings) of the server called ``name``, or of the first that speaks one of ``protocols``."""
+    """(name, settings) of the server called ``name``, or of the first that speaks one of ``protocols``. Raises
+    WrongArgument."""
     fitting = {key: settings for key, settings in servers.items() if settings.protocol in protocols}
     if name is None and fitting:
         return next(iter(fitting.items()))
@@ -82,7 +92,7 @@ def find(servers: Mapping[str, Any], protocols: tuple[str, ...], name: str | Non
     wanted = " or ".join(protocols)
     known = f"; there is {', '.join(fitting)}" if fitting else ""
     called = f" called {name!r}" if name else ""
-    raise CannotSend(f"the file has no {wanted} server{called}{known}")
+    raise WrongArgument(f"the file has no {wanted} server{called}{known}")
 
 
 def dial(name: str, settings: Any) -> Peer:

@@ -13,7 +13,7 @@ from gateway.console.audit import record
 from gateway.console.here import Here
 from gateway.console.http.answer import send_body, send_json
 from gateway.console.http.guard import Guard
-from gateway.console.http.request import Refused, Request, status_of
+from gateway.console.http.request import Refused, Request
 from gateway.console.http.stream import send_stream
 from gateway.console.http.visitors import Visitor, Visitors
 from gateway.console.operation import Operation
@@ -82,7 +82,7 @@ class Interface:
             await self._answer(request, send)
         except BadRequest as error:
             headers = error.headers if isinstance(error, Refused) else ()
-            await send_json(send, status_of(error), {"error": str(error)}, headers)
+            await send_json(send, error.status, {"error": str(error)}, headers)
         except Exception as error:
             logger.exception("console: %s failed", request.path)
             await send_json(send, 500, {"error": describe_error(error)})

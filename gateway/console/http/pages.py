@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from gateway.console.here import Here
 from gateway.console.http.answer import SAFE, send_body, send_file, send_unchanged
-from gateway.console.http.request import Refused, Request, status_of
+from gateway.console.http.request import Refused, Request
 from gateway.console.http.stream import while_there
 from gateway.console.http.visitors import Visitor, Visitors, audit
 from gateway.console.pages.page import Asked, Download
@@ -105,7 +105,7 @@ class Pages:
             about = {**content, "title": title, "user": visitor.user}
             return 200, await self._rendered(request, page.template, about)
         except BadRequest as error:
-            status, said = status_of(error), str(error)
+            status, said = error.status, str(error)
         except TimeoutError:
             status, said = 503, _SLOW
         except Exception as error:

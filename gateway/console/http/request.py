@@ -3,13 +3,11 @@
 import asyncio
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs
 
-from gateway.console.operation import NotFound, Unavailable
 from gateway.control.server import BadRequest
 from protocols.asgi import HTTPScope, Receive
 
@@ -98,12 +96,3 @@ class Request:
                 raise Refused(413, f"the body is longer than {LONGEST_BODY} bytes")
             if not event.get("more_body"):
                 return bytes(found)
-
-
-def status_of(error: BadRequest) -> int:
-    if isinstance(error, Refused):
-        return error.status
-    return next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 400)
-
-
-_STATUSES: Mapping[type[BadRequest], int] = {NotFound: 404, Unavailable: 503}

@@ -1,6 +1,6 @@
 """Operations on what arrives: the last arrivals, and those that come."""
 
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -9,17 +9,18 @@ from typing import Annotated, Any, Literal, TypedDict
 from gateway.arrivals import Arrival, arrivals
 from gateway.arrivals.outcome import outcome
 from gateway.arrivals.watch import size_of
+from gateway.console.filters import address_test, checked_topic
 from gateway.console.here import Here
-from gateway.console.operation import NotFound, operation
+from gateway.console.operation import operation
 from gateway.console.resources import glob
 from gateway.control.backlog import Backlog
 from gateway.control.recent import Recent
-from gateway.control.server import BadRequest
+from gateway.control.server import BadRequest, NotFound
 from gateway.delivery.kind import delivery_kind
 from gateway.own_thread import operator_thread
 from gateway.recording.entry import CONTENT, Entry
 from gateway.scope_kinds import scope_kinds
-from protocols.mqtt.wire.topics import overlap, valid_filter
+from protocols.mqtt.wire.topics import overlap
 from protocols.units import Between
 
 UNREAD_ARRIVALS = 1000
@@ -35,15 +36,17 @@ Facts = Any
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which arrivals a client asked for; an empty text lets all pass. Those for parts are in lower case."""
+    """Which arrivals a client asked for; an empty text or None lets all pass. Those for parts are in lower
+    case."""
 
-    type: str
-    server: str
+    type: str | None
+    server: str | None
     route: str
-    verdict: str
+    verdict: str | None
     text: str
-    client: str
-    topic: str
+    client: str | None
+    address: Callable[[str], bool] | None
+    topic: str | None
 
     @property
     def takes_all(self) -> bool:
@@ -61,6 +64,8 @@ class Wanted:
         if self.verdict and self.verdict != outcome(facts["verdict"], facts["error"]):
             return False
         if self.client and not glob(self.client, facts["who"]):
+            return False
+        if self.address is not None and not self.address(facts["address"]):
             return False
         if self.topic and not (facts["event"].startswith(_ON_TOPICS) and overlap(self.topic, facts["what"])):
             return False
@@ -105,6 +110,9 @@ class ArrivalFacts(TypedDict):
     """Bytes of what was answered, or of what arrived; null if that is not known."""
     user_agent: str
     """The client's program, as it calls itself; empty if it does not."""
+    address: str
+    """The address of the other side, without the port; `unix` for a Unix socket, and empty if there is no
+    connection."""
     attempt: int
     """The number of the attempt at a stored item; 0 for what arrives."""
 
@@ -151,16 +159,23 @@ async def tail(
     route: Annotated[str | None, "Only if the route or its target contains this text."] = None,
     verdict: Annotated[Literal["good", "refused", "failed"] | None, "Only if it ended so."] = None,
     client: Annotated[str | None, "Only from this sender; an asterisk stands for any characters."] = None,
+    address: Annotated[str | None, "Only from this address or network, or `unix`."] = None,
     topic: Annotated[str | None, "Only messages of MQTT whose topic this filter matches."] = None,
     text: Annotated[str | None, "Only if sender, recipient, id, verdict or error contains this text."] = None,
 ) -> AsyncGenerator[Told, None]:
     """Tell the last arrivals, and with `follow` those that come."""
     if type and type not in (kinds := scope_kinds()):
         raise BadRequest(f"there is no scope type {type!r}; there are {', '.join(sorted(kinds))}")
-    if topic is not None and not valid_filter(topic):
-        raise BadRequest(f"topic: {topic!r} is not a topic filter; write one such as sensors/#")
-    parts = {"route": (route or "").casefold(), "text": (text or "").casefold()}
-    wanted = Wanted(type or "", server or "", verdict=verdict or "", client=client or "", topic=topic or "", **parts)
+    wanted = Wanted(
+        type,
+        server,
+        route=(route or "").casefold(),
+        verdict=verdict,
+        text=(text or "").casefold(),
+        client=client,
+        address=address_test(address) if address else None,
+        topic=checked_topic(topic) if topic is not None else None,
+    )
     recent, service = here.recent, here.service(arrivals)
     with recent.watched(service) if content else nullcontext():
         backlog = Backlog[Told](UNREAD_ARRIVALS)

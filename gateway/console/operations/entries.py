@@ -11,8 +11,7 @@ from gateway.console.kept import content, pages
 from gateway.console.kept.pages import Matching
 from gateway.console.kept.selection import BATCH, Change, Filters, Listing, Selection, Unknown
 from gateway.console.kept.selection import pages as all_pages
-from gateway.console.operation import NotFound, Unavailable
-from gateway.control.server import BadRequest
+from gateway.control.server import BadRequest, NotFound, Unavailable
 from gateway.own_thread import operator_thread
 from gateway.store import Message, OperatorStore, Outgoing, StoreUnavailable
 from protocols.lazy_names import imported

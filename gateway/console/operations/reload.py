@@ -7,7 +7,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 from gateway.console.here import Generations, Here
 from gateway.console.operation import operation
-from gateway.control.server import BadRequest
+from gateway.control.server import BadRequest, Unavailable
 from protocols.units import Between
 
 LONGEST = 3600
@@ -33,7 +33,7 @@ async def reload_code(
     """Start a new process with the code as it is now, which takes over. It goes on if the client leaves. If the new
     process does not serve, the error says why, and the old one keeps running."""
     if here.replace is None:
-        raise BadRequest("there is no process that could be replaced")
+        raise Unavailable("there is no process that could be replaced")
     return {"process": await here.replace(within)}
 
 
@@ -77,7 +77,7 @@ async def reload(
     MQTT 5 gets 0x98, a WebSocket 1012, a mail server 421 between two messages; HTTP has `connection: close` in its
     next answer. What has arrived is handled first."""
     if here.generations is None or not here.generations.can_reload:
-        raise BadRequest("this gateway has no file that could be read again")
+        raise Unavailable("this gateway has no file that could be read again")
     if check and reconnect:
         raise BadRequest("check changes nothing, so that it goes without reconnect")
     yield {"process": os.getpid(), "reading": here.gateway.file}

@@ -3,10 +3,10 @@
 from functools import partial
 
 from gateway.console.here import Here
-from gateway.console.operation import NotFound
 from gateway.console.pages.listing import Action, Column, Listing
 from gateway.console.pages.page import Asked, Content, Page
 from gateway.console.table import operations
+from gateway.control.server import NotFound
 
 _CONTENT = 64 * 1024
 """Bytes of a payload that are shown."""

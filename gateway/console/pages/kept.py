@@ -8,11 +8,11 @@ from functools import partial
 from tarfile import BLOCKSIZE, TarInfo
 
 from gateway.console.here import Here
-from gateway.console.operation import NotFound
 from gateway.console.pages.body import body_of
 from gateway.console.pages.listing import Action, Column, Listing
 from gateway.console.pages.page import Asked, Content, Download, Page
 from gateway.console.table import operations
+from gateway.control.server import NotFound
 
 _COLUMNS = (
     Column("Subject", "subject"),

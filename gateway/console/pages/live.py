@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.console.here import Here
-from gateway.console.operation import NotFound
 from gateway.console.pages.body import Body, body_of
 from gateway.console.pages.listing import Field
 from gateway.console.pages.page import Asked, Content, Page
@@ -14,7 +13,7 @@ from gateway.recording.readable import read
 
 _SHOWN = 100
 """Arrivals that the page has at first."""
-_FILTERS = ("text", "type", "server", "route", "verdict", "client", "topic")
+_FILTERS = ("text", "type", "server", "route", "verdict", "client", "address", "topic")
 _BODIES = ("body", "payload", "text", "bytes")
 """Keys of events that hold what was written."""
 
@@ -73,7 +72,7 @@ async def _story(here: Here, id_: str) -> Mapping[str, Any] | None:
     """The history of the message; None if the store has none."""
     try:
         return await operations()["show"].answer(here, {"id": id_}) if id_ else None
-    except (NotFound, BadRequest):
+    except BadRequest:
         return None
 
 

@@ -26,6 +26,10 @@ class EmailWatch(Watch):
         size: int | None = scope.get("size")
         return size
 
+    @classmethod
+    def address(cls, scope: Any) -> str:
+        return "" if scope.get("transport") == "imap" else super().address(scope)
+
     def sent(self, event: Any) -> None:
         verdict = event["type"].rpartition(".")[2]
         if verdict not in self.words:

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from gateway.arrivals import Watch
-from protocols.units import TCP
+from protocols.units import TCP, UNIX_PEERS
 
 _REQUEST = {"type": "http.request"}
 
@@ -16,7 +16,7 @@ class PathWatch(Watch):
     def who(cls, scope: Any) -> str:
         """The client's address; ``unix`` if it came by a Unix socket."""
         host, port = scope.get("client") or ("", None)
-        return "unix" if port is None else str(TCP(host, port))
+        return UNIX_PEERS if port is None else str(TCP(host, port))
 
     @classmethod
     def user_agent(cls, scope: Any) -> str:

@@ -9,7 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.scopes.sending import TIMEOUT, CannotSend, Peer, Sent, ServerOption, dial, find, refused, taken
+from gateway.scopes.sending import (
+    TIMEOUT,
+    CannotSend,
+    Peer,
+    Sent,
+    ServerOption,
+    WrongArgument,
+    dial,
+    find,
+    refused,
+    taken,
+)
 from protocols.errors import Disconnected
 from protocols.mqtt.client.broker_connection import BrokerConnection
 from protocols.mqtt.client.connect_options import ConnectOptions
@@ -41,7 +52,7 @@ class MQTT:
         if isinstance(peer.endpoint, Unix):
             raise CannotSend("the MQTT client has no Unix sockets")
         if not valid_name(self.topic):
-            raise CannotSend(f"{self.topic!r} is not a topic to publish to: + and # are for subscribers")
+            raise WrongArgument(f"{self.topic!r} is not a topic to publish to: + and # are for subscribers")
         options = self._options(peer, peer.endpoint)
         try:
             broker = await BrokerConnection.connect(options, ClientSession())

@@ -370,7 +370,7 @@ def test_send_where_nobody_listens(tmp_path: Path, what: list[str]) -> None:
 )
 def test_send_what_no_client_sends(folder: Path, daemon: Daemon, what: list[str], words: str) -> None:
     done = run(folder, "send", *what)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(rf"cannot send: .*{re.escape(words)}.*\n", done.stderr), done.stderr
 
 
@@ -396,7 +396,9 @@ def test_send_from_another_folder(tmp_path: Path) -> None:
 def test_send_without_such_a_server(tmp_path: Path) -> None:
     (tmp_path / "gateway.yaml").write_text("servers: {web: {protocol: http}}\napplication: a.b\n")
     done = run(tmp_path, "send", "mqtt", "t", "x")
-    assert (done.returncode, done.stderr) == (1, "cannot send: the file has no mqtt server\n")
+    assert (done.returncode, done.stderr) == (2, "cannot send: the file has no mqtt server\n")
+    done = run(tmp_path, "send", "mqtt", "t", "x", "--json")
+    assert (done.returncode, json.loads(done.stdout)["taken"]) == (2, False)
 
 
 @pytest.mark.parametrize(

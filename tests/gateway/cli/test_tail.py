@@ -215,6 +215,19 @@ def test_only_a_type_or_a_route(place: Place, recording: Path) -> None:
     assert {"type": "email", "what": "orders@example.org"}.items() <= json.loads(line).items()
 
 
+def test_only_from_an_address(place: Place, recording: Path) -> None:
+    """It is that of the other side, whatever the protocol names as the sender."""
+    told = run(place.folder, "tail", "--address", "127.0.0.0/8", "--json", "-n", "1000")
+    arrivals = [json.loads(line) for line in told.stdout.splitlines()]
+    assert {each["type"] for each in arrivals} == {"http", "websocket", "mqtt", "email", "sms"}
+    assert {each["address"] for each in arrivals} == {"127.0.0.1"}
+    for elsewhere in ("10.0.0.0/8", "unix", "::1"):
+        told = run(place.folder, "tail", "--address", elsewhere)
+        assert (told.stdout, told.stderr) == ("", "no arrival fits; gateway tail without filters shows all\n")
+    told = run(place.folder, "tail", "--address", "10.0.0.0/99")
+    assert (told.returncode, told.stderr[:55]) == (2, "address: write an address, a network such as 10.0.0.0/8")
+
+
 def test_it_follows_until_it_is_interrupted(place: Place, commands: list[Command]) -> None:
     commands.append(command := Command(place, "tail", "--follow", "-n", "0", "--type", "http"))
     until(lambda: place.get("/seen") and "GET /seen" in command.out, lambda: command.out + command.err)
@@ -286,5 +299,5 @@ def test_other_code_gives_other_verdicts(place: Place, recording: Path, tmp_path
 
 def test_a_file_that_is_no_recording(place: Place) -> None:
     done = run(place.folder, "replay", "gateway.yaml")
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "gateway.yaml: line 1: it is no recording of gateway record\n"

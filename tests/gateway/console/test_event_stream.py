@@ -69,6 +69,9 @@ async def test_arrivals_come_as_they_are_told(site: Any) -> None:
         ("server=devices", ["2"]),
         ("route=HANDLERS", ["1", "2", "3"]),
         ("verdict=failed", ["3"]),
+        ("address=10.0.0.0/8", ["1"]),
+        ("address=::1", ["3"]),
+        ("address=unix", ["2"]),
         ("verdict=refused", ["2"]),
         ("text=keyerror", ["3"]),
         ("text=999&type=sms", ["1", "3"]),
@@ -77,9 +80,9 @@ async def test_arrivals_come_as_they_are_told(site: Any) -> None:
 )
 async def test_filters(site: Any, query: str, ids: list[str]) -> None:
     given = [
-        made(1),
-        made(2, type="mqtt", server="devices", verdict="rejected, 0x87", what="a/b"),
-        made(3, error="KeyError 'order'", verdict="deferred"),
+        made(1, address="10.1.2.3"),
+        made(2, type="mqtt", server="devices", verdict="rejected, 0x87", what="a/b", address="unix"),
+        made(3, address="::1", error="KeyError 'order'", verdict="deferred"),
         made("last", type="sms", server="devices", what="999 nothing", route="handlers", error="KeyError"),
     ]
     async with site() as here, streaming(here, f"follow=true&{query}") as found:

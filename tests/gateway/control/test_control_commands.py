@@ -64,7 +64,9 @@ async def test_arrivals_are_told_as_they_come_and_nobody_is_watched_afterwards(
         reader, writer = await asked(tmp_path / "g", do="tail", follow=True)
         here.tell(arrival(scope={"secret": "hunter2"}))
         (told,) = await answers(reader, "accepted")
-        assert told == {"arrival": {**FACTS, "id": "0", "error": "", "size": None, "user_agent": "", "attempt": 0}}
+        assert told == {
+            "arrival": {**FACTS, "id": "0", "error": "", "size": None, "user_agent": "", "address": "", "attempt": 0}
+        }
         writer.close()
         await until(lambda: not here.audience.listeners)
 
