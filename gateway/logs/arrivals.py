@@ -6,7 +6,7 @@ from gateway.arrivals import Arrival
 from gateway.arrivals.outcome import outcome
 from gateway.logs.colours import GREEN, RED, YELLOW, coloured
 from gateway.logs.columns import Columns
-from gateway.logs.escaping import one_line
+from gateway.logs.escaping import one_line, shortened
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class ArrivalLine:
 
     def of(self, arrival: Arrival) -> str:
         """``http  lg6a7hbndv6p  127.0.0.1:51234 -> GET /  ^ -> shop.home  200     1.3 ms``."""
-        *facts, verdict = self._columns.padded([_short(one_line(cell)) for cell in _cells(arrival)])
+        *facts, verdict = self._columns.padded([shortened(one_line(cell), LONGEST) for cell in _cells(arrival)])
         shown = coloured(verdict, _colour(arrival)) if self._colours else verdict
         error = f"  {one_line(arrival.error)}" if arrival.error else ""
         return f"{'  '.join(facts)}  {shown}  {_milliseconds(arrival.seconds)}{error}"
@@ -42,10 +42,6 @@ def _cells(arrival: Arrival) -> list[str]:
     tried = f" (attempt {arrival.attempt})" if arrival.attempt > 1 else ""
     route = f"{arrival.route} -> {arrival.target}" if arrival.route else arrival.target
     return [arrival.type, arrival.id or "-", f"{arrival.who} -> {arrival.what}", route or "-", arrival.verdict + tried]
-
-
-def _short(cell: str) -> str:
-    return cell if len(cell) <= LONGEST else f"{cell[:LONGEST]}..."
 
 
 def _milliseconds(seconds: float) -> str:

@@ -20,6 +20,12 @@ def visible(text: str) -> str:
     return text if text.isprintable() else "".join(each if each in "\n\t" else _escaped(each) for each in text)
 
 
+def shortened(text: str, most: int) -> str:
+    """Return ``text`` with ``most`` characters at most. The middle of a longer one is left out: a verdict is at the
+    end."""
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[len(text) - most // 2 + 3 :]}"
+
+
 def json_text(data: Any, *, indent: int | None = None, ascii_only: bool = False) -> str:
     """Return JSON in which characters that do not show are escaped; a reader gets the same data."""
     text = json.dumps(data, indent=indent, ensure_ascii=ascii_only)

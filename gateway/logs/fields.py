@@ -16,13 +16,15 @@ class Field(NamedTuple):
     """What the Elastic Common Schema calls it."""
     otel: str = ""
     """What OpenTelemetry's log data model or its semantic conventions call it."""
+    most: int = 1024
+    """Characters of a string. The middle of a longer one is left out: peers choose topics, addresses and names."""
 
 
 FIELDS: dict[str, Field] = {
     "time": Field("string", "when it was logged: RFC 3339, UTC, milliseconds", "@timestamp", "Timestamp"),
     "level": Field("string", "debug, info, warning, error or critical", "log.level", "SeverityText"),
     "logger": Field("string", "the name of the logger", "log.logger", "InstrumentationScope"),
-    "message": Field("string", "what happened, as in the text of the log", "message", "Body"),
+    "message": Field("string", "what happened, as in the text of the log", "message", "Body", 8192),
     "scope": Field("string", "the scope type: http, websocket, mqtt, email, sms"),
     "server": Field("string", "the name of its server in gateway.yaml"),
     "event_type": Field("string", "the type of the event that brought it", "event.action", "EventName"),
@@ -38,7 +40,7 @@ FIELDS: dict[str, Field] = {
     "bytes": Field("integer", "bytes of the message, or of the body of an HTTP response"),
     "user_agent": Field("string", "the client's program, as it calls itself", "user_agent.original"),
     "error": Field("string", "the class of an error and its message, on one line", "error.message"),
-    "traceback": Field("string", "all frames of it", "error.stack_trace", "exception.stacktrace"),
+    "traceback": Field("string", "all frames of it", "error.stack_trace", "exception.stacktrace", 65536),
     "flood": Field("string", "how many records of its kind were left out"),
     "trace_id": Field("string", "the trace that it belongs to, with tracing", "trace.id", "TraceId"),
     "span_id": Field("string", "the span that it belongs to, with tracing", "span.id", "SpanId"),
@@ -49,19 +51,21 @@ ALWAYS = ("time", "level", "logger", "message")
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a record."""
-    limits = {"integer": {"minimum": 0}, "number": {"minimum": 0}, "string": {}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A record of the log of asgi-gateway",
         "description": "One line under `log: {format: json}`.",
         "type": "object",
         "properties": {
-            name: {"type": field.type, **limits[field.type], "description": field.words}
-            for name, field in FIELDS.items()
+            name: {"type": field.type, **_limit(field), "description": field.words} for name, field in FIELDS.items()
         },
         "required": [*ALWAYS],
         "additionalProperties": False,
     }
+
+
+def _limit(field: Field) -> dict[str, int]:
+    return {"maxLength": field.most} if field.type == "string" else {"minimum": 0}
 
 
 def table() -> str:

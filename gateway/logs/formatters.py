@@ -18,13 +18,16 @@ from gateway.delivery.current_event import current_event
 from gateway.frames import own_frame_of, short
 from gateway.logs.arrivals import ArrivalLine
 from gateway.logs.colours import DIM, RED, YELLOW, coloured
-from gateway.logs.escaping import json_text, one_line
+from gateway.logs.escaping import json_text, one_line, shortened
+from gateway.logs.fields import FIELDS
 from gateway.logs.stamps import Stamp, unstamped
 from gateway.routing import current_route
 from gateway.scope_kinds import scope_kinds
 from gateway.spans import ids
 from protocols.units import TCP, UNIX_PEERS
 
+LONGEST = FIELDS["message"].most
+"""Characters of a message in the text form, with its escapes."""
 _LEVELS = {"CRITICAL": RED, "ERROR": RED, "WARNING": YELLOW, "DEBUG": DIM}
 Error = tuple[type[BaseException], BaseException, TracebackType | None]
 
@@ -76,13 +79,13 @@ class TextFormatter(logging.Formatter):
         if (event := current_event.get()) and event not in message:
             message = f"{event} {message}"
         flood = f" ({record.flood})" if hasattr(record, "flood") else ""
-        head = f"{message}{flood}"
+        head = shortened(one_line(f"{message}{flood}"), LONGEST)
         if error is None:
-            return one_line(head)
+            return head
         note = getattr(record, "note", "")
         lines = [f"{head}: {sentence(error[1])}" + (f" ({note})" if note else "")]
         if self._full or hasattr(record, "full"):
-            lines += _indented("".join(traceback.format_exception(*error)))
+            lines += _indented(shortened("".join(traceback.format_exception(*error)), FIELDS["traceback"].most))
         elif frame := own_frame_of(error[1]) or _innermost(error[2]):
             line = linecache.getline(frame.filename, frame.lineno or 0).strip()
             lines.append(f"        {short(frame.filename)}:{frame.lineno}  {line}")
@@ -131,7 +134,11 @@ class JSONFormatter(logging.Formatter):
         if (error := error_of(record)) is not None:
             fields["error"] = sentence(error[1])
             fields["traceback"] = "".join(traceback.format_exception(*error))
-        return json_text({name: value for name, value in fields.items() if value not in (None, "")})
+        return json_text({name: _bounded(name, value) for name, value in fields.items() if value not in (None, "")})
+
+
+def _bounded(name: str, value: Any) -> Any:
+    return shortened(value, FIELDS[name].most) if isinstance(value, str) else value
 
 
 def _facts(record: logging.LogRecord) -> dict[str, Any]:

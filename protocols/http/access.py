@@ -9,6 +9,10 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 """Parsers want these, whatever the locale."""
 _ESCAPES = {code: f"\\x{code:02X}" for code in range(256) if not 0x20 <= code <= 0x7E or chr(code) in '"\\'}
 """nginx' escapes: a parser that looks for the next quote finds the right one (Apache writes \\" in place of it)."""
+LONGEST_TARGET = 4096
+"""Bytes of a request's target in a line, before they are escaped. The rest is left out."""
+LONGEST_VALUE = 1024
+"""The same of a referer, a user agent and a user's name."""
 _SPACE = {0x20: "\\x20"}
 _CLIENT_LEFT = 499
 """nginx' status of a request that was not answered, because its client had left."""
@@ -38,11 +42,16 @@ class Access(NamedTuple):
         """Return ``192.0.2.7 - ann [10/Oct/2026:13:55:36 +0200] "GET / HTTP/1.1" 200 2326 "-" "curl/8.5.0"``."""
         host = self.client[0] if self.client is not None else "-"
         user = _user(self.header(b"authorization")).translate(_SPACE)
-        request = _escaped(f"{self.method} {self.target} HTTP/{self.version}".encode(errors="surrogateescape"))
-        referer = _escaped(self.header(b"referer").partition(b"?")[0].partition(b"#")[0])
-        agent = _escaped(self.header(b"user-agent"))
+        target = _shortened(self.target.encode(errors="surrogateescape"), LONGEST_TARGET)
+        request = _escaped(b"%b %b HTTP/%b" % (self.method.encode(), target, self.version.encode()))
+        referer = _escaped(_shortened(self.header(b"referer").partition(b"?")[0].partition(b"#")[0]))
+        agent = _escaped(_shortened(self.header(b"user-agent")))
         when, status = _time(time.time() - self.seconds), self.status or _CLIENT_LEFT
         return f'{host} - {user} [{when}] "{request}" {status} {self.size} "{referer}" "{agent}"'
+
+
+def _shortened(value: bytes, most: int = LONGEST_VALUE) -> bytes:
+    return value if len(value) <= most else value[: most - 3] + b"..."
 
 
 def _escaped(value: bytes) -> str:
@@ -58,7 +67,7 @@ def _user(authorization: bytes) -> str:
         name, colon, _ = base64.b64decode(credentials.strip(), validate=True).partition(b":")
     except binascii.Error:
         return "-"
-    return _escaped(name) if colon else "-"
+    return _escaped(_shortened(name)) if colon else "-"
 
 
 def _time(seconds: float) -> str:
