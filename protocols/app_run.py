@@ -446,7 +446,7 @@ class AppRun:
 
     def _crashed(self, error: BaseException) -> None:
         self.error = error
-        log_crash(self.scope, error)
+        log_crash(self.scope, error, self.server_name)
 
     def _finish(self) -> None:
         self.ended = True
@@ -488,6 +488,6 @@ def _noting(result: str, answer: Answer) -> Answer:
     return noting
 
 
-def log_crash(scope: Scope, error: BaseException) -> None:
+def log_crash(scope: Scope, error: BaseException, server: str) -> None:
     """Write one record, with the traceback."""
-    logger.error("%s", describe(scope), exc_info=error, extra={"scope": scope})
+    logger.error("%s", describe(scope), exc_info=error, extra={"scope": scope, "server": server})

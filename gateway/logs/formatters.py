@@ -148,7 +148,10 @@ def _facts(record: logging.LogRecord) -> dict[str, Any]:
         return _of_arrival(arrival)
     if (access := getattr(record, "access", None)) is not None:
         return _of_access(access)
-    return _of_scope(record, scope) if isinstance(scope, dict) else {}
+    if isinstance(scope, dict):
+        return _of_scope(record, scope)
+    facts: dict[str, Any] = getattr(record, "facts", {})
+    return facts
 
 
 def _of_arrival(arrival: Arrival) -> dict[str, Any]:
@@ -199,7 +202,12 @@ class AccessFormatter(logging.Formatter):
 
 def _of_scope(record: logging.LogRecord, scope: dict[str, Any]) -> dict[str, Any]:
     route, _, target = _route(record).rpartition(" -> ")
-    facts = {"scope": scope["type"], "server": scope.get("listener"), "route": route, "target": target}
+    facts = {
+        "scope": scope["type"],
+        "server": scope.get("listener") or getattr(record, "server", ""),
+        "route": route,
+        "target": target,
+    }
     if (kind := scope_kinds().get(scope["type"])) is not None:
         with contextlib.suppress(Exception):  # a scope that is not whole, or a mistake of another distribution
             facts |= {"peer": kind.watch.who(scope), "address": kind.watch.address(scope)}

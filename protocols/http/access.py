@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 import time
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ LONGEST_TARGET = 4096
 """Bytes of a request's target in a line, before they are escaped. The rest is left out."""
 LONGEST_VALUE = 1024
 """The same of a referer, a user agent and a user's name."""
+_LOGIN = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/]*@", re.IGNORECASE)
 _SPACE = {0x20: "\\x20"}
 _CLIENT_LEFT = 499
 """nginx' status of a request that was not answered, because its client had left."""
@@ -27,7 +29,7 @@ class Access(NamedTuple):
     """None for a peer on a Unix socket."""
     method: str
     target: str
-    """As it was sent, without its query, which may have secrets."""
+    """As it was sent, but :func:`without_secrets`."""
     version: str
     headers: tuple[tuple[bytes, bytes], ...]
     status: int
@@ -44,10 +46,15 @@ class Access(NamedTuple):
         user = _user(self.header(b"authorization")).translate(_SPACE)
         target = _shortened(self.target.encode(errors="surrogateescape"), LONGEST_TARGET)
         request = _escaped(b"%b %b HTTP/%b" % (self.method.encode(), target, self.version.encode()))
-        referer = _escaped(_shortened(self.header(b"referer").partition(b"?")[0].partition(b"#")[0]))
+        referer = _escaped(_shortened(without_secrets(self.header(b"referer").decode("latin-1")).encode("latin-1")))
         agent = _escaped(_shortened(self.header(b"user-agent")))
         when, status = _time(time.time() - self.seconds), self.status or _CLIENT_LEFT
         return f'{host} - {user} [{when}] "{request}" {status} {self.size} "{referer}" "{agent}"'
+
+
+def without_secrets(url: str) -> str:
+    """Return ``url`` without its query, its fragment, and a user's name and password."""
+    return _LOGIN.sub(r"\1", url.partition("?")[0].partition("#")[0])
 
 
 def _shortened(value: bytes, most: int = LONGEST_VALUE) -> bytes:

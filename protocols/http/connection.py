@@ -21,6 +21,7 @@ from protocols.http.library import (
     StreamReader,
 )
 from protocols.http.service import HTTPService, InFlight, logger
+from protocols.log_facts import about_peer
 from protocols.net.endpoints import describe_tls
 from protocols.net.hang_up import has_hung_up
 from protocols.net.wrong_protocol import describe_wrong_protocol
@@ -255,7 +256,9 @@ class HTTPConnection(RequestHandler):
         status = 400
         if isinstance(error, LineTooLong):
             status = 414 if error.args[1] == self.max_line_size else 431
-        logger.info("%s: %s%s; answered %d", self.label, _words(error), describe_wrong_protocol(data, "HTTP"), status)
+        told = about_peer("http", self.service.name, self.client, str(status))
+        what = _words(error), describe_wrong_protocol(data, "HTTP"), status
+        logger.info("%s: %s%s; answered %d", self.label, *what, extra=told)
         self.service.refusals[str(status)] += 1
         self.say(plain(status, fields=self.service.refusal_fields))
         self.linger()

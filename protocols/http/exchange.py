@@ -24,7 +24,7 @@ from protocols.asgi import (
 from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
 from protocols.events import Checks, Event, Table
 from protocols.http import events
-from protocols.http.access import Access
+from protocols.http.access import Access, without_secrets
 from protocols.http.connection import HTTPConnection
 from protocols.http.head import encode, interim, plain, status_line
 from protocols.http.library import (
@@ -386,7 +386,7 @@ class Exchange(AppRun):
             scope=scope["type"],
             client=scope["client"],
             method=message.method,
-            target=message.path.partition("?")[0],
+            target=without_secrets(message.path),
             version=scope["http_version"],
             headers=message.raw_headers,
             status=self.status,

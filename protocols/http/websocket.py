@@ -35,6 +35,7 @@ from protocols.http.library import (
     ws_ext_parse,
 )
 from protocols.http.scope import websocket_scope
+from protocols.log_facts import about_peer
 
 logger = logging.getLogger(__name__)
 
@@ -344,7 +345,9 @@ class WebSocket(Exchange):
         if self._complete:
             return
         code = int(error.code) if isinstance(error, WebSocketError) else 1002
-        logger.info("%s: malformed or too long WebSocket message; closed with %d", self.connection.label, code)
+        told = about_peer("websocket", self.connection.service.name, self.connection.client, f"closed, {code}")
+        said = "%s: malformed or too long WebSocket message; closed with %d"
+        logger.info(said, self.connection.label, code, extra=told)
         self._close(code, "")
         self.connection.end_writing()
         self.disconnect(self._farewell())

@@ -12,6 +12,7 @@ from protocols.errors import AccountRefused, Disconnected, NotSent, RemoteProtoc
 from protocols.event_id import new_id
 from protocols.events import checked, missing
 from protocols.lazy_names import imported
+from protocols.log_facts import about_peer
 from protocols.server import Server, ServerStatus
 from protocols.sms.events import CHECKS
 from protocols.sms.provider import (
@@ -144,8 +145,10 @@ class SMSWebhook(Server):
             logger.info("sms %s: not done within %g s; answered 503", self.name, self.settings.timeout)
             return UNAVAILABLE
         except RemoteProtocolError as error:
-            logger.warning("sms %s: %s; answered %s", self.name, error, error.answer)
-            return Response(error.answer if isinstance(error.answer, int) else 400)
+            status = error.answer if isinstance(error.answer, int) else 400
+            told = about_peer("sms", self.name, scope.get("client"), f"rejected, {status}")
+            logger.warning("sms %s: %s; answered %s", self.name, error, status, extra=told)
+            return Response(status)
 
     async def _read(self, scope: HTTPScope, receive: Receive) -> Request:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}

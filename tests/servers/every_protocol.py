@@ -23,11 +23,14 @@ from servers.ports import free_port
 from servers.site import PATIENCE, ROOT
 
 HANDLERS = """
+import asyncio
 from gateway import AsyncHttpConsumer, AsyncMqttConsumer, AsyncWebsocketConsumer, EmailConsumer, SMSConsumer
 
 class Page(AsyncHttpConsumer):
     async def handle(self, body):
         path = self.scope["path"]
+        if "slow" in path:
+            await asyncio.sleep(60)
         if "crash" in path:
             raise ValueError(f"no such page {path}")
         await self.respond(b"done", status=403 if "refuse" in path else 200)
@@ -45,10 +48,12 @@ class Chat(AsyncWebsocketConsumer):
 
 class Devices(AsyncMqttConsumer):
     async def receive(self, topic, payload):
+        if "slow" in topic:
+            await asyncio.sleep(60)
         if "crash" in topic:
             raise ValueError(f"no such device {topic}")
         if "refuse" in topic:
-            await self.reject_message()
+            self.reject_message()
 
 class Mail(EmailConsumer):
     def receive(self, message):
@@ -101,6 +106,12 @@ def packet(kind: int, content: bytes) -> bytes:
             return bytes(head) + content
 
 
+def frame(code: int, data: bytes) -> bytes:
+    """A masked frame of WebSocket."""
+    length = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + struct.pack("!H", len(data))
+    return bytes([0x80 | code]) + length + b"\0\0\0\0" + data
+
+
 def connect_packet(version: int, client_id: bytes, user: bytes | None, password: bytes | None) -> bytes:
     flags = 0x02 | (0x80 if user is not None else 0) | (0x40 if password is not None else 0)
     properties = b"\0" if version == 5 else b""
@@ -144,6 +155,14 @@ class EveryProtocol:
 
     # Clients.
 
+    def leave(self, name: str, *sent: bytes) -> None:
+        """Send bytes, wait for an answer to all but the last, and leave."""
+        with self._socket(name) as peer:
+            for number, each in enumerate(sent):
+                if number:
+                    peer.recv(65536)
+                peer.sendall(each)
+
     def _socket(self, name: str) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.ports[name]), timeout=PATIENCE)
 
@@ -157,22 +176,18 @@ class EveryProtocol:
             return b"".join(iter(lambda: peer.recv(65536), b""))
         return b""
 
-    def websocket(self, target: bytes, *fields: bytes, said: bytes = b"") -> bytes:
-        """Say something, close, and return all that was answered."""
+    def websocket(self, target: bytes, *fields: bytes, said: bytes = b"", closes: bool = True) -> bytes:
+        """Say something, and return what was answered. Unless it ``closes``, the peer leaves without a close frame."""
         key = base64.b64encode(b"0123456789abcdef")
         upgrade = [b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13"]
         lines = [b"GET " + target + b" HTTP/1.1", b"Host: x", *upgrade, b"Sec-WebSocket-Key: " + key, *fields]
-        frames = b"".join(
-            bytes([0x80 | code, 0xFE]) + struct.pack("!H", len(data)) + b"\0\0\0\0" + data
-            for code, data in ((1, said), (8, b"\x03\xe8"))
-            if code == 8 or data
-        )
+        frames = (frame(1, said) if said else b"") + (frame(8, b"\x03\xe8") if closes else b"")
         with self._socket("web") as peer, contextlib.suppress(OSError):
             peer.sendall(b"\r\n".join(lines) + b"\r\n\r\n")
             head = peer.recv(65536)
             if head.startswith(b"HTTP/1.1 101"):
                 peer.sendall(frames)
-            return head + b"".join(iter(lambda: peer.recv(65536), b""))
+            return head + (b"".join(iter(lambda: peer.recv(65536), b"")) if closes else b"")
         return b""
 
     def mqtt(
@@ -221,9 +236,14 @@ class EveryProtocol:
         self._mailbox.append(*messages)
 
 
+def publish_packet(version: int, topic: bytes, payload: bytes) -> bytes:
+    """A message at QoS 1."""
+    return packet(0x32, text(topic) + b"\0\1" + (b"\0" if version == 5 else b"") + payload)
+
+
 def published(peer: socket.socket, connect: bytes, version: int, topic: bytes, payload: bytes) -> bytes:
     answers = b""
-    publish = packet(0x32, text(topic) + b"\0\1" + (b"\0" if version == 5 else b"") + payload)
+    publish = publish_packet(version, topic, payload)
     with contextlib.suppress(OSError):
         peer.sendall(connect)
         answers += peer.recv(65536)

@@ -52,7 +52,7 @@ class MQTTAttempt(Attempt):
     def _crashed(self, error: BaseException) -> None:
         """Log a crash after the acknowledgement, as on a connection. It changes nothing for the message."""
         if self._acknowledged:
-            log_crash(self.scope, error)
+            log_crash(self.scope, error, self.server_name)
         super()._crashed(error)
 
     def mqtt_accept(self, event: Event) -> None:

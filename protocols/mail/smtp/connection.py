@@ -13,6 +13,7 @@ from aiosmtpd.smtp import SMTP, Session, TLSSetupException
 
 from protocols.asgi import HostPort
 from protocols.errors import RemoteProtocolError
+from protocols.log_facts import about_peer
 from protocols.mail.smtp.replies import enhance
 from protocols.mail.smtp.settings import SMTPSettings
 from protocols.net.addresses import is_near
@@ -367,7 +368,8 @@ class Connection(SMTP):
         """Return the answer to ``command``, which is logged."""
         assert isinstance(error.answer, int)
         answer = f"{error.answer} {error}"
-        logger.info("%s: %s refused: %s", self, command, answer)
+        told = about_peer("email", self._label, self.client, f"rejected, {error.answer}")
+        logger.info("%s: %s refused: %s", self, command, answer, extra=told)
         return answer
 
     async def handle_exception(self, error: Exception) -> str:

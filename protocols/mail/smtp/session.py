@@ -12,6 +12,7 @@ from collections import Counter
 
 from protocols.access.logins import Logins, Outcome
 from protocols.errors import RemoteProtocolError
+from protocols.log_facts import about_peer
 from protocols.mail.smtp import auth
 from protocols.mail.smtp.connection import Connection
 from protocols.mail.smtp.data import Content, Counted, MessageBuffer
@@ -258,7 +259,8 @@ class SMTPSession(Connection):
         raise RemoteProtocolError("5.7.8 User name or password is wrong", answer=535)
 
     def _count_failed_login(self, username: str) -> None:
-        logger.warning("%s: wrong login as %s", self, username)
+        told = about_peer("email", self._label, self.client, "rejected, 535")
+        logger.warning("%s: wrong login as %s", self, username, extra=told)
         self._failed_logins += 1
         if self._failed_logins >= MOST_FAILED_LOGINS:
             self.goodbye("421 4.7.0 Too many wrong logins, closing the connection")

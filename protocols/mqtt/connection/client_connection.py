@@ -123,7 +123,7 @@ class ClientConnection(ClientSocket):
         if not self._closed:
             self._server.refusals[f"0x{code:02x}"] += 1
             self._handshake.refuse(handshake.TURN_AWAY, code)
-            self._log(f"rejected: {why}")
+            self._log(f"rejected: {why}", verdict=f"rejected, 0x{code:02x}")
             self.close(code, why)
         return False
 

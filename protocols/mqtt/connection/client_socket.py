@@ -184,8 +184,8 @@ class ClientSocket(AppRun, asyncio.Protocol):
             with_will = goodbye.code != reasons.SUCCESS  # 3.14.4: only success discards it
             self.close(goodbye.code, "", clean=True, silent=True, with_will=with_will)
         except RemoteProtocolError as error:
-            self._log(f"closed: {error}")
             code = error.answer if isinstance(error.answer, int) else reasons.PROTOCOL_ERROR
+            self._log(f"closed: {error}", verdict=f"closed, 0x{code:02x}")
             if isinstance(self._phase, Handshake):
                 self._phase.refuse(handshake.OTHER, code)
             self.close(code, str(error))
@@ -338,5 +338,5 @@ class ClientSocket(AppRun, asyncio.Protocol):
         """Whether it has taken anything since this was asked last."""
         return self._keepalive is not None and self._keepalive.reads(unreceived(self._transport))
 
-    def _log(self, what: str, *, lost: bool = False) -> None:
-        log(self._server.name, self._transport, f" ({self.client_id})", what, lost=lost)
+    def _log(self, what: str, *, verdict: str = "", lost: bool = False) -> None:
+        log(self._server.name, self._transport, self.client_id, what, verdict=verdict, lost=lost)

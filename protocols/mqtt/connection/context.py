@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any, Protocol
 
 from protocols.asgi import Application
+from protocols.log_facts import about_peer
 from protocols.mqtt.access.access import Access
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.counters import Counters
@@ -29,10 +30,14 @@ class ServerContext(Protocol):
     refusals: Counter[str]
 
 
-def log(name: str, transport: asyncio.Transport, who: str, what: str, *, lost: bool = False) -> None:
-    """``lost``: this is said whatever else there is to say."""
-    extra = {"lost": True} if lost else None
-    logger.warning("%s: %s%s %s", name, _peer(transport.get_extra_info("peername")), who, what, extra=extra)
+def log(
+    name: str, transport: asyncio.Transport, client_id: str, what: str, *, verdict: str = "", lost: bool = False
+) -> None:
+    """``client_id``: empty before its CONNECT. ``lost``: this is said whatever else there is to say."""
+    address = transport.get_extra_info("peername")
+    extra = about_peer("mqtt", name, address, verdict, client_id) | ({"lost": True} if lost else {})
+    who = f" ({client_id})" if client_id else ""
+    logger.warning("%s: %s%s %s", name, _peer(address), who, what, extra=extra)
 
 
 def _peer(address: Any) -> str:
