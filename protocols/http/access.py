@@ -14,7 +14,7 @@ LONGEST_TARGET = 4096
 """Bytes of a request's target in a line, before they are escaped. The rest is left out."""
 LONGEST_VALUE = 1024
 """The same of a referer, a user agent and a user's name."""
-_LOGIN = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/]*@", re.IGNORECASE)
+_LOGIN = re.compile(r"^([a-z][a-z0-9+.-]*://)?[^/]*@", re.IGNORECASE)
 _SPACE = {0x20: "\\x20"}
 _CLIENT_LEFT = 499
 """nginx' status of a request that was not answered, because its client had left."""

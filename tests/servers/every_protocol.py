@@ -76,11 +76,12 @@ servers:
   devices: {{protocol: mqtt, bind: "127.0.0.1:{devices}", anonymous: true}}
   guarded: {{protocol: mqtt, bind: "127.0.0.1:{guarded}", users: {{ann: "{hash}"}}}}
   mail: {{protocol: smtp, bind: "127.0.0.1:{mail}"}}
+  login: {{protocol: smtp, bind: "127.0.0.1:{login}", auth: optional, users: {{ann: "{hash}"}}}}
   local: {{protocol: lmtp, bind: "127.0.0.1:{local}"}}
   texts: {{protocol: sms, provider: generic, on: web, path: /hooks/sms, secret: dev-secret}}
   mailbox: {{protocol: imap, host: 127.0.0.1, port: {imap}, tls: false, username: "{user}", password: secret}}
   broker: {{protocol: mqtt-client, url: "{broker}", client_id: us, subscribe: ["#"]}}
-routes:
+{servers}routes:
   http: every_handlers.Page
   websocket: every_handlers.Chat
   mqtt: every_handlers.Devices
@@ -120,18 +121,32 @@ def connect_packet(version: int, client_id: bytes, user: bytes | None, password:
 
 
 class EveryProtocol:
-    """``access``: what `access_log` is. ``more``: more keys of gateway.yaml."""
+    """``access``: what `access_log` is. ``servers``, ``more``: more lines of gateway.yaml."""
 
     def __init__(
-        self, folder: Path, mailbox: Dovecot, broker: Mosquitto, log: str, access: str = "true", more: str = ""
+        self,
+        folder: Path,
+        mailbox: Dovecot,
+        broker: Mosquitto,
+        log: str,
+        access: str = "true",
+        servers: str = "",
+        more: str = "",
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self._mailbox, self._broker = mailbox, broker
-        self.ports = {name: free_port() for name in ("web", "devices", "guarded", "mail", "local")}
+        self.ports = {name: free_port() for name in ("web", "devices", "guarded", "mail", "login", "local")}
         (folder / "every_handlers.py").write_text(HANDLERS)
-        peers = {"imap": mailbox.port, "broker": broker.url, "user": USER, "hash": ANN}
-        (folder / "gateway.yaml").write_text(CONFIG.format(log=log, access=access, more=more, **self.ports, **peers))
+        peers = {
+            "imap": mailbox.port,
+            "broker": broker.url,
+            "user": USER,
+            "hash": ANN,
+            "servers": servers,
+            "more": more,
+        }
+        (folder / "gateway.yaml").write_text(CONFIG.format(log=log, access=access, **self.ports, **peers))
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, stderr: int) -> None:
