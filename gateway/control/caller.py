@@ -13,8 +13,14 @@ _CREDENTIALS = struct.Struct("3i")
 
 def peer_of(connection: Any) -> str:
     """Return the user who is at the other end of a Unix socket."""
+    user = user_of(connection)
+    return "a local user" if user is None else f"uid {user}"
+
+
+def user_of(connection: Any) -> int | None:
+    """Return the number of the user who is at the other end of a Unix socket; None if the system does not tell it."""
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None or connection is None:
-        return "a local user"
+        return None
     _, user, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size))
-    return f"uid {user}"
+    return int(user)

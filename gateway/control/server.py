@@ -73,9 +73,7 @@ class ControlServer:
 
     async def start(self) -> None:
         """Listen. Remove the sockets of daemons that have died. Raises OSError."""
-        for path in place.sockets(self._beside):
-            with contextlib.suppress(OSError):  # a daemon that lives has it
-                remove_stale(place.address(path))
+        remove_dead(self._beside)
         own = place.address(place.socket_path(self._beside))
         self._listener = Listener(f"unix:{own}", private=True, reserved=True)
         refusal = _line(_error(Unavailable(f"{CONNECTIONS} clients have the control socket already")))
@@ -147,6 +145,13 @@ class ControlServer:
         except Exception as error:
             logger.exception("control socket: %s failed", name)
             raise Failed(f"{name} failed: {describe_error(error)}") from error
+
+
+def remove_dead(beside: Path) -> None:
+    """Remove the sockets beside this file of daemons that have died."""
+    for path in place.sockets(beside):
+        with contextlib.suppress(OSError):  # a daemon that lives has it
+            remove_stale(place.address(path))
 
 
 async def _read(reader: asyncio.StreamReader) -> Request:

@@ -5,7 +5,7 @@
 ``standby``      the same process from inside: it waits, ready to import the application, until a file has changed
 ``daemon``       the daemon of a version, which takes over from the one before and gives way to the next
 ``predecessor``  the version before, as its successor sees it
-``channel``      what they tell each other
+``channel``      what they tell each other; ``errors``: what goes wrong there
 ``watching``     which files count
 
 For ``gateway reload --code``, without a supervisor:

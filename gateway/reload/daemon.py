@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gateway.reload.answers import Answers
 from gateway.reload.channel import Message
+from gateway.reload.errors import HandOverFailed
 from gateway.reload.standby import Standby
 from gateway.runtime import banner
 from gateway.runtime.build import Gateway
@@ -42,16 +43,29 @@ class VersionDaemon(Daemon):
 
     async def _listen(self) -> None:
         """Hear the supervisor and the successor. If the supervisor has ended, so does this."""
-        while (received := await self._standby.channel.receive()) is not None:
-            message, _ = received
+        while (message := await self._heard()) is not None:
             if message["do"] == "stop":
                 self._stop.set()
             elif message["do"] == "give_way":
-                self._replaced()
+                self.prepare_to_leave()
+                self.leave()
             else:
                 self._tasks.spawn(self._answer(message), name=message["do"])
         self._stop.set()
 
+    async def _heard(self) -> Message | None:
+        """Return the next message, without those that are none. None: the supervisor has ended."""
+        while True:
+            try:
+                received = await self._standby.channel.receive()
+            except HandOverFailed as error:
+                logger.error("%s", error)
+            else:
+                return None if received is None else received[0]
+
     async def _answer(self, message: Message) -> None:
         async with self._in_turn:
-            await self._answers.answer(message)
+            try:
+                await self._answers.answer(message)
+            except HandOverFailed as error:
+                logger.error("%s", error)

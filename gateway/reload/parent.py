@@ -23,6 +23,10 @@ PASSED = {
 """Signals that the daemon gets in place of this process."""
 _BECOME_SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER of prctl(2)."""
+_LONGEST = 65536
+"""Bytes of messages that are kept."""
+_LOST = 1
+"""The exit code if there is no child left, and the one to wait for was none."""
 
 
 def become(process: int, descriptor: int) -> NoReturn:
@@ -52,27 +56,47 @@ def wait(process: int, channel: socket.socket) -> int:
     channel.settimeout(0)
     said, number = b"", signal.SIGCHLD
     while True:
-        ended = _ended()
-        with contextlib.suppress(OSError):  # read after that: a process tells who takes over before it ends
-            said += channel.recv(4096)
+        ended, are_left = _ended()
+        said = (said + _heard(channel))[-_LONGEST:]  # read after that: a process tells who takes over before it ends
         *lines, said = said.split(b"\n")
-        process = json.loads(lines[-1])["process"] if lines else process
+        for line in lines:
+            process = _named_in(line, process)
         if process in ended:
             return ended[process]
+        if not are_left:
+            return _LOST
         if number != signal.SIGCHLD:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, number)
         number = signal.Signals(signal.sigwaitinfo({*PASSED, signal.SIGCHLD}).si_signo)
 
 
-def _ended() -> dict[int, int]:
-    """Return the exit codes of the children that have ended, as a shell has them."""
+def _heard(channel: socket.socket) -> bytes:
+    with contextlib.suppress(OSError):  # nothing has come, or all that have the other end have ended
+        return channel.recv(_LONGEST)
+    return b""
+
+
+def _named_in(line: bytes, process: int) -> int:
+    """Return the process that the message ``line`` names as the daemon; ``process`` if it is no such message."""
+    with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
+        named = json.loads(line)["process"]
+        if type(named) is int and named > 1:
+            return named
+    sys.stderr.write(f"ignored, since it names no process that takes over: {line[:60]!r}\n")
+    return process
+
+
+def _ended() -> tuple[dict[int, int], bool]:
+    """Return the exit codes of the children that have ended, as a shell has them, and whether others are left."""
     found = {}
-    with contextlib.suppress(ChildProcessError):
+    try:
         while (child := os.waitpid(-1, os.WNOHANG))[0]:
             code = os.waitstatus_to_exitcode(child[1])
             found[child[0]] = code if code >= 0 else 128 - code
-    return found
+    except ChildProcessError:
+        return found, False
+    return found, True
 
 
 if __name__ == "__main__":

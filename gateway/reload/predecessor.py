@@ -6,10 +6,14 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Sequence
 
-from gateway.reload.channel import Channel
+from gateway.reload.channel import Channel, close_all
+from gateway.reload.errors import HandOverFailed
 from gateway.reload.state import read
 from protocols.server import Record, Server
 from protocols.units import BindAddress
+
+PATIENCE = 300.0
+"""Seconds for an answer, beside the time that the application may take to finish what it has accepted."""
 
 
 class RemotePredecessor:
@@ -20,8 +24,11 @@ class RemotePredecessor:
         self.file = "the version before"
         self.has_successor = False
         self.older: set[asyncio.Task[None]] = set()
+        self.patience = PATIENCE
+        """Seconds for each answer."""
         self._channel = channel
         self._may_end = may_end
+        self._has_ended = False
 
     def lend(self, made: Server) -> Server | None:
         """Return None: no server can go on in another process."""
@@ -37,7 +44,13 @@ class RemotePredecessor:
         await self._ask("release_exclusive")
 
     async def state_of(self, name: str) -> AsyncIterator[Sequence[Record]]:
-        for each in await self._ask("state", name=name):
+        found = await self._ask("state", name=name)
+        if len(found) != 1 and not self._has_ended:
+            close_all(found)
+            raise HandOverFailed(
+                f"{self._channel.peer} sent {len(found)} sockets for the sessions of {name}, and not 1"
+            )
+        for each in found:
             async for records in read(each):
                 yield records
 
@@ -54,12 +67,19 @@ class RemotePredecessor:
         ConnectionError."""
         request = secrets.token_hex(8)
         self._channel.send({"do": what, "request": request, **more})
+        try:
+            async with asyncio.timeout(self.patience):
+                return await self._answer_to(request)
+        except TimeoutError as error:
+            raise HandOverFailed(f"{self._channel.peer} did not answer {what!r} within {self.patience:g} s") from error
+
+    async def _answer_to(self, request: str) -> list[socket.socket]:
         while (received := await self._channel.receive()) is not None:
             message, sockets = received
             if message.get("answers") == request:
                 return sockets
-            for each in sockets:
-                each.close()
+            close_all(sockets)
+        self._has_ended = True
         if not self._may_end:
-            raise ConnectionResetError(f"{self.file} has ended")
+            raise HandOverFailed(f"{self._channel.peer} has ended")
         return []

@@ -9,7 +9,8 @@ from typing import Self
 
 from gateway.reload import parent
 from gateway.reload.answers import Answers
-from gateway.reload.channel import Channel
+from gateway.reload.channel import Channel, Message, close_all, text_in
+from gateway.reload.errors import HandOverFailed
 from gateway.runtime.code_reload import Running
 from gateway.runtime.launch import Launch
 from gateway.runtime.systemd import PROCESS, is_main, notify
@@ -18,8 +19,13 @@ from protocols.net.passed import passed
 ENVIRONMENT = "GATEWAY_HAND_OVER"
 """Set for the next process: the protocol's version, and the descriptors of its channel to this process and, if there is
 one, to the process that waits for both."""
-PROTOCOL = 1
+PROTOCOL = 2
 """The version of what the two processes say to each other. A process of another version has to be restarted."""
+FIRST_WORD = 30.0
+"""Seconds for the next process to say ``hello``, which it does before it imports anything of the application. A release
+that has no hand-over says nothing, and serves beside this one if the addresses let it."""
+
+_SILENT = "the release that is in place now cannot take over from this one. To run it, restart the gateway"
 
 
 class Successor:
@@ -38,6 +44,7 @@ class Successor:
         self._answers = Answers(channel, running)
         self._waits = waits
         self._is_child_for_good = waits is None and not is_main()
+        self._is_announced = False
 
     @classmethod
     def start(cls, launch: Launch, running: Running, waits: Channel | None = None) -> Self:
@@ -57,35 +64,63 @@ class Successor:
                     process_group=0,
                 )
             on_error.pop_all()
-        return cls(process, Channel(ours), running, waits)
+        return cls(process, Channel(ours, "the next process"), running, waits)
 
     async def until_ready(self) -> str:
-        while (received := await self._channel.receive()) is not None:
-            message, _ = received
-            if message["do"] == "ready":
+        try:
+            async with asyncio.timeout(FIRST_WORD):
+                first = await self._receive()
+        except TimeoutError:
+            return f"the next process said nothing within {FIRST_WORD:g} s: {_SILENT}"
+        if first is None:
+            return f"the next process ended with code {await self._code()}, and said nothing: {_SILENT}"
+        return await self._until("hello", first) or await self._until("ready")
+
+    async def promote(self) -> str:
+        self._announce(self.pid)
+        adopts = self._is_child_for_good and parent.adopt_orphans()
+        self._channel.send({"do": "promote", "alone": not self._is_child_for_good, "adopts": adopts})
+        return await self._until("serves")
+
+    async def _until(self, wanted: str, message: Message | None = None) -> str:
+        """Answer what it asks for until it says ``wanted``. Return why it does not; empty if it does."""
+        while message is not None or (message := await self._receive()) is not None:
+            if message["do"] == wanted:
                 return ""
             if message["do"] == "failed":
-                return str(message["why"])
+                return text_in(message, "why")
             await self._answers.answer(message)
+            message = None
         return f"the next process ended with code {await self._code()}, and its log says why"
+
+    async def _receive(self) -> Message | None:
+        """It has no sockets that this process could want."""
+        if (received := await self._channel.receive()) is None:
+            return None
+        message, sockets = received
+        if sockets:
+            close_all(sockets)
+            raise HandOverFailed(f"the next process sent sockets with {message['do']!r}")
+        return message
 
     async def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._code()
         self._channel.close()
+        if self._is_announced:
+            self._announce(os.getpid())
 
     async def _code(self) -> int:
         return await asyncio.to_thread(self._process.wait)
 
-    def promote(self) -> None:
-        """Tell systemd, or the process that waits for this one, that the next one is the daemon."""
+    def _announce(self, process: int) -> None:
+        """Tell systemd, or the process that waits for this one, which process is the daemon."""
+        self._is_announced = True
         if self._waits is not None:
-            self._waits.send({"do": "wait", "process": self.pid})
+            self._waits.send({"do": "wait", "process": process})
         elif not self._is_child_for_good:
-            notify(f"MAINPID={self.pid}")
-        adopts = self._is_child_for_good and parent.adopt_orphans()
-        self._channel.send({"do": "promote", "alone": not self._is_child_for_good, "adopts": adopts})
+            notify(f"MAINPID={process}")
 
     def pass_on(self, *signals: int) -> None:
         if self._is_child_for_good:

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -73,10 +74,18 @@ class Supervisor:
             "watch": lambda: self._learn(version, message),
             "ready": self._promote,
             "ended": lambda: self._forget(version, message["code"]),
+            "broken": lambda: self._give_up(version, message["why"]),
             "stop": self._stop,
         }
-        if (doing := acts[message["do"]]()) is not None:
+        act = acts.get(message["do"]) or partial(self._give_up, version, f"a version said {message['do']!r}")
+        if (doing := act()) is not None:
             await doing
+
+    def _give_up(self, version: Version | None, why: str) -> None:
+        """End a version that says what it must not say. That it ends is then heard as always."""
+        self._print(why)
+        if version is not None:
+            version.kill()
 
     async def _change(self, paths: set[Path]) -> None:
         self._changed |= paths

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from gateway.reload.channel import Channel, Message
+from gateway.reload.errors import HandOverFailed
 from gateway.runtime.signals import IGNORED
 from protocols.net.passed import passed
 
@@ -37,7 +38,7 @@ class Version:
         self.is_importing = False
         """Whether it imports the application now."""
         self._process = process
-        self._channel = Channel(end)
+        self._channel = Channel(end, "a version")
         self._tell = tell
         self._tasks = [asyncio.create_task(each) for each in (self._listen(), self._wait())]
 
@@ -108,10 +109,13 @@ class Version:
             self._process.send_signal(number)
 
     async def _listen(self) -> None:
-        while (received := await self._channel.receive()) is not None:
-            self._tell(self, received[0])
-            if received[0]["do"] == "ready":
-                return
+        try:
+            while (received := await self._channel.receive()) is not None:
+                self._tell(self, received[0])
+                if received[0]["do"] == "ready":
+                    return
+        except HandOverFailed as error:
+            self._tell(self, {"do": "broken", "why": str(error)})
 
     async def _wait(self) -> None:
         code = await self._process.wait()

@@ -21,13 +21,14 @@ class NextProcess(Protocol):
     pid: int
 
     async def until_ready(self) -> str:
-        """Answer what it asks for until it serves. Return why it does not; empty if it does."""
+        """Answer what it asks for until it serves. Return why it does not; empty if it does. Raises OSError."""
+
+    async def promote(self) -> str:
+        """Make it the daemon of the supervisor that has started this process. Return why it has not become that; empty
+        if it has. Raises OSError."""
 
     async def kill(self) -> None:
-        """End it at once."""
-
-    def promote(self) -> None:
-        """Make it the daemon of the supervisor that has started this process."""
+        """End it at once. This process is the daemon."""
 
     def pass_on(self, *signals: int) -> None:
         """Send it signals, if the supervisor sends them to this process alone. From any thread."""
@@ -40,15 +41,28 @@ StartNext = Callable[[Running], NextProcess]
 """Starts the next process, which takes over from the gateway. Raises OSError."""
 
 
-class CodeReload:
-    """``start`` is None if this process cannot be started again; ``replaced`` is called when the next one serves."""
+class Leaving(Protocol):
+    """What the daemon of this process does around its end."""
 
-    def __init__(self, start: StartNext | None, running: Running, replaced: Callable[[], None]) -> None:
+    def prepare_to_leave(self) -> None:
+        """Leave to the next process what only one of them may have."""
+
+    def stay(self) -> None:
+        """Have it again, and remove what the next process has left: it has been killed."""
+
+    def leave(self) -> None:
+        """The next process is the daemon."""
+
+
+class CodeReload:
+    """``start`` is None if this process cannot be started again."""
+
+    def __init__(self, start: StartNext | None, running: Running, leaving: Leaving) -> None:
         self.successor: NextProcess | None = None
         """The process that serves in the place of this one."""
         self._start = start
         self._running = running
-        self._replaced = replaced
+        self._leaving = leaving
         self._tasks = Tasks("reload")
 
     @property
@@ -93,16 +107,22 @@ class CodeReload:
         serves = False
         try:
             async with asyncio.timeout(within):
-                why = await process.until_ready()
+                why = await process.until_ready() or await self._promote(process)
             serves = not why
         except TimeoutError:
             why = f"the next process was not ready within {within:g} s"
+        except OSError as error:  # it has sent what is no message, say
+            why = str(error)
         finally:  # also where this process is being stopped
             if not serves:
                 await process.kill()
                 await self._running().resume()
+                self._leaving.stay()
         if serves:
             self.successor = process
-            self._replaced()
-            process.promote()
+            self._leaving.leave()
         return why
+
+    async def _promote(self, process: NextProcess) -> str:
+        self._leaving.prepare_to_leave()
+        return await process.promote()

@@ -14,7 +14,7 @@ from gateway.console.here import Here
 from gateway.console.socket import Commands
 from gateway.control.place import places
 from gateway.control.recent import Recent
-from gateway.control.server import ControlServer, Unavailable
+from gateway.control.server import ControlServer, Unavailable, remove_dead
 from gateway.exit_codes import CANNOT_START, OK
 from gateway.logs import setup
 from gateway.runtime import banner, signals
@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # a file with a console imports it
 
 logger = logging.getLogger(__name__)
 
+_STARTS_OR_STOPS = "the gateway starts or stops; try again in a moment"
 ROUTES_SHOWN = 20
 """Routes of each scope type that the banner lists."""
 
@@ -63,7 +64,7 @@ class Daemon:
         again: Again | None = None,
     ) -> None:
         read = again and (lambda before: self._with_interface(again(before)))
-        self._generations = Generations(RunningGateway(gateway), read, self._succeeded, lambda: self._code.is_busy)
+        self._generations = Generations(RunningGateway(gateway), read, self._succeeded, self._why_not_now)
         self._is_ready = False
         self._samples = samples
         self._print_line = _ignoring_write_errors(print_line)
@@ -73,7 +74,7 @@ class Daemon:
         self._recent = Recent()
         self._has_successor = False
         """Whether another process has taken over."""
-        self._code = CodeReload(start_next, lambda: self._running, self._replaced)
+        self._code = CodeReload(start_next, lambda: self._running, self)
         self._here = Here(lambda: self._running.gateway, self._recent, self._generations, self._replace)
         self._commands = Commands(self._here)
         self._control: dict[Path, ControlServer] = {}
@@ -195,15 +196,30 @@ class Daemon:
             self._code.successor.pass_on(signal.SIGTERM)
         self._stop.set()
 
+    def _why_not_now(self) -> str:
+        """Return why the file is not read again now; empty if it may be."""
+        if self._code.is_busy:
+            return "another process is taking over, which reads the file"
+        return "" if self._is_ready else _STARTS_OR_STOPS
+
     async def _replace(self, within: float) -> int:
         """Start the next process. Raises Unavailable."""
         if self._generations.is_busy:
             raise Unavailable("the file is being read again; try again in a moment")
+        if not self._is_ready and not self._code.is_busy:
+            raise Unavailable(_STARTS_OR_STOPS)
         return await self._code.replace(within)
 
-    def _replaced(self) -> None:
-        self._has_successor = True
+    def prepare_to_leave(self) -> None:
         self._kept_sockets.forget()
+
+    def stay(self) -> None:
+        self._kept_sockets.update(self._running.gateway.listening)
+        for beside in self._control:
+            remove_dead(beside)
+
+    def leave(self) -> None:
+        self._has_successor = True
         self._stop.set()
 
     async def _give_way(self) -> None:

@@ -85,10 +85,10 @@ class Generations:
         first: RunningGateway,
         again: Again | None,
         succeeded: Callable[[], Awaitable[None]],
-        leaves: Callable[[], bool],
+        why_not_now: Callable[[], str],
     ) -> None:
         """``succeeded`` is called when another generation serves. Without ``again`` there is no file to read.
-        ``leaves``: whether another process is taking over."""
+        ``why_not_now``: why none may take over now, such as that another process does; empty if it may."""
         self.current = first
         self.number = 1
         self.last: Reload | None = None
@@ -96,7 +96,7 @@ class Generations:
         """The number of each generation that was replaced, and the time of that: one that has ended is freed."""
         self._again = again
         self._succeeded = succeeded
-        self._leaves = leaves
+        self._why_not_now = why_not_now
         self._in_turn = asyncio.Lock()
         self._reconnects_in_turn = asyncio.Lock()
         self._tasks = Tasks("reload")
@@ -163,8 +163,8 @@ class Generations:
             return Reload(result, self.number, began, time.monotonic() - clock, **more)
 
         assert self._again is not None
-        if self._leaves():
-            return done("failed", error="another process is taking over, which reads the file")
+        if error := self._why_not_now():
+            return done("failed", error=error)
         before = self.current.gateway
         try:
             gateway = await asyncio.to_thread(self._again, before)

@@ -273,6 +273,10 @@ class Engine(Protocol):
         """Why ``open`` cannot succeed on this machine, a sentence each, tried without leaving a trace. Only what stays
         wrong until somebody changes it: a server that does not answer may answer by the time."""
 
+    def check_shared(self) -> None:
+        """Raises StoreUnavailable if ``open`` would change the tables of a store that another process has open, which
+        an earlier release than this one has made."""
+
 
 class Store(
     InboxStore, ClaimStore, OutboxStore, KeyValueStore, NoteStore, OperatorStore, UpkeepStore, MeasuredStore, Protocol

@@ -44,6 +44,11 @@ class SQLiteEngine:
         first = next(filter(None, self._faults()), None)
         return [] if first is None else [first]
 
+    def check_shared(self) -> None:
+        from gateway.store.sqlite.file.database import check_shared
+
+        check_shared(self.path)
+
     def _faults(self) -> Iterator[str]:
         yield folder_fault(self.path.parent)
         if self.path.is_symlink():

@@ -178,7 +178,7 @@ def test_a_release_with_another_protocol_changes_nothing(tmp_path: Path) -> None
     for each in ("gateway", "protocols"):
         shutil.copytree(root / each, other / each, ignore=shutil.ignore_patterns("__pycache__"))
     module = other / "gateway" / "reload" / "successor.py"
-    module.write_text(module.read_text().replace("PROTOCOL = 1\n", "PROTOCOL = 2\n"))
+    module.write_text(module.read_text().replace("PROTOCOL = 2\n", "PROTOCOL = 3\n"))
     files = {"gateway.yaml": FILE, "replaced_handlers.py": HANDLERS}
     running = Replaced(tmp_path, files, PYTHONPATH=str(libraries))
     try:
@@ -188,7 +188,7 @@ def test_a_release_with_another_protocol_changes_nothing(tmp_path: Path) -> None
         said = running.reload()
         assert said.returncode == 1
         assert said.stderr.splitlines() == [
-            "it hands over by version 1 of the protocol, and this release takes over by 2: stop it, and start this one",
+            "it hands over by version 2 of the protocol, and this release takes over by 3: stop it, and start this one",
             f"Process {serves} keeps running.",
         ]
         assert running.answer("pid") == serves

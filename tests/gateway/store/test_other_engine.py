@@ -39,6 +39,9 @@ class Elsewhere:
     def faults(self) -> tuple[str, ...]:
         return self.wrong
 
+    def check_shared(self) -> None:
+        """Return: no other process has it open."""
+
 
 def parse(url: str, folder: Path) -> Engine:
     assert url == URL

@@ -13,7 +13,7 @@ from gateway.store.sqlite.file.salvage import salvage
 from gateway.store.sqlite.file.wal import commits, wal_of
 from gateway.store.sqlite.sql import claims, messages, outgoing
 from gateway.store.sqlite.sql.clock import set_clock
-from gateway.store.sqlite.sql.schema import TooNew, is_whole, migrate
+from gateway.store.sqlite.sql.schema import MIGRATIONS, TooNew, is_whole, migrate, version_of
 from gateway.store.values import StoreUnavailable
 from protocols import private_files
 
@@ -29,6 +29,21 @@ def open_database(path: Path, owner: Owner) -> tuple[FairConnection, str]:
         raise StoreUnavailable(f"{path} cannot be used: {error}") from error
     except (OSError, sqlite3.Error) as error:
         raise StoreUnavailable(f"{path}: {error}") from error
+
+
+def check_shared(path: Path) -> None:
+    """Raises StoreUnavailable if another process has the file open, and :func:`open_database` would migrate it. Call it
+    where this process has not opened the file (:mod:`gateway.store.sqlite.file.held`)."""
+    if not others_alive(path, ""):
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            version = version_of(database)
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"{path}: {error}") from error
+    if version < len(MIGRATIONS):
+        change = f"it has version {version}, and this release makes version {len(MIGRATIONS)} of it"
+        raise StoreUnavailable(f"{path}: {change}, which the process that uses it could not open again: restart that")
 
 
 def _opened(path: Path, *, alone: bool) -> tuple[FairConnection, str]:

@@ -126,9 +126,14 @@ def version_in(header: bytes) -> int:
     return int.from_bytes(header[60:64], "big") if header.startswith(b"SQLite format 3\0") else 0
 
 
+def version_of(db: sqlite3.Connection) -> int:
+    """The version of an open file, also if its latest change is still in the write-ahead log."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
 def migrate(db: sqlite3.Connection) -> None:
     """Bring the file to today's version; all of it or nothing. Raises TooNew."""
-    version = db.execute("PRAGMA user_version").fetchone()[0]
+    version = version_of(db)
     check_version(version)
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
         db.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
