@@ -19,7 +19,7 @@ _LONGEST = 16384
 """Characters of why it does not serve: a message has to fit into the buffer of its socket."""
 _PEER = "the process to be replaced"
 ENDED = f"{_PEER} has ended"
-LAST = 30.0
+LAST = 15.0
 """Seconds in which this process has to end after the other one has, before it counts."""
 
 

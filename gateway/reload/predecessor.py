@@ -47,9 +47,7 @@ class RemotePredecessor:
         found = await self._ask("state", name=name)
         if len(found) != 1 and not self._has_ended:
             close_all(found)
-            raise HandOverFailed(
-                f"{self._channel.peer} sent {len(found)} sockets for the sessions of {name}, and not 1"
-            )
+            raise HandOverFailed(f"{self._channel.peer} sent {len(found)} sockets for the state of {name}, and not 1")
         for each in found:
             async for records in read(each):
                 yield records

@@ -74,6 +74,8 @@ class Daemon:
         self._recent = Recent()
         self._has_successor = False
         """Whether another process has taken over."""
+        self._is_passed_on = False
+        """Whether that has got the signal that ends both."""
         self._code = CodeReload(start_next, lambda: self._running, self)
         self._here = Here(lambda: self._running.gateway, self._recent, self._generations, self._replace)
         self._commands = Commands(self._here)
@@ -192,7 +194,9 @@ class Daemon:
         await send_samples(examples, command, file, self._print)
 
     def _end_at_signal(self) -> None:
-        if self._code.successor is not None:
+        """A signal may be reported more than once, and a second one would force the next process to its end."""
+        if self._code.successor is not None and not self._is_passed_on:
+            self._is_passed_on = True
             self._code.successor.pass_on(signal.SIGTERM)
         self._stop.set()
 
