@@ -10,7 +10,9 @@ from gateway.reload.successor import Successor
 from gateway.reload.successor_daemon import SuccessorDaemon
 from gateway.runtime import process
 from gateway.runtime.code_reload import Running
+from gateway.runtime.importing import place_of
 from gateway.runtime.launch import Launch
+from protocols.errors import describe_error
 
 
 def run_successor(file: str, command: str, launch: Launch, *, tries: bool) -> NoReturn:
@@ -27,7 +29,11 @@ def run_successor(file: str, command: str, launch: Launch, *, tries: bool) -> No
     except ConfigErrors as errors:
         tell(errors)
         raise
-    gateway = built_to_run(parsed, tell)
+    try:
+        gateway = built_to_run(parsed, tell)
+    except Exception as error:  # the release or a plugin of it is broken; of several reasons the first one counts
+        hand_over.failed(f"cannot start: {describe_error(error)}{place_of(error)}")
+        raise
 
     def start_next(running: Running) -> Successor:
         return Successor.start(launch, running, hand_over.waits)

@@ -11,9 +11,8 @@ import os
 import signal
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from servers.replaced import Replaced
 from servers.site import until
 
 from gateway.reload import parent
@@ -62,13 +61,19 @@ def _stop_at(phase: str) -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def stop_at(running: Replaced, phase: str) -> None:
+class Running(Protocol):
+    folder: Path
+
+    def said(self) -> str: ...
+
+
+def stop_at(running: Running, phase: str) -> None:
     """Let the next process that comes there stop at ``phase``."""
     (running.folder / _REACHED).unlink(missing_ok=True)
-    running.write(_WANTED.name, phase)
+    (running.folder / _WANTED).write_text(phase)
 
 
-def stopped(running: Replaced, seconds: float) -> int:
+def stopped(running: Running, seconds: float) -> int:
     """Wait until a process has stopped. Return its number."""
     reached = running.folder / _REACHED
     until(reached.exists, lambda: f"a process stops\n{running.said()}", seconds)
