@@ -177,9 +177,7 @@ def test_systemctl_stop_ends_both(tmp_path: Path) -> None:
     try:
         systemd.start()
         (tmp_path / "signal_handlers.py").write_text(HANDLERS + IMPORTS_LONG)
-        asking = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "reload", "--code"], cwd=tmp_path, env=_environment()
-        )
+        asking = _ask(tmp_path)
         until((tmp_path / "waiting").exists, systemd.said)
         new = psutil.Process(int((tmp_path / "waiting").read_text()))
         new.terminate()
@@ -201,9 +199,7 @@ def test_systemd_hears_that_the_old_process_is_the_daemon_again(tmp_path: Path) 
         systemd.start()
         old = httpx.get(f"http://127.0.0.1:{port}/").text
         hand_over_phases.stop_at(systemd, "sends serves")
-        asking = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "reload", "--code"], cwd=tmp_path, env=_environment()
-        )
+        asking = _ask(tmp_path)
         new = hand_over_phases.stopped(systemd, 60)
         until(lambda: systemd.hears(f"MAINPID={new}") and not systemd.stored, systemd.said)
         os.kill(new, signal.SIGKILL)
