@@ -1,48 +1,81 @@
 """Plain ints that are counted in place, and read by :mod:`gateway.metrics` when somebody asks."""
 
-from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
+from gateway.histogram import Histogram
 from gateway.services import Service
 from protocols.app_run import AppRun
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds, in seconds, of the buckets of every duration."""
+MOST_LATEST = 100
+"""Durations that are added one by one before they are counted."""
 MOST_ROUTES = 200
 """Routes that are counted one by one. A file may have 50,000."""
 OTHER = "other"
-_NONE = (0,) * (len(BOUNDS) + 1)
 T = TypeVar("T")
 Labels = Callable[[str], Collection[str]]
 """The labels of the routes for a scope type, at most :data:`MOST_ROUTES`."""
 
 
 class Durations:
-    """How often something had which result, and how long it took."""
+    """How often something had which result, and how many seconds it took."""
 
-    __slots__ = ("seconds", "statuses", "words")
+    __slots__ = ("_found", "_latest")
 
     def __init__(self) -> None:
-        self.words: dict[str, list[int]] = {}
-        """By result, the numbers in each bucket; the last is for what took longer than all bounds."""
-        self.statuses: dict[int, list[int]] = {}
-        """The same, of requests, whose result is the status."""
-        self.seconds = 0.0
-        """All of them together."""
+        self._found: dict[str | int, Histogram] = {}
+        self._latest: dict[str | int, list[float]] = {}
+        """Seconds that are in no histogram yet."""
 
     def add(self, result: str | int, seconds: float) -> None:
-        found: dict[Any, list[int]] = self.statuses if isinstance(result, int) else self.words
-        if result not in found:
-            found[result] = [0] * (len(BOUNDS) + 1)
-        found[result][bisect_left(BOUNDS, seconds)] += 1
-        self.seconds += seconds
+        latest = self.latest(result)
+        latest.append(seconds)
+        if len(latest) >= MOST_LATEST:
+            self.settle()
 
-    def in_buckets(self) -> list[int]:
-        """The numbers in each bucket, whatever the result."""
-        return [sum(column) for column in zip(*self.statuses.values(), *self.words.values(), _NONE, strict=True)]
+    def latest(self, result: str | int) -> list[float]:
+        """Return a list for the seconds of what has this ``result``: they are counted when :meth:`settle` is called,
+        or when somebody reads."""
+        return self._latest.setdefault(result, [])
+
+    def settle(self) -> bool:
+        """Count what is in the lists. Return whether there was something."""
+        had_some = False
+        for result, seconds in self._latest.items():
+            if seconds:
+                had_some = True
+                self._found.setdefault(result, Histogram(BOUNDS)).observe_all(seconds)
+                seconds.clear()
+        return had_some
+
+    @property
+    def statuses(self) -> dict[int, Histogram]:
+        """Those of requests, by status."""
+        self.settle()
+        return {result: each for result, each in self._found.items() if isinstance(result, int)}
+
+    @property
+    def words(self) -> dict[str, Histogram]:
+        """All others, by result."""
+        self.settle()
+        return {result: each for result, each in self._found.items() if isinstance(result, str)}
+
+    def together(self) -> Histogram:
+        """Return the durations of everything, whatever its result."""
+        self.settle()
+        total = Histogram(BOUNDS)
+        for each in self._found.values():
+            total.add(each)
+        return total
+
+    def number(self, result: str | int) -> int:
+        """Return how often there was this ``result``."""
+        self.settle()
+        return sum(self._found[result].counts) if result in self._found else 0
 
 
 class Messages:

@@ -20,6 +20,20 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
+    def observe_all(self, values: Sequence[float]) -> None:
+        """Observe ``values``, most of which are in the first bucket."""
+        first = self.bounds[0]
+        above = [value for value in values if value > first]
+        self.counts[0] += len(values) - len(above)
+        for value in above:
+            self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += sum(values)
+
+    def add(self, other: "Histogram") -> None:
+        """Count the values of ``other``, which has the same bounds, too."""
+        self.counts = [one + two for one, two in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
+
 
 def quantile(share: float, bounds: Sequence[float], counts: Sequence[int]) -> float | None:
     """Return the value below which ``share`` (0 to 1) of the counted values are; None if nothing was counted.

@@ -66,14 +66,27 @@ class Observer(Protocol):
         """The application has ended; see :attr:`AppRun.error`."""
 
 
+Busy = dict[str, dict[str | int, Callable[[float], None]]]
+"""By the label of a route and the status of the response, what takes the seconds of a request."""
+
+
 class Meter(Protocol):
-    """Counts the runs of this process. Its methods never raise."""
+    """Counts the runs of this process. Its methods never raise.
+
+    Of a route that is busy the run itself adds its seconds to a list, which the meter reads from time to time. Between
+    two requests each step of Python costs several times what it does in a loop of its own.
+    """
+
+    @property
+    def route(self) -> Callable[[], str]:
+        """Returns the label of the route that has answered in this context."""
 
     def opened(self, run: "AppRun") -> None:
         """The run of a connection begins, in the context that its application gets."""
 
-    def ended(self, run: "AppRun") -> None:
-        """The application has ended; see :meth:`AppRun.final_result`."""
+    def ended(self, run: "AppRun", seconds: float) -> None:
+        """The application has ended after so many seconds; see :meth:`AppRun.final_result`. Not called for a request
+        of which :attr:`AppRun.busy` has the route and the status."""
 
 
 Sends = Callable[["AppRun", Any], Any]
@@ -82,7 +95,7 @@ Sends = Callable[["AppRun", Any], Any]
 class Observed:
     """The runs of this process."""
 
-    __slots__ = ("_observers", "by", "fed", "meter", "sends", "waits")
+    __slots__ = ("_observers", "by", "ended", "fed", "meter", "sends", "waits")
 
     def __init__(self) -> None:
         self._observers: tuple[Observer, ...] = ()
@@ -92,6 +105,8 @@ class Observed:
         """Is told of an event from the peer when it is queued."""
         self.meter: Meter | None = None
         """Counts the runs."""
+        self.ended = 0.0
+        """When the last run ended (monotonic), if there was a meter."""
         self.waits: Waits | None = None
         """Is told of a run, and of its own task, which begins to wait for an event although it has not answered. The
         timer that it returns is cancelled when that wait ends."""
@@ -156,7 +171,9 @@ class AppRun:
 
     # Slots, because a short request spends a fiftieth of its time on the attributes' dict. Subclasses may have one.
     __slots__ = (
+        "_lasts",
         "_legal",
+        "_made",
         "_overdue",
         "_paused",
         "_queue",
@@ -164,7 +181,7 @@ class AppRun:
         "_task",
         "_watchdog",
         "app",
-        "began",
+        "busy",
         "ended",
         "error",
         "gone",
@@ -182,7 +199,7 @@ class AppRun:
     limit: ClassVar[int] = 64
     """Waiting events at which :meth:`pause` is called; at half of it :meth:`resume` is."""
     _steps: ClassVar[dict[str, Steps]] = {}
-    _start: ClassVar[tuple[str, Steps]] = ("", _NOTHING)
+    _start: ClassVar[tuple[str, Steps, bool]] = ("", _NOTHING, False)
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -194,20 +211,21 @@ class AppRun:
                     answer = _noting(result, answer)
                 steps[event] = after, cls._steps.get(after, _NOTHING), answer, check
         first = next(iter(cls.sends), "")
-        cls._start = first, cls._steps.get(first, _NOTHING)
+        cls._start = first, cls._steps.get(first, _NOTHING), cls.is_connection
 
     def __init__(self, app: Application, scope: Scope) -> None:
         self.app = app
         self.scope = scope
-        self.state, self._legal = self._start
+        self.state, self._legal, self._lasts = self._start
         self.gone = False
         """Whether the peer has left."""
         self.ended = False
         """Whether the application has ended."""
         self.error: BaseException | None = None
         """The error that the application crashed with, or the CancelledError that ended it."""
-        self.began = 0.0
-        """When the application was started (monotonic); 0 if there was no meter then."""
+        self.busy: Busy | None = None
+        """The busy routes of its server; None for a run that is no request."""
+        self._made = observed.ended
         self.result: str | int = ""
         """What the application has decided: ``accepted``, ``rejected``, ``deferred``; a request's status."""
         self._queue: Queue[ReceiveEvent] = Queue(self.limit)
@@ -240,27 +258,21 @@ class AppRun:
             self._task = asyncio.current_task()
         if observed.by is not None and (pending := observed.by.began(self)) is not None:
             await pending
-        if observed.meter is not None:
-            self.began = monotonic()
-            if self.is_connection:
-                observed.meter.opened(self)
+        began = observed.ended
+        if (meter := observed.meter) is not None:
+            if began is self._made:  # else it has waited for that run: a look at the clock is 1 % of a short request
+                began = monotonic()
+            if self._lasts:
+                meter.opened(self)
         try:
             await self.app(self.scope, self.receive, self.send)
         except asyncio.CancelledError as error:
-            if self._overdue:
-                self._uncancel()
-            elif self._task is not None and self._task.cancelling():
-                self.error = error
+            if self._is_for_caller(error):
                 raise
-            else:  # the application awaited something that other code cancelled
-                self._crashed(error)
         except (Exception, BaseExceptionGroup, SystemExit) as error:  # a handler's exit() must not take the daemon down
-            if is_disconnect(error) and not self.reachable():
-                logger.debug("%s: ended, its peer is gone", describe(self.scope), exc_info=error)
-            else:
-                self._crashed(error)
+            self._failed(error)
         finally:
-            self._finish()
+            self._finish(meter, began)
         return self.error
 
     def forget_error(self) -> None:
@@ -444,11 +456,28 @@ class AppRun:
             return LocalProtocolError(f"{kind}: the application has already returned")
         return illegal(kind, self.state, self._legal)
 
+    def _is_for_caller(self, error: asyncio.CancelledError) -> bool:
+        """Return whether the caller of :meth:`run` was cancelled, and the application with it."""
+        if self._overdue:
+            self._uncancel()
+        elif self._task is not None and self._task.cancelling():
+            self.error = error
+            return True
+        else:  # the application awaited something that other code cancelled
+            self._crashed(error)
+        return False
+
+    def _failed(self, error: BaseException) -> None:
+        if is_disconnect(error) and not self.reachable():
+            logger.debug("%s: ended, its peer is gone", describe(self.scope), exc_info=error)
+        else:
+            self._crashed(error)
+
     def _crashed(self, error: BaseException) -> None:
         self.error = error
         log_crash(self.scope, error, self.server_name)
 
-    def _finish(self) -> None:
+    def _finish(self, meter: Meter | None, began: float) -> None:
         self.ended = True
         self.state, self._legal = "ended", _NOTHING
         self._queue.clear()
@@ -456,8 +485,13 @@ class AppRun:
             self._watchdog.cancel()
         if observed.by is not None:
             observed.by.ended(self)
-        if self.began and observed.meter is not None:
-            observed.meter.ended(self)
+        if meter is not None:
+            now = observed.ended = monotonic()
+            route = meter.route  # called at once, it would be looked up as a method is
+            try:
+                self.busy[route()][self.result](now - began)  # type: ignore[index]  # None is a TypeError
+            except (KeyError, TypeError):
+                meter.ended(self, now - began)
 
     def _watch(self, received: int) -> None:
         if grace := self.disconnect_grace:

@@ -197,11 +197,11 @@ def _of_server(counts: ServerCounts) -> Iterator[tuple[Key, Tally]]:
 
 
 def _of_messages(messages: Messages, errors: int) -> Tally:
-    return Tally(messages.taken, errors, tuple(messages.durations.in_buckets()))
+    return Tally(messages.taken, errors, tuple(messages.durations.together().counts))
 
 
 def _of_runs(durations: Durations) -> Tally:
-    errors = [buckets for status, buckets in durations.statuses.items() if status >= 500]
-    errors += [buckets for word, buckets in durations.words.items() if word in FAILED]
-    counts = tuple(durations.in_buckets())
-    return Tally(sum(counts), sum(map(sum, errors)), counts)
+    errors = [of_status.counts for status, of_status in durations.statuses.items() if status >= 500]
+    errors += [of_word.counts for word, of_word in durations.words.items() if word in FAILED]
+    counts = durations.together().counts
+    return Tally(sum(counts), sum(map(sum, errors)), tuple(counts))

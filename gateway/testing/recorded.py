@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from protocols.app_run import AppRun
+from protocols.app_run import AppRun, Meter
 from protocols.asgi import Application, ReceiveEvent, Scope
 from protocols.errors import Disconnected
 from protocols.events import Event, type_of
@@ -39,8 +39,8 @@ class RecordedRun(AppRun):
         if self.state != "over":  # else the application has had its last event
             super().disconnect(event)
 
-    def _finish(self) -> None:
-        super()._finish()
+    def _finish(self, meter: Meter | None, began: float) -> None:
+        super()._finish(meter, began)
         self.changed.wake()
 
 

@@ -116,6 +116,7 @@ class Exchange(AppRun):
         self._reading: asyncio.Timeout | None = None
         """The timeout of a task that waits for a piece of the body."""
         super().__init__(connection.service.app, self._scope())
+        self.busy = connection.service.busy
 
     # The run.
 

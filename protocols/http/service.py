@@ -7,6 +7,7 @@ from collections import Counter
 from contextvars import Context
 from typing import Any, ClassVar, Protocol
 
+from protocols.app_run import Busy
 from protocols.asgi import Application, HostPort
 from protocols.http.forwarded import Proxies
 from protocols.http.scope import extensions_of
@@ -80,6 +81,8 @@ class HTTPService:
         self.generation = 0
         """How many applications it had before."""
         self.traffic = Traffic()
+        self.busy: Busy = {}
+        """The routes that have many requests now."""
         self.refusals: Counter[str] = Counter()
         """Requests that no application got, by status."""
         self.fields = f"server: {settings.server_header}\r\n".encode() if settings.server_header else b""
@@ -103,6 +106,7 @@ class HTTPService:
         self.fields, self.extensions, self.proxies = made.fields, made.extensions, made.proxies
         self.refusal_fields = made.refusal_fields
         self.context = context
+        self.busy = {}  # requests that have begun before are counted where they began
         self.generation += 1
 
     def head_waits(self, exchange: InFlight) -> None:

@@ -82,6 +82,7 @@ class WebSocket(Exchange):
 
     def __init__(self, connection: HTTPConnection, message: RawRequestMessage, payload: StreamReader) -> None:
         super().__init__(connection, message, payload)
+        self.busy = None
         settings = self.service.settings
         loop = asyncio.get_running_loop()
         offered = message.headers.get("Sec-WebSocket-Extensions") if settings.compression else None

@@ -13,6 +13,16 @@ def test_values_and_their_buckets() -> None:
     assert histogram.sum == 24.0
 
 
+def test_many_values_at_once_are_counted_as_one_by_one() -> None:
+    values = [0.5, 1, 1.5, 10, 11, 0.25, 1.0]
+    one_by_one, at_once = Histogram((1, 10)), Histogram((1, 10))
+    for value in values:
+        one_by_one.observe(value)
+    at_once.observe_all(values)
+    assert at_once.counts == one_by_one.counts
+    assert at_once.sum == one_by_one.sum
+
+
 @pytest.mark.parametrize(
     ("share", "counts", "value"),
     [

@@ -29,10 +29,9 @@ async def read(gateway: Gateway) -> AsyncIterator[Sample]:
         for label, durations in by_route.items():
             place = (kind, label or NO_ROUTE)
             for end in ENDS:
-                yield DELIVERIES.sample(sum(durations.words.get(end, ())), *place, end)
-            buckets = [sum(column) for column in zip(*durations.words.values(), strict=True)]
-            counts = buckets or [0] * (len(BOUNDS) + 1)
-            yield DURATION.sample(Distribution(counts=counts, sum=durations.seconds), *place)
+                yield DELIVERIES.sample(durations.number(end), *place, end)
+            total = durations.together()
+            yield DURATION.sample(Distribution(counts=total.counts, sum=total.sum), *place)
 
 
 READER = Reader("deliveries", (DELIVERIES, DURATION), read)

@@ -105,7 +105,7 @@ def _of_server(gateway: Gateway, name: str, kinds: Iterable[str], counts: Server
 def _messages(place: tuple[str, str, str], messages: Messages) -> Iterator[Sample]:
     yield MESSAGES.sample(messages.taken, *place)
     for verdict in ("accepted", "rejected"):
-        yield ANSWERS.sample(sum(messages.durations.words.get(verdict, ())), *place, verdict)
+        yield ANSWERS.sample(messages.durations.number(verdict), *place, verdict)
     yield MESSAGE_DURATION.sample(_distribution(messages.durations), *place)
 
 
@@ -114,7 +114,7 @@ def _runs(kind: str, place: tuple[str, str, str], durations: Durations) -> Itera
     numbers = dict.fromkeys(facts.results if facts is not None else (), 0)
     statuses = [(f"{status // 100}xx", of_status) for status, of_status in durations.statuses.items()]
     for verdict, of_result in (*statuses, *durations.words.items()):
-        numbers[verdict] = numbers.get(verdict, 0) + sum(of_result)
+        numbers[verdict] = numbers.get(verdict, 0) + sum(of_result.counts)
     for verdict, number in numbers.items():
         yield RUNS.sample(number, *place, verdict)
     if facts is None or not facts.is_connection:
@@ -122,7 +122,8 @@ def _runs(kind: str, place: tuple[str, str, str], durations: Durations) -> Itera
 
 
 def _distribution(durations: Durations) -> Distribution:
-    return Distribution(counts=durations.in_buckets(), sum=durations.seconds)
+    total = durations.together()
+    return Distribution(counts=total.counts, sum=total.sum)
 
 
 def _in_router(kind: str, known: tuple[str, ...]) -> list[str]:

@@ -106,6 +106,11 @@ routes:
   email: [{address: help@example.org, app: counted_handlers.Help}]
 log: {level: error}
 """
+ONE = """
+servers: {web: {protocol: http, bind: "127.0.0.1:0"}}
+routes: {http: counted_handlers.page}
+log: {level: error}
+"""
 PAGE = "^page|broken|slow -> counted_handlers.page"
 SENSORS = "sensors/+ -> counted_handlers.Sensors"
 
@@ -377,6 +382,57 @@ async def test_nothing_that_comes_from_outside_is_in_a_label() -> None:
 
 async def _has_ended(here: Site) -> bool:
     return sum((await here.counted()).values()) >= 3
+
+
+async def test_each_of_many_requests_at_once_is_counted_with_its_status_and_duration() -> None:
+    async with site() as here:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{here.port('web')}") as client:
+
+            async def get(path: str) -> None:
+                async with client.get(path) as answer:
+                    await answer.read()
+
+            for _ in range(3):
+                paths = [*["/page"] * 200, *["/page?404"] * 50, *["/slow"] * 10, "/broken", "/nowhere"]
+                await asyncio.gather(*map(get, paths))
+        page = "web", "http", PAGE
+        nowhere = "web", "http", "none", "4xx"
+        await becomes(here, {(*page, "2xx"): 630, (*page, "4xx"): 150, (*page, "5xx"): 3, nowhere: 3})
+        took = (await here.read("gateway_run_duration_seconds"))[page]
+        assert sum(took["counts"]) == 783
+        assert sum(took["counts"][BOUNDS.index(0.025) :]) >= 30
+        assert took["sum"] >= 30 * 0.02
+
+
+async def test_a_route_is_busy_as_long_as_requests_come() -> None:
+    async with site() as here:
+        server: Any = here.gateway.servers.named("web")
+        await asyncio.gather(*(here.get("/page") for _ in range(20)))
+        assert PAGE in server.service.busy
+        await until(lambda: not server.service.busy)
+        await here.get("/page")
+        await becomes(here, {("web", "http", PAGE, "2xx"): 21})
+
+
+async def test_requests_after_a_reload_are_counted_by_the_new_gateway() -> None:
+    async with site(ONE) as here:
+        await asyncio.gather(*(here.get("/page") for _ in range(20)))
+        new = RunningGateway(build(parse(ONE, name="counted.yaml", folder=Path()), before=here.gateway))
+        await install(new, here.running)
+        there = Site(new)
+        try:
+            await asyncio.gather(*(there.get("/page") for _ in range(30)))
+            await until(lambda: _requests(new) == 30)
+            assert _requests(here.running) == 20
+        finally:
+            await new.drain()
+            await new.shut_down()
+            await new.close()
+
+
+def _requests(running: RunningGateway) -> int:
+    by_route = running.gateway.services[run_counts].of("web").runs.found["http"].values()
+    return sum(sum(durations.together().counts) for durations in by_route)
 
 
 async def test_a_scrape_lets_the_loop_turn_with_many_connections() -> None:
