@@ -54,13 +54,13 @@ class Durations:
 
     @property
     def statuses(self) -> dict[int, Histogram]:
-        """Those of requests, by status."""
+        """The durations of requests, by status."""
         self.settle()
         return {result: each for result, each in self._found.items() if isinstance(result, int)}
 
     @property
     def words(self) -> dict[str, Histogram]:
-        """All others, by result."""
+        """The durations of everything else, by result."""
         self.settle()
         return {result: each for result, each in self._found.items() if isinstance(result, str)}
 
