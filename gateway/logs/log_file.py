@@ -56,7 +56,7 @@ class LogFile:
         self._has_failed = False
 
     def is_ready(self) -> bool:
-        return False  # nobody can know: a disk may be slow, or be another machine's
+        return False  # a disk may be slow, or be another machine's
 
     def prepare(self, first: int) -> int:
         self._follow()
@@ -118,7 +118,9 @@ class LogFile:
         return True
 
     def _rename(self) -> None:
-        for number in range(self._rotation.keep - 1, 0, -1):
+        there = range(1, self._rotation.keep)
+        free = next((number for number in there if not os.path.lexists(f"{self.path}.{number}")), self._rotation.keep)
+        for number in range(free - 1, 0, -1):
             with contextlib.suppress(FileNotFoundError):
                 os.rename(f"{self.path}.{number}", f"{self.path}.{number + 1}")
         os.rename(self.path, f"{self.path}.1")
