@@ -64,8 +64,8 @@ ROWS = {
 }
 COUNTING: tuple[tuple[type, str, str], ...] = (
     (Exchange, "__init__", "self.busy = connection.service.busy"),
-    (HTTPConnection, "data_received", "self._traffic.bytes_received += len(data)"),
-    (HTTPConnection, "write", "self._traffic.bytes_sent += len(data)"),
+    (HTTPConnection, "data_received", "self._traffic.bytes_received += size"),
+    (HTTPConnection, "write", "self._traffic.bytes_sent += size"),
     (ClientSocket, "data_received", "self._server.counters.bytes_received += size"),
     (_Branch, "receive", "self._counts.taken += 1"),
     (_Branch, "send", "self._count(event)"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import store
+from benchmarks import metrics_cost, store
 
 
 async def test_the_store_is_measured_where_nothing_has_run_yet(
@@ -14,3 +14,8 @@ async def test_the_store_is_measured_where_nothing_has_run_yet(
     await store.measure(256)
     assert capsys.readouterr().out.count("messages/s") == 4
     assert list((tmp_path / "var").iterdir()) == []
+
+
+@pytest.mark.parametrize(("owner", "name", "statement"), metrics_cost.COUNTING)
+def test_the_statements_that_are_measured_by_taking_them_out_are_there(owner: type, name: str, statement: str) -> None:
+    assert metrics_cost.without(owner, name, statement).__code__ != owner.__dict__[name].__code__
