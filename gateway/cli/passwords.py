@@ -14,7 +14,8 @@ _MAX_READ = 70_000
 def password(
     bcrypt: Annotated[bool, typer.Option("--bcrypt", help="A bcrypt hash instead of argon2id.")] = False,
 ) -> None:
-    """Print the hash of a password, for the users of an mqtt server. Asks twice, or reads standard input.
+    """Print the hash of a password, for the users of an mqtt server or of the console. Asks twice, or reads standard
+    input.
 
     Paste it into gateway.yaml, in quotes:
 

@@ -10,9 +10,9 @@ from hashlib import sha256
 from protocols.secret import Secret
 
 MOST = 1000
-"""Sessions at a time; the one that began first ends when there are more."""
+"""Sessions at a time; if there are more, the one that began first ends."""
 EACH = 20
-"""Sessions of one user; the one that was used longest ago ends when there are more."""
+"""Sessions of one user; if there are more, the one that was used longest ago ends."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # imported with the first request
 
 
 class Commands(Mapping[str, Command]):
-    """The operations, as the control socket looks them up. They are imported when one is asked for."""
+    """The operations, as the control socket looks them up. The first request imports them."""
 
     def __init__(self, here: Here) -> None:
         self._here = here

@@ -1,4 +1,4 @@
-"""The table of all operations, by name. It is imported with the first request: a daemon that is asked nothing does
+"""The table of all operations, by name. It is imported with the first request: a daemon without requests does
 not need it."""
 
 from collections.abc import Mapping

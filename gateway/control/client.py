@@ -25,7 +25,7 @@ Answer = dict[str, Any]
 
 
 class ControlError(Exception):
-    """No daemon answers, or it cannot do what it is asked to. The message is one sentence."""
+    """No daemon answers, or it cannot do what the request asks for. The message is one sentence."""
 
     exit_code = FORCED
     """That of a command which cannot go on."""
@@ -58,7 +58,7 @@ class Conversation:
         trouble = self.join()
         if not len(self):
             self._selector.close()
-            raise _nobody(trouble)
+            raise _unanswered(trouble)
 
     def join(self) -> Mapping[Path, OSError]:
         """Ask the daemons that have come since, too. Return why others cannot be asked."""
@@ -142,7 +142,7 @@ def connect(path: Path, line: bytes) -> socket.socket:
 
 def ring(beside: Iterable[Path]) -> int:
     """Tell every daemon there that another process has put outgoing items into its store: it looks at once, and not
-    within a second. Return how many were told. It is no error if none was."""
+    within a second. Return how many daemons know; 0 if none runs."""
     told = 0
     for path in (path for each in beside for path in place.sockets(each)):
         with suppress(OSError):
@@ -157,7 +157,7 @@ def _checked(answer: Answer) -> Answer:
     return answer
 
 
-def _nobody(trouble: Mapping[Path, OSError]) -> ControlError:
+def _unanswered(trouble: Mapping[Path, OSError]) -> ControlError:
     for path, error in trouble.items():
         if not isinstance(error, ConnectionRefusedError | FileNotFoundError):  # those are of daemons that have died
             return ControlError(f"{path} cannot be used: {error.strerror or error}")

@@ -15,7 +15,7 @@ MOST = 1000
 MOST_CONTENT = 16 * 1024 * 1024
 """Bytes of their contents that are remembered."""
 LINGER = 60.0
-"""Seconds that contents are remembered when nobody watches any more: a page may be loaded again."""
+"""Seconds that contents are remembered after the last watcher has left: a page may be loaded again."""
 _BESIDE = 4096
 """Bytes that a scope and its headers take, about."""
 
@@ -35,7 +35,7 @@ class Recent(deque[Mapping[str, Any]]):
         self._watching = 0
         self._forget: asyncio.TimerHandle | None = None
         self._stops: list[Callable[[], None]] = []
-        """What to call when nobody watches any more."""
+        """What to call when the last watcher leaves."""
 
     def start(self) -> None:
         """Remember arrivals, without their contents, until the gateway ends."""

@@ -142,7 +142,7 @@ def configure(settings: LogSettings, stream: TextIO, *, to_files: bool = False) 
 
 
 def started() -> None:
-    """Leave ``stream`` to those who print on it, if there is a file: the daemon serves, and nobody looks any more."""
+    """Leave ``stream`` to those who print on it, if there is a file: the start is over, and the daemon serves."""
     _log.started()
 
 
@@ -158,7 +158,7 @@ def levels() -> tuple[str, dict[str, str]]:
 
 
 def reopen() -> int:
-    """Let files be opened anew, since something has renamed them. Return how many there are."""
+    """Let files be opened again, since something has renamed them. Return how many there are."""
     return _log.reopen()
 
 

@@ -1,7 +1,7 @@
 """Writes records, and never makes a caller wait for a slow disk or for a pipe whose reader has stopped.
 
 A record is written at once where that takes no time. Otherwise a thread writes it, and callers go on: at most `MOST`
-bytes wait, and records for which there is no room are counted. A process that is killed loses what waits.
+bytes wait, and the writer counts the records that do not fit. A process that is killed loses what waits.
 """
 
 import contextlib

@@ -26,7 +26,7 @@ The rules, of which a test knows most:
 
 * Yield every series that is known from the start on, with 0: otherwise ``rate()`` does not see the first error.
 * A label has values that the file or the code names: a server, a scope type, a route, a verdict. It never has a topic,
-  an address, a path, a subject, the text of an exception or an id. Of more than 5,000 series of a family, the rest are
+  an address, a path, a subject, the text of an exception or an id. If a family has more than 5,000 series, the rest are
   added up in one whose labels are all ``other``.
 * A time is a gauge ``…_timestamp_seconds``, and the query subtracts it from ``time()``. A ratio is 0 to 1.
 * A gauge says how those of several processes are joined: their ``sum``, or the ``max``.

@@ -65,7 +65,7 @@ class Supervisor:
         return FORCED if self._signals > 1 else OK
 
     async def _handle(self, version: Version | None, message: Message) -> None:
-        """Do what an event asks for. Of a version that no longer counts, nothing is heard."""
+        """Do what an event asks for. Ignore the events of a version that no longer counts."""
         if version is not None and version not in self._versions():
             return
         acts: dict[str, Callable[[], Awaitable[None] | None]] = {
@@ -120,7 +120,7 @@ class Supervisor:
         self._candidate.begin(self._changed)
 
     async def _free_addresses(self) -> None:
-        """End the versions that still have the sockets of one that has died: nobody is there to pass them on."""
+        """End the versions that still have the sockets of one that has died: it cannot pass them on any more."""
         for each in self._retiring:
             each.kill()
             await each.ended()
@@ -175,7 +175,7 @@ class Supervisor:
         if self._standby is not None:
             self._standby.kill()
         for each in self._versions():
-            if each.is_importing:  # it hears nothing, for as long as a module takes, and has nothing to finish
+            if each.is_importing:  # it handles no signal while a module is imported, and has nothing to finish
                 each.kill()
             else:
                 each.stop() if self._signals == 1 else each.force()

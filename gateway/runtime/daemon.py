@@ -227,13 +227,13 @@ class Daemon:
         self._stop.set()
 
     async def _give_way(self) -> None:
-        """End: another process serves, and systemd hears from that."""
+        """End: another process serves, and reports to systemd."""
         if self._watchdog is not None:
             self._watchdog.cancel()
         for control in self._control.values():
             control.retire()
         await self._running.give_way()
-        await self._stop_listening(LAST_WORDS)  # the client hears of the next process
+        await self._stop_listening(LAST_WORDS)  # the client learns about the next process
         await cancel_rest()
         if self._code.successor is not None:
             self._code.successor.leave()
@@ -260,7 +260,7 @@ class Daemon:
 
 
 def _reopen_log() -> None:
-    done = "the file of the log is opened anew" if setup.reopen() else "the log has no file to open anew"
+    done = "the file of the log is opened again" if setup.reopen() else "the log has no file to open again"
     logger.warning("SIGUSR1: %s", done)
 
 

@@ -173,7 +173,7 @@ class RunningGateway:
             try:
                 with self._counting(made):
                     await running.become(made)
-            except Exception:  # a mistake of ours: there is no way back, and it serves the new application
+            except Exception:  # a bug: the server cannot go back, and serves the new application
                 logger.exception("%s does not follow its new settings", running.name)
             self._started.append(running)
             self.gateway.servers.put(running)
@@ -269,7 +269,7 @@ class RunningGateway:
         logger.info("%s was replaced: %s", self.gateway.file, summary(cancelled, kept))
 
     async def _keep_counters(self) -> None:
-        keep = await asyncio.to_thread(imported, "gateway.metrics.process:keep")  # nobody may have asked for any yet
+        keep = await asyncio.to_thread(imported, "gateway.metrics.process:keep")  # no scrape may have asked for any yet
         await keep(self.succession, self.gateway)
 
     def active(self) -> dict[str, int]:
@@ -332,8 +332,8 @@ class RunningGateway:
             await _stop(self.gateway.console, 0.0)
 
     async def close(self) -> str:
-        """End the threads, and close connections and the store; nobody hears of arrivals any more. Return what it keeps
-        for the next start, in a few words."""
+        """End the threads, and close connections and the store; no listener gets arrivals any more. Return what it
+        keeps for the next start, in a few words."""
         if self.gateway.submission is not None:
             await self.gateway.submission.close()
         self.gateway.services[thread_pool].shutdown(wait=False)

@@ -10,7 +10,7 @@ from gateway.frames import is_own
 
 
 class Sources:
-    """Keeps the source of modules that were imported since it was asked last."""
+    """Keeps the source of modules that were imported since the last call."""
 
     def __init__(self) -> None:
         self._kept: set[str] = set()

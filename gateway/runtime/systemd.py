@@ -48,8 +48,8 @@ async def keep_alive() -> None:
 
 
 def is_main() -> bool:
-    """Whether systemd knows this process as the one of its unit, and is told if another one is. It does not where a
-    script has started this one, or in a container."""
+    """Whether systemd takes this process for the main one of its unit, and accepts another in its place. It does not
+    if a script has started this one, or in a container."""
     own = str(os.getpid())
     return "NOTIFY_SOCKET" in os.environ and own != "1" and os.environ.get(PROCESS[0], own) == own
 

@@ -56,7 +56,7 @@ class Tracing:
         loop, sent = asyncio.get_running_loop(), asyncio.Event()
 
         def tell() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waited so long
+            with contextlib.suppress(RuntimeError):  # the loop is closed: its end did not wait so long
                 loop.call_soon_threadsafe(sent.set)
 
         export, self._export = self._export, None

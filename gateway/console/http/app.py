@@ -123,7 +123,7 @@ class Interface:
         await page(request, send)
 
     async def _tell_readiness(self, request: Request, send: Send) -> None:
-        """A client that has not logged in hears only whether the gateway is ready."""
+        """Tell a client that has not logged in only whether the gateway is ready."""
         status, answer = await self._health.readiness()
         if self._visitors.log_in and await self._visitors.of(request) is None:
             answer = {"ready": answer["ready"]}

@@ -49,7 +49,7 @@ class Pages:
         return path == LOGIN or path in static_files() or path in DOWNLOADS or found(path, {}) is not None
 
     async def send(self, request: Request, send: Send) -> None:
-        """Send the page or file that is asked for, or a page that says what is wrong. Raises Refused."""
+        """Send the requested page or file, or a page that says what is wrong. Raises Refused."""
         if request.method not in ("GET", "HEAD"):
             raise Refused(405, "write GET", (b"allow", b"GET"))
         if (file := static_files().get(request.path)) is not None:

@@ -2,7 +2,7 @@
 
 Each answer is one event. Its data is the answer, a JSON object; its name is the answer's first key, such as
 ``arrival``; its id is the answer's ``number``, if it has one: a browser that connects again sends the last one as
-Last-Event-ID. While there is nothing to tell, a comment keeps the connection alive.
+Last-Event-ID. While no answer comes, a comment keeps the connection alive.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from protocols.errors import describe_error
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = 15.0
-"""Seconds between two comments while there is nothing to tell."""
+"""Seconds between two comments while no answer comes."""
 _HEADERS = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no"), *SAFE]
 
 Answers = AsyncGenerator[Mapping[str, Any], None]

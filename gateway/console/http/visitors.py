@@ -37,7 +37,7 @@ async def _always() -> bool:
 
 @dataclass(frozen=True)
 class Visitor:
-    """Somebody who may use the console. ``user`` is empty where it has no users."""
+    """A person or program that may use the console. ``user`` is empty where it has no users."""
 
     user: str
     stays: Callable[[], Awaitable[bool]] = _always
@@ -111,7 +111,7 @@ class Visitors:
         return f"{visitor.user or 'somebody'} from {self.address(request) or 'a Unix socket'}"
 
     def is_secure(self, request: Request) -> bool:
-        """Whether nobody on the way can read the request."""
+        """Whether the request is encrypted on its way from the client."""
         return request.scope["scheme"] == "https"
 
     async def _by_password(self, request: Request, username: str, password: str) -> Visitor:

@@ -128,9 +128,9 @@ class Told(TypedDict, total=False):
     """So many arrivals could not be told, because the client reads too slowly or was away for too long. Of those that
     came while a client reads too slowly, only the ones count that fit the filter."""
     at_most: bool
-    """Beside `missed`, if there is a filter: true if nobody knows how many of them would have fit it."""
+    """Beside `missed`, if there is a filter: true if it is unknown how many of them would have fit it."""
     listening: bool
-    """True: those that were asked for by `last` have been told; those that come follow."""
+    """True: the arrivals that `last` asked for have been sent, and new ones follow."""
     remembers: bool
     """Beside `listening`: whether the gateway remembers its last arrivals (`log: {arrivals: true}`)."""
 
@@ -233,7 +233,7 @@ class Whole(TypedDict):
     left_out: list[str]
     """The names of secrets in whose place there are stars."""
     traceback: str
-    """Where its handler failed, without secrets; empty if it did not, or if nobody waits for its end."""
+    """Where its handler failed, without secrets; empty if it did not, or if the gateway does not wait for its end."""
 
 
 @operation("arrival", "GET", "/api/arrivals/{number}")

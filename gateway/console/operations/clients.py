@@ -115,7 +115,7 @@ By = Literal["dropped", "queued", "inflight", "messages_received", "messages_sen
 
 
 class Filters:
-    """By which connections are found."""
+    """Parameters that find connections."""
 
     server: OfServer = None
     protocol: Annotated[str | None, "Only those that speak this protocol."] = None
@@ -128,13 +128,13 @@ class Filters:
 
 
 class Chosen(Filters):
-    """The same, and ids."""
+    """Parameters that choose connections: the filters, and ids."""
 
     ids: Ids = []
 
 
 class Named:
-    """By which one connection is found."""
+    """Parameters that name one connection or several."""
 
     ids: Annotated[list[str], "Ids of connections, or client identifiers."]
     server: OfServer = None
@@ -172,6 +172,6 @@ async def show_clients(here: Here, search: Search, *, content: Content = 0) -> C
 async def disconnect_clients(
     here: Here, search: Search, *, with_will: WithWill = True, rate: Rate = 0, dry_run: DryRun = False
 ) -> Removed:
-    """End connections. Each peer is told as its protocol says: MQTT 5 gets 0x98, a WebSocket 1008, a mail server 421.
+    """End connections. Each peer gets the code of its protocol: MQTT 5 0x98, a WebSocket 1008, a mail server 421.
     Sessions stay, and the client may come back at once."""
     return await remove(search, "clients.disconnect", with_will=with_will, rate=rate, dry_run=dry_run)

@@ -67,7 +67,7 @@ async def reload(
     here: Here,
     *,
     check: Annotated[bool, "Only read and check the file, and tell what would change."] = False,
-    force: Annotated[bool, "Build it anew even if the file says what it said."] = False,
+    force: Annotated[bool, "Build it again even if the file has not changed."] = False,
     reconnect: Annotated[bool, "Then end the connections that began with an earlier version of the file."] = False,
     rate: Annotated[int, Between(1, 1_000_000), "With `reconnect`: how many connections a second at most."] = RATE,
 ) -> AsyncGenerator[Reloading, None]:

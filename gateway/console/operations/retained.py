@@ -52,7 +52,7 @@ class RetainedFound(TypedDict):
 
 
 class Filters:
-    """By which retained messages are found."""
+    """Parameters that find retained messages."""
 
     filter: Annotated[str, "A topic filter, such as `sensors/#`."] = "#"
     server: OfServer = None
@@ -67,7 +67,7 @@ class Chosen:
 
 
 class Named:
-    """By which one message is found."""
+    """Parameters that name one message or several."""
 
     topics: Annotated[list[str], "Topics."]
     server: OfServer = None
@@ -105,5 +105,5 @@ async def show_retained(here: Here, search: Search, *, content: Content = 1024) 
 @operation("retained.delete", "POST", "/api/retained/delete", audited=False)  # remove() logs how many
 @searching(Chosen, retained)
 async def delete_retained(here: Here, search: Search, *, dry_run: DryRun = False) -> Removed:
-    """Delete retained messages. Subscribers are told nothing. The answer comes once that is durable."""
+    """Delete retained messages. Subscribers get no message about it. The answer comes once that is durable."""
     return await remove(search, "retained.delete", dry_run=dry_run)

@@ -82,7 +82,7 @@ class SessionsFound(TypedDict):
 
 
 class Filters:
-    """By which sessions are found."""
+    """Parameters that find sessions."""
 
     server: OfServer = None
     client_id: OfClient = None
@@ -94,13 +94,13 @@ class Filters:
 
 
 class Chosen(Filters):
-    """The same, and client identifiers."""
+    """Parameters that choose sessions: the filters, and client identifiers."""
 
     client_ids: Annotated[list[str], "Only the sessions of these client identifiers."] = []
 
 
 class Named:
-    """By which one session is found."""
+    """Parameters that name one session or several."""
 
     client_ids: Annotated[list[str], "Client identifiers."]
     server: OfServer = None

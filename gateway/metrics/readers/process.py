@@ -11,7 +11,7 @@ from gateway.runtime.watchdog import DELAYS, loop_delay
 
 DELAY = histogram(
     "gateway_loop_delay_seconds",
-    "How long the event loop took to begin what it was asked to do, twice a second.",
+    "How long the event loop takes to begin a call from another thread, twice a second.",
     bounds=DELAYS,
 )
 COLLECTIONS = counter("gateway_gc_collections_total", "Runs of the garbage collector.", "generation")

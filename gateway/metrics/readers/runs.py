@@ -53,8 +53,8 @@ MESSAGE_DURATION = histogram(
 )
 REFUSALS = counter(
     "gateway_refusals_total",
-    "Requests, commands of a mail session, and devices that a server refused before any application got them, by what "
-    "the peer was told: a status of HTTP, a reply code of SMTP, a reason code of MQTT.",
+    "Requests, commands of a mail session, and devices that a server refused before any application got them, by the "
+    "answer to the peer: a status of HTTP, a reply code of SMTP, a reason code of MQTT.",
     *("server", "reason"),
 )
 NO_ROUTE = "none"

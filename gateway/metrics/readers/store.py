@@ -29,7 +29,7 @@ MESSAGES = gauge(
 )
 OLDEST = gauge(
     "gateway_store_oldest_message_timestamp_seconds",
-    "When the oldest message arrived that waits or runs. Missing if there is none.",
+    "When the oldest message that waits or runs arrived. Missing if no message waits or runs.",
     joined="max",
 )
 OUTGOING = gauge(

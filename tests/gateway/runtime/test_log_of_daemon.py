@@ -77,7 +77,7 @@ def test_logrotate_as_documented_under_load(start: Start) -> None:
     assert run.ended_by(signal.SIGTERM) == 0
     assert requests_in(run.folder) == list(range(300))
     assert len([*run.folder.glob("gateway.log.*.gz")]) == 5
-    assert "SIGUSR1: the file of the log is opened anew" in (run.folder / "gateway.log").read_text()
+    assert "SIGUSR1: the file of the log is opened again" in (run.folder / "gateway.log").read_text()
     assert run.err == "", "the log is in the file alone"
 
 
