@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from gateway.config.settings import ConsoleSettings
-from gateway.console.http.answer import SAFE, send_body
+from gateway.console.http.answer import SAFE, Exposition, send_body, send_metrics
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.logs.escaping import json_text
 from gateway.own_thread import operator_thread
@@ -65,8 +65,7 @@ class Console:
             await app(scope, receive, send)
             return
         if scope["path"] == METRICS and scope["method"] in ("GET", "HEAD"):
-            content_type, body = await self.metrics(scope)
-            await send_body(send, 200, content_type, body)
+            await send_metrics(send, await self.metrics(scope))
             return
         status, answer = await self._answer(scope["method"], scope["path"])
         text = json_text(answer, indent=2, ascii_only=True) + "\n"
@@ -108,16 +107,19 @@ class Console:
             body["store"] = {"state": "unavailable" if trouble else "ready", "detail": trouble}
         return (200 if ready else 503), body
 
-    async def metrics(self, scope: Any) -> tuple[str, bytes]:
-        """Return the Content-Type and the body at ``/metrics``. What measures is imported on a thread when it is asked
-        first."""
-        accept = b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
+    async def metrics(self, scope: Any) -> Exposition:
+        """Return the answer at ``/metrics``. What measures is imported on a thread when it is asked first."""
         scrape = await operator_thread.run(imported, "gateway.metrics.scrape:scrape")
-        answer: tuple[str, bytes] = await scrape(succession.get(), accept)
+        answer: Exposition = await scrape(succession.get(), _field(scope, b"accept"), _field(scope, b"accept-encoding"))
         return answer
 
     def _is_required(self, server: Server) -> bool:
         return server.status.state != "connecting" or server.name in self._required
+
+
+def _field(scope: Any, name: bytes) -> str:
+    """Return a header field; several are one list. Empty if there is none."""
+    return b",".join(value for each, value in scope["headers"] if each == name).decode("latin-1")
 
 
 def _has_failed(made: "asyncio.Future[Application]") -> bool:

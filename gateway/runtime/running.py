@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 BATCH, BATCH_BYTES = 500, 256 * 1024
 """Records, and their bytes, that pass to a successor in one part; a larger one is a part of its own."""
+CONSOLE_GRACE = 2.0
+"""Seconds for which requests to the console that are under way go on at its end: a scrape must not fail at a reload."""
 
 
 class Predecessor(Protocol):
@@ -329,7 +331,7 @@ class RunningGateway:
             await lifespan.shutdown()
         await self.gateway.services[sender].stop(LAST_WORDS)
         if self.gateway.console is not None:
-            await _stop(self.gateway.console, 0.0)
+            await _stop(self.gateway.console, CONSOLE_GRACE)
 
     async def close(self) -> str:
         """End the threads, and close connections and the store; no listener gets arrivals any more. Return what it

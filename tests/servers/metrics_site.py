@@ -11,6 +11,8 @@ FILE = """
 servers:
   web: {protocol: http, bind: "127.0.0.1:PORT_web"}
   secure: {protocol: http, bind: "127.0.0.1:PORT_secure", tls: {certificate: tls.pem, key: tls.key}}
+  guarded: {protocol: http, bind: "127.0.0.1:PORT_guarded",
+    tls: {certificate: tls.pem, key: tls.key, client_ca: tls.pem}}
   devices: {protocol: mqtt, bind: "127.0.0.1:PORT_devices", anonymous: true}
   mail: {protocol: smtp, bind: "127.0.0.1:PORT_mail", users: {ann: "HASHED"}}
   support: {protocol: imap, host: 127.0.0.1, port: PORT_nobody, tls: false, username: a, password: b}

@@ -13,7 +13,7 @@ from servers.programs import program
 from servers.site import until
 
 CONFIG = """
-global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}
+global: {{scrape_interval: {interval}, scrape_timeout: {interval}}}
 scrape_configs:
   - job_name: gateway
     static_configs: [{{targets: ["{target}"]}}]
@@ -43,12 +43,12 @@ class Prometheus:
 
 
 @contextlib.contextmanager
-def prometheus(target: str) -> Iterator[Prometheus]:
-    """One that scrapes ``target`` (host:port) five times a second."""
+def prometheus(target: str, interval: str = "200ms") -> Iterator[Prometheus]:
+    """One that scrapes ``target`` (host:port) again after each ``interval``, which a scrape may take."""
     path, port = program("prometheus"), free_port()
     with tempfile.TemporaryDirectory() as root:
         config, log = Path(root, "prometheus.yml"), Path(root, "log")
-        config.write_text(CONFIG.format(target=target))
+        config.write_text(CONFIG.format(target=target, interval=interval))
         command = [path, f"--config.file={config}", f"--storage.tsdb.path={root}/data"]
         command += [f"--web.listen-address=127.0.0.1:{port}", "--storage.tsdb.retention.time=1h"]
         with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:

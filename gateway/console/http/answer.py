@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.logs.escaping import json_text
@@ -21,6 +22,17 @@ SAFE: tuple[Header, ...] = (
 """Fields of every answer. A page has a Content-Security-Policy of its own."""
 
 
+@dataclass(frozen=True)
+class Exposition:
+    """The answer to a scrape."""
+
+    kind: str
+    """Its Content-Type."""
+    body: bytes
+    is_zipped: bool
+    """Whether ``body`` is compressed by gzip."""
+
+
 async def send_json(send: Send, status: int, data: Mapping[str, Any], headers: Iterable[Header] = ()) -> None:
     body = json_text(data, ascii_only=True).encode() + b"\n"
     await send_body(send, status, "application/json", body, headers)
@@ -32,6 +44,12 @@ async def send_body(
     own = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*own, *safe, *headers]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def send_metrics(send: Send, metrics: Exposition) -> None:
+    zipped = [(b"content-encoding", b"gzip")] if metrics.is_zipped else []
+    headers = [*zipped, (b"vary", b"accept, accept-encoding")]
+    await send_body(send, 200, metrics.kind, metrics.body, headers)
 
 
 async def send_unchanged(send: Send, headers: Iterable[Header]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gateway.config.settings import ConsoleSettings
 from gateway.console.audit import record
 from gateway.console.here import Here
-from gateway.console.http.answer import send_body, send_json
+from gateway.console.http.answer import Exposition, send_json, send_metrics
 from gateway.console.http.guard import Guard
 from gateway.console.http.request import Refused, Request
 from gateway.console.http.stream import send_stream
@@ -54,8 +54,8 @@ class Health(Protocol):
     async def readiness(self) -> tuple[int, dict[str, Any]]:
         """Return the status and the answer at ``/readyz``."""
 
-    async def metrics(self, scope: HTTPScope) -> tuple[str, bytes]:
-        """Return the Content-Type and the body at ``/metrics``."""
+    async def metrics(self, scope: HTTPScope) -> Exposition:
+        """Return the answer at ``/metrics``."""
 
 
 class Interface:
@@ -132,8 +132,7 @@ class Interface:
     async def _tell_metrics(self, request: Request, send: Send) -> None:
         if not await self._visitors.may_measure(request):
             raise Refused(401, "log in, or send the token for metrics", (b"www-authenticate", b"Bearer"))
-        kind, body = await self._health.metrics(request.scope)
-        await send_body(send, 200, kind, body)
+        await send_metrics(send, await self._health.metrics(request.scope))
 
     async def _tell_session(self, request: Request, send: Send) -> None:
         visitor = await self._visitors.of(request)

@@ -86,7 +86,10 @@ def test_handshakes(site: WholeSite) -> None:
         site.becomes(1, "gateway_tls_handshakes_total", server="secure", result="not_tls")
 
 
-@pytest.mark.parametrize(("server", "use"), [("secure", "server"), ("plant", "client"), ("submission", "ca")])
+@pytest.mark.parametrize(
+    ("server", "use"),
+    [("secure", "server"), ("guarded", "client_ca"), ("plant", "client"), ("submission", "ca")],
+)
 def test_a_certificate_that_lives_for_two_days(site: WholeSite, server: str, use: str) -> None:
     """One that a server presents, one that a client presents, and one that a client trusts."""
     expiry = site.value("gateway_certificate_expiry_timestamp_seconds", server=server, use=use)

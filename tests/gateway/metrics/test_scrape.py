@@ -75,6 +75,65 @@ def test_everybody_else_gets_text(console: str, accept: str) -> None:
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
+def parts(text: str) -> list[str]:
+    """The lines, but for the values, which the next scrape has changed."""
+    return [line.rpartition(" ")[0] if line[:1] != "#" else line for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text"])
+def test_it_is_compressed_for_whom_accepts_that(console: str, accept: str) -> None:
+    """httpx unpacks it; raw, it is many times smaller."""
+    url = f"http://{console}/metrics"
+    plain = httpx.get(url, headers={"accept": accept, "accept-encoding": "identity"})
+    zipped = httpx.get(url, headers={"accept": accept, "accept-encoding": "deflate, GZIP;q=0.5"})
+    assert "content-encoding" not in plain.headers
+    assert zipped.headers["content-encoding"] == "gzip"
+    assert zipped.headers["vary"] == plain.headers["vary"] == "accept, accept-encoding"
+    assert zipped.headers["content-type"] == plain.headers["content-type"]
+    assert parts(zipped.text) == parts(plain.text)
+    assert int(zipped.headers["content-length"]) < len(plain.content) / 3
+
+
+@pytest.mark.parametrize(
+    ("accepted", "is_zipped"),
+    [
+        (["gzip"], True),
+        (["br, gzip"], True),
+        (["*"], True),
+        (["br", "gzip"], True),
+        ([], False),
+        ([""], False),
+        (["identity"], False),
+        (["gzip;q=0"], False),
+        (["gzip ; q=0.000, *"], False),
+        (["*;q=0"], False),
+        (["gzip;q=0.001"], True),
+        (["gzipped"], False),
+    ],
+)
+def test_only_whom_accepts_gzip_gets_it(console: str, accepted: list[str], is_zipped: bool) -> None:
+    headers = [("host", "127.0.0.1"), *(("accept-encoding", each) for each in accepted)]
+    with httpx.Client() as client:
+        request = httpx.Request("GET", f"http://{console}/metrics", headers=headers)
+        answer = client.send(request)
+    assert (answer.headers.get("content-encoding") == "gzip") == is_zipped
+    assert "gateway_build_info" in answer.text
+
+
+def test_prometheus_asks_for_gzip_and_gets_it(console: str) -> None:
+    """What it has counted as sent is less than a plain scrape a time."""
+    plain = len(httpx.get(f"http://{console}/metrics", headers={"accept-encoding": "identity"}).content)
+    with prometheus(console) as server:
+        until(lambda: (server.value('scrape_samples_scraped{job="gateway"}') or 0) > 100, lambda: str(server.target()))
+        sent = 'gateway_sent_bytes_total{server="console"}'
+        until(lambda: (server.value(f"increase({sent}[1m])") or 0) > 0, "two scrapes")
+        each = server.value(
+            f"(max_over_time({sent}[1m]) - min_over_time({sent}[1m])) / (count_over_time({sent}[1m]) - 1)"
+        )
+    assert each is not None
+    assert 0 < each < plain / 3
+
+
 def test_only_reading_is_allowed(console: str) -> None:
     assert httpx.head(f"http://{console}/metrics").status_code == 200
     assert httpx.post(f"http://{console}/metrics").status_code == 405
