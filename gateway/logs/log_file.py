@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.logs.writer import Moved
+
 MODE = 0o640
 """A group such as ``adm`` may read logs, which have addresses and no content. The umask can take that away."""
 GONE = 1.0
@@ -40,7 +42,8 @@ class LogFile:
     """A :class:`gateway.logs.writer.Target`: the file at ``path``.
 
     It is made when it is needed, and found again when it was renamed, replaced, truncated or deleted, or its folder
-    was. Records are appended whole, so that several processes can write to it: an old one and its successor, say.
+    was. Records are appended whole, also where a disk was full meanwhile, so that several processes can write to it: an
+    old one and its successor, say.
     """
 
     keeps_trying = True
@@ -59,7 +62,9 @@ class LogFile:
         return False  # a disk may be slow, or be another machine's
 
     def prepare(self, first: int) -> int:
-        self._follow()
+        if self._file < 0 or not self._is_current():
+            self.reopen()
+        self._has_failed = False
         status = os.fstat(self._file)
         if not stat.S_ISREG(status.st_mode):
             return _NO_LIMIT
@@ -68,8 +73,8 @@ class LogFile:
         return max(first, self._rotation.max_size - status.st_size) if self._rotation.max_size else _NO_LIMIT
 
     def write(self, data: bytes | memoryview) -> int:
-        if self._has_failed:  # perhaps there is another file by now
-            self._follow()
+        if self._has_failed and not self._goes_on():
+            raise Moved
         self._has_failed = True
         written = os.write(self._file, data)
         self._has_failed = False
@@ -86,10 +91,11 @@ class LogFile:
             os.close(self._file)
             self._file = -1
 
-    def _follow(self) -> None:
-        """Make sure that the open file is the one at the path."""
-        if self._file < 0 or not self._is_current():
-            self.reopen()
+    def _goes_on(self) -> bool:
+        """Return whether the file still ends where our last write ended. Of a pipe nobody knows that."""
+        status = os.fstat(self._file)
+        at_end = stat.S_ISREG(status.st_mode) and os.lseek(self._file, 0, os.SEEK_CUR) == status.st_size
+        return at_end and self._is_current()
 
     def _is_current(self) -> bool:
         try:

@@ -25,6 +25,11 @@ RETRY = 1.0
 Act = Callable[[], object]
 
 
+class Moved(Exception):
+    """The next write would not follow the last one: the file was replaced or truncated meanwhile, or another process
+    has written to it."""
+
+
 class Target(Protocol):
     """Where records go. All but :meth:`is_ready` may wait, and raise OSError."""
 
@@ -38,7 +43,8 @@ class Target(Protocol):
         """Get ready to write a record of ``first`` bytes. Return how many bytes may be written before the next call."""
 
     def write(self, data: bytes | memoryview) -> int:
-        """Return how many bytes were written, as :func:`os.write` does."""
+        """Return how many bytes were written, as :func:`os.write` does. Raises Moved, only after a write that failed:
+        a record of which a part was written has to be written again, whole, after another :meth:`prepare`."""
 
     def reopen(self) -> None: ...
 
@@ -171,24 +177,36 @@ class Writer:
         return records, item
 
     def _write_some(self, records: deque[bytes]) -> None:
-        """Write as many as there is room for, and one at least."""
+        """Write as many as there is room for, and one at least. Those that have to be written again stay."""
         if (room := self._try(partial(self.target.prepare, len(records[0])))) is None:
-            self._give_up(records.popleft())
+            self._give_up(deque([records.popleft()]))
             return
-        batch = [records.popleft()]
+        batch = deque([records.popleft()])
         room -= len(batch[0])
         while records and len(records[0]) <= room:
             room -= len(records[0])
             batch.append(records.popleft())
-        rest = memoryview(b"".join(batch))
-        while rest:
-            written = self._try(partial(self.target.write, rest))
-            if written is None:
-                self._give_up(rest, len(batch))
-                return
-            self._done += written
-            rest = rest[written:]
-        self._fails = False
+        try:
+            self._write_batch(batch)
+        except Moved:
+            records.extendleft(reversed(batch))
+
+    def _write_batch(self, batch: deque[bytes]) -> None:
+        """Write ``batch``, or give it up. If this raises Moved, what is not written whole is left in it."""
+        data = b"".join(batch)
+        rest = memoryview(data)
+        try:
+            while rest and (written := self._try(partial(self.target.write, rest))) is not None:
+                rest = rest[written:]
+        finally:
+            self._take_whole(batch, len(data) - len(rest))
+        self._fails = bool(batch)
+        self._give_up(batch)
+
+    def _take_whole(self, batch: deque[bytes], written: int) -> None:
+        while batch and len(batch[0]) <= written:
+            written -= len(batch[0])
+            self._done += len(batch.popleft())
 
     def _try(self, step: Callable[[], int]) -> int | None:
         """Return what ``step`` returns, once it does; None if it is given up."""
@@ -202,9 +220,9 @@ class Writer:
                 if not self.target.keeps_trying or self._ends.wait(RETRY):
                     return None
 
-    def _give_up(self, data: bytes | memoryview, records: int = 1) -> None:
-        self._not_written += records
-        self._done += len(data)
+    def _give_up(self, records: deque[bytes]) -> None:
+        self._not_written += len(records)
+        self._done += sum(map(len, records))
 
 
 _AT_ONCE = 4096

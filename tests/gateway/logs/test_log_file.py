@@ -1,6 +1,8 @@
 """A file of the log: appended whole, rotated, found again when it was moved, and never a reason to stop."""
 
+import contextlib
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -176,6 +178,80 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert file.said == ["No space left on device"]
         file.writer.close(5)
         until(lambda: file.writer._thread is None or not file.writer._thread.is_alive(), "its thread ends")
+
+
+@contextlib.contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """No file that this process writes becomes longer than ``size`` bytes. What would is written in part."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def replace(path: Path) -> None:
+    path.rename(path.with_name("old"))
+    path.touch()
+
+
+def append(path: Path) -> None:
+    """As another process does, which has no limit."""
+    subprocess.run(["sh", "-c", 'ulimit -S -f unlimited; echo other >>"$0"', str(path)], check=True, timeout=20)
+
+
+A, B, C = ("a" * 9999, "b" * 9999, "c" * 9999)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "expected", "old"),
+    [
+        (Path.exists, ["first", A, B, C], None),
+        (replace, [B, C], ["first", A, B[:4994]]),
+        (Path.unlink, [B, C], None),
+        (lambda path: os.truncate(path, 0), [B, C], None),
+        (append, ["first", A, f"{B[:4994]}other", B, C], None),
+    ],
+    ids=["left alone", "replaced", "deleted", "truncated", "written by another process"],
+)
+def test_a_record_of_which_a_part_was_written_becomes_whole(
+    new: New,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: Callable[[Path], object],
+    expected: list[str],
+    old: list[str] | None,
+) -> None:
+    """It is never divided between two files, nor by what another process writes."""
+    monkeypatch.setattr(writer, "RETRY", 0.01)
+    monkeypatch.setattr(log_file, "GONE", 0.0)
+    file = new()
+    file.write("first")
+    with files_of_at_most(15_000):
+        for each in (A, B, C):
+            file.writer.write(f"{each}\n".encode())
+        until(lambda: file.said, "it says that it cannot write")
+        assert file.path.stat().st_size == 15_000, "a part of the second is written"
+        meanwhile(file.path)
+    file.write("after")
+    assert file.lines() == [*expected, "after"]
+    if old is not None:
+        assert file.lines("old") == old
+    assert file.said == ["File too large"]
+    assert file.writer.lost == 0
+
+
+def test_what_is_given_up_does_not_include_what_was_written(new: New, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "RETRY", 0.01)
+    file = new()
+    with files_of_at_most(15_000):
+        for each in (A, B, C):
+            file.writer.write(f"{each}\n".encode())
+        until(lambda: file.said, "it says that it cannot write")
+        file.writer.close(0)
+        until(lambda: file.writer.is_over, "it ends")
+    assert file.lines() == [A, B[:5000]]
+    assert file.writer.lost == 2
 
 
 MANY = """

@@ -15,6 +15,7 @@ import httpx
 import psutil
 import pytest
 from servers.measured import Measured
+from servers.small_disk import small_disk
 
 import gateway
 
@@ -149,6 +150,25 @@ def test_records_of_the_log_that_cannot_be_written(tmp_path: Path) -> None:
         before = site.number("gateway_log_records_lost_total")
         let(site, "say?7")
         site.becomes(before + 7, "gateway_log_records_lost_total")
+
+
+@pytest.mark.parametrize("file", ["/dev/full", "disk/log"])
+def test_a_file_of_the_log_that_cannot_be_written(tmp_path: Path, file: str) -> None:
+    """Records wait within bounds, the rest is lost and counted, and requests are answered all the while."""
+    with ExitStack() as used:
+        disk = used.enter_context(small_disk(tmp_path / "disk")) if file == "disk/log" else None
+        site = used.enter_context(running(tmp_path, FILE.replace("warning", f"warning, file: {file}")))
+        if disk is not None:
+            disk.fill()
+        let(site, "say?6000")
+        assert site.number("gateway_log_records_lost_total") == 0, "8 MiB wait"
+        let(site, "say?6000")
+        site.passes(1000, "gateway_log_records_lost_total")
+        lost = site.number("gateway_log_records_lost_total")
+        assert lost < 6000
+        let(site, "say?7")
+        site.becomes(lost + 7, "gateway_log_records_lost_total")
+        assert site.text.count(f"{file} cannot be written: No space left on device; up to 8 MiB of records wait") == 1
 
 
 def test_a_log_that_nobody_reads(tmp_path: Path) -> None:
