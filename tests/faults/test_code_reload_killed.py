@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import httpx
 import psutil
 import pytest
 from servers import hand_over_phases
-from servers.replaced import Replaced
+from servers.replaced import Replaced, start_reload
 from servers.replaced_load import Load
 from servers.site import ROOT, until
 
@@ -93,10 +92,10 @@ def test_one_process_serves_after_a_kill_at_a_phase(tmp_path: Path, phase: str, 
                 until(lambda: "parent.py" in " ".join(running.processes()[0].cmdline()), running.said)
             load.grows()
             hand_over_phases.stop_at(running, phase)
-            asking = ask(tmp_path)
+            reloading = start_reload(tmp_path)
             stopped = hand_over_phases.stopped(running, PATIENCE)
             kill(running, found(running, stopped, has_parent=has_parent), stopped, victim)
-            asking.wait(PATIENCE)
+            reloading.wait(PATIENCE)
             outcome = settled(running)
             assert outcome in expected(phase, victim, has_parent=has_parent), running.said()
             if outcome == "restart":
@@ -112,11 +111,6 @@ def test_one_process_serves_after_a_kill_at_a_phase(tmp_path: Path, phase: str, 
             running.close()
             for each in left(running):  # one that has stopped, say
                 each.kill()
-
-
-def ask(folder: Path) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "gateway", "reload", "--code"]
-    return subprocess.Popen(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL)
 
 
 def found(running: Replaced, stopped: int, *, has_parent: bool) -> Processes:
@@ -189,11 +183,11 @@ def test_what_was_acknowledged_is_handled_whichever_process_is_killed(tmp_path: 
             load.begin(running)
             for _ in range(KILLS):
                 load.grows()
-                asking = ask(tmp_path)
+                reloading = start_reload(tmp_path)
                 time.sleep(moment.uniform(0, LONGEST))
                 victim = moment.choice(running.processes())
                 victim.kill()
-                asking.wait(60)
+                reloading.wait(60)
                 if not serves(running):
                     running.start()  # as a supervisor does
             load.grows()

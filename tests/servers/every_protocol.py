@@ -5,9 +5,6 @@ No client library is used where a peer may be hostile: a library would refuse to
 
 import base64
 import contextlib
-import hashlib
-import hmac
-import json
 import os
 import signal
 import socket
@@ -17,10 +14,12 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
+from mqtt_bytes import connect, packet, string
 from servers.dovecot import USER, Dovecot
 from servers.mosquitto import Mosquitto
 from servers.ports import free_port
 from servers.site import PATIENCE, ROOT
+from servers.texts import webhook
 
 HANDLERS = """
 import asyncio
@@ -92,21 +91,6 @@ ANN = "$2b$12$vPq0u1/BzIfyAL6YCUKJoOfV2rVk4CsYMmeXK.1/XpRFKC/yU33NC"
 """The hash of `right-password`."""
 
 
-def text(value: bytes) -> bytes:
-    """A string of MQTT."""
-    return struct.pack("!H", len(value)) + value
-
-
-def packet(kind: int, content: bytes) -> bytes:
-    """A control packet of MQTT."""
-    length, head = len(content), bytearray([kind])
-    while True:
-        length, digit = divmod(length, 128)
-        head.append(digit | (0x80 if length else 0))
-        if not length:
-            return bytes(head) + content
-
-
 def frame(code: int, data: bytes) -> bytes:
     """A masked frame of WebSocket."""
     length = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + struct.pack("!H", len(data))
@@ -116,8 +100,8 @@ def frame(code: int, data: bytes) -> bytes:
 def connect_packet(version: int, client_id: bytes, user: bytes | None, password: bytes | None) -> bytes:
     flags = 0x02 | (0x80 if user is not None else 0) | (0x40 if password is not None else 0)
     properties = b"\0" if version == 5 else b""
-    login = b"".join(text(each) for each in (user, password) if each is not None)
-    return packet(0x10, text(b"MQTT") + bytes([version, flags]) + b"\0\x3c" + properties + text(client_id) + login)
+    login = [string(each) for each in (user, password) if each is not None]
+    return connect(version, flags, properties, string(client_id), *login, keepalive=60)
 
 
 class EveryProtocol:
@@ -242,9 +226,8 @@ class EveryProtocol:
         return self.smtp(*commands, data=b"Subject: " + subject + b"\r\n\r\nhello", server=server)
 
     def sms(self, sender: str, recipient: str, said: str, number: str, *fields: bytes) -> bytes:
-        body = json.dumps({"from": sender, "to": recipient, "text": said, "id": number}).encode()
-        signature = hmac.new(b"dev-secret", body, hashlib.sha256).hexdigest().encode()
-        signed = (b"X-Signature: " + signature, b"Content-Type: application/json")
+        body, headers = webhook(said, number, sender=sender, to=recipient, secret=b"dev-secret")
+        signed = [f"{name}: {value}".encode() for name, value in headers.items()]
         return self.http(b"/hooks/sms", *signed, *fields, method=b"POST", body=body)
 
     def mailbox(self, *messages: bytes) -> None:
@@ -253,18 +236,18 @@ class EveryProtocol:
 
 def publish_packet(version: int, topic: bytes, payload: bytes) -> bytes:
     """A message at QoS 1."""
-    return packet(0x32, text(topic) + b"\0\1" + (b"\0" if version == 5 else b"") + payload)
+    return packet(0x32, string(topic) + b"\0\1" + (b"\0" if version == 5 else b"") + payload)
 
 
-def published(peer: socket.socket, connect: bytes, version: int, topic: bytes, payload: bytes) -> bytes:
+def published(peer: socket.socket, hello: bytes, version: int, topic: bytes, payload: bytes) -> bytes:
     answers = b""
     publish = publish_packet(version, topic, payload)
     with contextlib.suppress(OSError):
-        peer.sendall(connect)
+        peer.sendall(hello)
         answers += peer.recv(65536)
         peer.sendall(publish)
         answers += peer.recv(65536)
-        peer.sendall(packet(0xE0, b""))
+        peer.sendall(packet(0xE0))
     return answers
 
 

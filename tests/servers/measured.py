@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,6 +41,12 @@ class Measured(Daemon):
     @property
     def console(self) -> str:
         return f"127.0.0.1:{self.port['console']}"
+
+    def dial(self, server: str, said: bytes = b"") -> socket.socket:
+        """A connection to the server, which has sent ``said``."""
+        peer = socket.create_connection(("127.0.0.1", self.port[server]), LIMIT)
+        peer.sendall(said)
+        return peer
 
     def url(self, server: str, path: str = "/") -> str:
         return f"http://127.0.0.1:{self.port[server]}{path}"

@@ -14,6 +14,21 @@ from servers.ports import free_port
 from servers.site import ROOT, unstamped, until
 
 RUN = (sys.executable, "-m", "gateway", "run")
+PAGE = """
+import os
+
+async def page(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+"""
+"""An application whose answer is the number of its process."""
+
+
+def start_reload(folder: Path) -> "subprocess.Popen[bytes]":
+    """Start `gateway reload --code`, and do not wait for it."""
+    words = [sys.executable, "-m", "gateway", "reload", "--code"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(words, cwd=folder, env=environment, stderr=subprocess.DEVNULL)
 
 
 class Replaced:

@@ -4,9 +4,6 @@ These are the basic ones; :mod:`servers.replaced_mqtt` and :mod:`servers.replace
 """
 
 import collections
-import hashlib
-import hmac
-import json
 import smtplib
 import threading
 from collections.abc import Callable, Sequence
@@ -20,6 +17,7 @@ import pytest
 from servers.ports import free_port
 from servers.replaced import Replaced
 from servers.site import until
+from servers.texts import webhook
 
 HANDLERS = """
 import os
@@ -176,10 +174,9 @@ class Load:
         until(lambda: number in self._published, f"{name} is published", PATIENCE)
 
     def _text(self, name: str) -> None:
-        body = json.dumps({"id": name, "from": "+41791234567", "to": "+41800100200", "text": name}).encode()
-        signature = hmac.new(b"s3cret", body, hashlib.sha256).hexdigest()
+        body, headers = webhook(name, name)
         url = f"{self.web}hooks/sms"
-        httpx.post(url, content=body, headers={"X-Signature": signature}, timeout=PATIENCE).raise_for_status()
+        httpx.post(url, content=body, headers=headers, timeout=PATIENCE).raise_for_status()
 
     def _mail(self, client: type[smtplib.SMTP], name: str) -> None:
         mail = EmailMessage()

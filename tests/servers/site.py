@@ -1,9 +1,6 @@
 """The example site as a user runs it: the daemon in its own process, on free ports, with data that are thrown away."""
 
 import contextlib
-import hashlib
-import hmac
-import json
 import os
 import re
 import shutil
@@ -24,6 +21,7 @@ import httpx
 import pytest
 from servers.ports import free_port
 from servers.programs import program
+from servers.texts import webhook
 from websockets.sync.client import ClientConnection, connect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -156,9 +154,8 @@ class Site:
         subprocess.run([*command, "-m", payload], check=True, timeout=PATIENCE, capture_output=True)
 
     def sms(self, text: str, *, sender: str, message_id: str, key: bytes = b"dev-secret") -> httpx.Response:
-        body = json.dumps({"from": sender, "to": "+447700900999", "text": text, "id": message_id}).encode()
-        signature = hmac.new(key, body, hashlib.sha256).hexdigest()
-        return httpx.post(self.url("/hooks/sms"), content=body, headers={"x-signature": signature}, timeout=PATIENCE)
+        body, headers = webhook(text, message_id, sender=sender, secret=key)
+        return httpx.post(self.url("/hooks/sms"), content=body, headers=headers, timeout=PATIENCE)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from event_data import event_data
 from kept_messages import fill
 from openapi_spec_validator import validate
 from servers.site import ROOT
@@ -85,14 +86,9 @@ async def test_it_answers_as_described(name: str, site: Any, tmp_path: Path) -> 
     found = DOCUMENT["paths"][one.path][one.method.lower()]["responses"]["200" if status == 200 else "default"]
     ((kind, described),) = found["content"].items()
     assert answer.headers["content-type"] == kind
-    for each in events(answer.text) if one.streams else [answer.json()]:
+    for each in event_data(answer.text) if one.streams else [answer.json()]:
         check(each, described["schema"])
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
-
-
-def events(text: str) -> list[Any]:
-    """The data of server-sent events."""
-    return [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
 
 
 @pytest.mark.parametrize(

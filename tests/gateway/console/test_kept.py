@@ -2,22 +2,18 @@
 
 import base64
 import io
-import json
 import tarfile
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from event_data import event_data
 from kept_messages import MAIL, bury, fill, message, outgoing
 from waiting import until
 
 from gateway.console.kept import pages, selection
 from gateway.console.kept.selection import dead_letters
 from gateway.console.operations import entries
-
-
-def events(text: str) -> list[Any]:
-    return [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
 
 
 async def all_pages(here: Any, query: str) -> list[str]:
@@ -85,9 +81,9 @@ async def test_all_that_match_are_changed_and_progress_is_told(site: Any, monkey
     monkeypatch.setattr(entries, "BATCH", 100)
     async with site() as here:
         await bury(here.store, *(message(f"m{n:03}", subject=f"email a -> {n % 2}") for n in range(300)))
-        dry = events((await here.post("/api/dead/drop", {"recipient": "1", "dry_run": True})).text)
+        dry = event_data((await here.post("/api/dead/drop", {"recipient": "1", "dry_run": True})).text)
         assert dry == [{"matching": 150, "more": False}]
-        told = events((await here.post("/api/dead/drop", {"recipient": "1"})).text)
+        told = event_data((await here.post("/api/dead/drop", {"recipient": "1"})).text)
         assert told == [
             {"matching": 150, "more": False},
             {"done": 100, "changed": 100},
@@ -107,7 +103,7 @@ async def test_a_change_goes_on_to_the_end_and_leaves_what_comes_later(
         async with here.client.stream("POST", "/api/dead/drop", json={"everything": True}) as answer:
             told: list[Any] = []
             async for line in answer.aiter_lines():
-                told += events(line)
+                told += event_data(line)
                 if told[-1:] == [{"matching": 1000, "more": False}] and len(told) < 12:
                     await bury(here.store, message("n000"))  # it comes while the change is under way
         assert told[:10] == [{"matching": n, "more": True} for n in range(100, 1001, 100)]
@@ -122,7 +118,7 @@ async def test_dead_letters_of_both_kinds_are_changed_to_the_end(site: Any, monk
         await here.store.put_outgoing([outgoing(f"sent{n:02}", due=0) for n in range(25)])
         for item in await here.store.take_outgoing(25, now=here.store.now()):
             await here.store.dead_letter_outgoing(item.id, error="550 no")
-        told = events((await here.post("/api/dead/drop", {"everything": True})).text)
+        told = event_data((await here.post("/api/dead/drop", {"everything": True})).text)
         assert told[-1] == {"done": 50, "changed": 50, "finished": True}
         assert (await here.get("/api/dead")).json()["entries"] == []
 
@@ -150,7 +146,7 @@ async def test_those_that_are_named_are_exported(site: Any) -> None:
 async def test_all_that_match_are_exported_as_they_came(site: Any) -> None:
     async with site() as here:
         await bury(here.store, *(message(f"m{n:03}", subject=f"email a -> {n % 2}") for n in range(30)))
-        files = events((await here.get("/api/dead/export?recipient=1")).text)
+        files = event_data((await here.get("/api/dead/export?recipient=1")).text)
         assert [each["name"] for each in files] == [f"m{n:03}.eml" for n in range(1, 30, 2)]
         assert {base64.b64decode(each["base64"]) for each in files} == {MAIL}
         answer = await here.get("/dead/export?recipient=1")

@@ -1,24 +1,20 @@
 """Two operators who change the same at the same time: each hears what is true, and the log has each action once."""
 
 import asyncio
-import json
 import logging
 from typing import Any
 
 import pytest
+from event_data import event_data
 from kept_messages import bury, message, outgoing
 from paho.mqtt.publish import single
-
-
-def events(text: str) -> list[Any]:
-    return [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
 
 
 async def both(here: Any, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
     """The last answers of calls that are made at the same time."""
     answers = await asyncio.gather(*(here.post(path, body) for path, body in calls))
     assert all(each.status_code == 200 for each in answers), [each.text for each in answers]
-    return [(events(each.text) or [each.json()])[-1] for each in answers]
+    return [(event_data(each.text) or [each.json()])[-1] for each in answers]
 
 
 def audited(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
@@ -34,7 +30,7 @@ async def test_one_entry_is_changed_once(site: Any, kind: str, verb: str, caplog
         await here.store.put_outgoing([outgoing("both-out")])
         ids = ["both" if kind == "dead" else "both-out"]
         answers = await asyncio.gather(*(here.post(f"/api/{kind}/{verb}", {"ids": ids}) for _ in range(2)))
-        last = [events(each.text)[-1] for each in answers if each.status_code == 200]
+        last = [event_data(each.text)[-1] for each in answers if each.status_code == 200]
         gone = [each.json()["error"] for each in answers if each.status_code == 404]
         assert len(last) + len(gone) == 2
         assert all("there is no" in each for each in gone)
@@ -49,7 +45,7 @@ async def test_of_several_that_are_named_the_others_are_changed_if_one_is_gone(s
     async with site() as here:
         await bury(here.store, *(message(f"m{n}") for n in range(3)))
         await here.post("/api/dead/drop", {"ids": ["m1"]})
-        told = events((await here.post("/api/dead/drop", {"ids": ["m0", "m1", "m2"]})).text)
+        told = event_data((await here.post("/api/dead/drop", {"ids": ["m0", "m1", "m2"]})).text)
         assert told[0] == {"matching": 3, "more": False}
         assert told[-1] == {"done": 3, "changed": 2, "finished": True}
         answer = await here.post("/api/dead/drop", {"ids": ["m0", "m1"]})

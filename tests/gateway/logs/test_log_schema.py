@@ -1,7 +1,5 @@
 """Every record of a daemon with all scope types is one of the schema."""
 
-import hashlib
-import hmac
 import json
 import signal
 import smtplib
@@ -16,6 +14,7 @@ from servers.gateway_process import GatewayProcess
 from servers.ports import free_port
 from servers.programs import program
 from servers.site import PATIENCE, ROOT, until
+from servers.texts import webhook
 from websockets.sync.client import connect
 
 from gateway.logs.fields import json_schema, table
@@ -102,9 +101,7 @@ class Daemon:
             client.sendmail("ann@example.net", ["help@example.org"], f"Subject: Help\r\n\r\n{text}\r\n")
 
     def text(self, text: str, number: int) -> None:
-        body = json.dumps({"from": "+447700900123", "to": "+447700900999", "text": text, "id": f"{number}"}).encode()
-        signature = hmac.new(b"dev-secret", body, hashlib.sha256).hexdigest()
-        headers = {"x-signature": signature}
+        body, headers = webhook(text, str(number), secret=b"dev-secret")
         httpx.post(f"http://127.0.0.1:{self.web}/hooks/sms", content=body, headers=headers, timeout=PATIENCE)
 
     def records(self) -> list[dict[str, Any]]:

@@ -60,12 +60,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
     running.close()
 
 
-def dial(site: Measured, server: str, said: bytes = b"") -> socket.socket:
-    peer = socket.create_connection(("127.0.0.1", site.port[server]), LIMIT)
-    peer.sendall(said)
-    return peer
-
-
 @pytest.mark.parametrize(
     ("server", "said", "taken", "reason"),
     [
@@ -78,9 +72,9 @@ def dial(site: Measured, server: str, said: bytes = b"") -> socket.socket:
 def test_a_connection_that_is_refused(site: Measured, server: str, said: bytes, taken: int, reason: str) -> None:
     with ExitStack() as dialled:
         for _ in range(taken):
-            dialled.enter_context(dial(site, server, said))
+            dialled.enter_context(site.dial(server, said))
         site.becomes(taken, "gateway_connections_accepted_total", server=server)
-        dialled.enter_context(dial(site, server, said))
+        dialled.enter_context(site.dial(server, said))
         site.becomes(1, "gateway_connections_refused_total", server=server, reason=reason)
         assert site.number("gateway_connections", server=server) == taken
     site.becomes(0, "gateway_connections", server=server)
@@ -96,7 +90,7 @@ def friend() -> ssl.SSLContext:
 
 def shake_hands(site: Measured, server: str, end: str, context: ssl.SSLContext) -> None:
     """Make a handshake end so."""
-    with dial(site, server) as peer, contextlib.suppress(ssl.SSLError):
+    with site.dial(server) as peer, contextlib.suppress(ssl.SSLError):
         if end in ("completed", "failed"):  # a client that does not trust the certificate says so
             context.wrap_socket(peer, server_hostname="localhost").close()
         elif end == "not_tls":
@@ -127,7 +121,7 @@ def test_each_byte_of_a_request_and_its_response(site: Measured) -> None:
     asked = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000
     received, sent = (site.number(f"gateway_{each}_bytes_total", server="web") for each in ("received", "sent"))
     answer = b""
-    with dial(site, "web", asked) as peer:
+    with site.dial("web", asked) as peer:
         while part := peer.recv(65536):
             answer += part
     assert answer.endswith(b"hello")
@@ -158,7 +152,7 @@ def login(client_id: str, password: bytes) -> bytes:
 def test_logins_of_devices_with_more_long_passwords_than_may_wait(site: Measured) -> None:
     with ExitStack() as dialled:
         for number in range(100):
-            dialled.enter_context(dial(site, "devices", login(f"c{number}", b"%04d" % number * 500)))
+            dialled.enter_context(site.dial("devices", login(f"c{number}", b"%04d" % number * 500)))
         site.passes(1, "gateway_logins_total", server="devices", outcome="busy")
         site.passes(1, "gateway_refusals_total", server="devices", reason="0x89")
     assert site.number("gateway_logins_total", server="devices", outcome="right") == 0
@@ -178,7 +172,7 @@ routes: {email: handlers.page, mqtt: handlers.device}
         assert log_in(site, "right") == 454
         site.becomes(1, "gateway_logins_total", server="mail", outcome="unavailable")
         assert site.number("gateway_refusals_total", server="mail", reason="454") == 1
-        with dial(site, "devices", login("c", b"right")):
+        with site.dial("devices", login("c", b"right")):
             site.becomes(1, "gateway_logins_total", server="devices", outcome="unavailable")
             site.becomes(1, "gateway_refusals_total", server="devices", reason="0x88")
     finally:
@@ -194,7 +188,7 @@ def test_a_process_that_is_short_of_descriptors(tmp_path: Path) -> None:
         assert site.number("process_max_fds") == 90
         with ExitStack() as dialled:
             for _ in range(90):
-                dialled.enter_context(dial(site, "web"))
+                dialled.enter_context(site.dial("web"))
             site.becomes(1, "gateway_accept_paused", server="web")
             assert site.number("gateway_accept_pauses_total", server="web") >= 1
             assert site.number("process_open_fds") > 60

@@ -3,7 +3,6 @@
 import contextlib
 import signal
 import smtplib
-import socket
 import ssl
 import subprocess
 import time
@@ -45,10 +44,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeSite]:
     running.close()
 
 
-def dial(site: WholeSite, server: str) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", site.port[server]), LIMIT)
-
-
 def test_every_family_has_its_known_series_from_the_start(site: WholeSite) -> None:
     told = {name.removesuffix("_count") for name, _ in site.scrape()}
     assert FAMILIES.keys() - told == EMPTY
@@ -71,7 +66,7 @@ def test_a_request_to_a_sync_handler(site: WholeSite) -> None:
 
 
 def test_open_connections(site: WholeSite) -> None:
-    with dial(site, "web"), dial(site, "web"):
+    with site.dial("web"), site.dial("web"):
         site.becomes(2, "gateway_connections", server="web")
     site.becomes(0, "gateway_connections", server="web")
 
@@ -79,9 +74,9 @@ def test_open_connections(site: WholeSite) -> None:
 def test_handshakes(site: WholeSite) -> None:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with dial(site, "secure") as raw, context.wrap_socket(raw):
+    with site.dial("secure") as raw, context.wrap_socket(raw):
         site.becomes(1, "gateway_tls_handshakes_total", server="secure", result="completed")
-    with dial(site, "secure") as raw:
+    with site.dial("secure") as raw:
         raw.sendall(b"GET / HTTP/1.1\r\n\r\n")
         site.becomes(1, "gateway_tls_handshakes_total", server="secure", result="not_tls")
 

@@ -1,14 +1,12 @@
 """The process and its log, compared with what the system says."""
 
-import contextlib
 import os
 import platform
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import httpx
@@ -60,18 +58,9 @@ async def page(scope, receive, send):
 """
 
 
-@contextlib.contextmanager
-def running(folder: Path, file: str = FILE, *under: str) -> Iterator[Measured]:
-    site = Measured(folder, file, HANDLERS, under)
-    try:
-        yield site
-    finally:
-        site.close()
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
-    with running(tmp_path_factory.mktemp("site")) as site:
+    with closing(Measured(tmp_path_factory.mktemp("site"), FILE, HANDLERS)) as site:
         yield site
 
 
@@ -131,7 +120,7 @@ def test_descriptors(site: Measured) -> None:
     before = site.number("process_open_fds")
     with ExitStack() as dialled:
         for _ in range(20):
-            dialled.enter_context(socket.create_connection(("127.0.0.1", site.port["web"]), LIMIT))
+            dialled.enter_context(site.dial("web"))
         site.becomes(20, "gateway_connections", server="web")
         assert abs(site.number("process_open_fds") - before - 20) <= 2, "a scrape has one or two of its own"
         assert abs(site.number("process_open_fds") - psutil.Process(site.process.pid).num_fds()) <= 2
@@ -146,7 +135,8 @@ def test_when_it_began(site: Measured) -> None:
 
 def test_records_of_the_log_that_cannot_be_written(tmp_path: Path) -> None:
     """Standard error is a disk that is full."""
-    with running(tmp_path, FILE, "sh", "-c", 'exec "$@" 2>/dev/full', "sh") as site:
+    under = ("sh", "-c", 'exec "$@" 2>/dev/full', "sh")
+    with closing(Measured(tmp_path, FILE, HANDLERS, under)) as site:
         before = site.number("gateway_log_records_lost_total")
         let(site, "say?7")
         site.becomes(before + 7, "gateway_log_records_lost_total")
@@ -176,7 +166,8 @@ def test_a_log_that_nobody_reads(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     silent = os.open(pipe, os.O_RDWR)  # so that the gateway can open it
-    with running(tmp_path, FILE, "sh", "-c", 'exec "$@" 2>"$0"', str(pipe)) as site:
+    under = ("sh", "-c", 'exec "$@" 2>"$0"', str(pipe))
+    with closing(Measured(tmp_path, FILE, HANDLERS, under)) as site:
         let(site, "say?20000")
         site.passes(1000, "gateway_log_records_lost_total")
         assert site.number("gateway_log_records_lost_total") < 20_000
@@ -186,7 +177,7 @@ def test_a_log_that_nobody_reads(tmp_path: Path) -> None:
 def test_threads_that_a_handler_has_taken_are_not_needed(tmp_path: Path) -> None:
     """asyncio has few threads. Code that blocks all of them, a name server that does not answer, is when one looks at
     the metrics."""
-    with running(tmp_path) as site:
+    with closing(Measured(tmp_path, FILE, HANDLERS)) as site:
         site.scrape()
         let(site, "threads?100")
         assert site.number("gateway_metrics_reader_success", reader="process") == 1

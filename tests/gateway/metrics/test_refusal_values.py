@@ -40,8 +40,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
 
 def ask(site: Measured, server: str, said: bytes) -> bytes:
     """The beginning of the answer."""
-    with socket.create_connection(("127.0.0.1", site.port[server]), LIMIT) as peer:
-        peer.sendall(said)
+    with site.dial(server, said) as peer:
         return peer.recv(65536)
 
 
@@ -141,7 +140,7 @@ LONG = b"x" * 998 + b"\r\n"
     [(554, b"Received: from a.example by b.example\r\n" * 200), (500, b"\r\n" + b"x" * 1100)],
     ids=["goes in circles", "has a line that is too long"],
 )
-def test_a_mail_that(site: Measured, code: int, content: bytes) -> None:
+def test_a_mail_that_is_refused(site: Measured, code: int, content: bytes) -> None:
     before = site.number("gateway_refusals_total", server="mail", reason=str(code))
     with Client(site, "mail") as client, pytest.raises(smtplib.SMTPDataError) as refused:
         client.sendmail("ann@example.org", ["help@example.org"], content)

@@ -1,8 +1,8 @@
 """What leaves: mail by a submission server that says what a test wants, messages by Mosquitto; from the outbox."""
 
-import contextlib
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -44,17 +44,8 @@ def server() -> Iterator[Peer]:
 
 @pytest.fixture
 def site(tmp_path: Path, server: Peer) -> Iterator[Measured]:
-    with running(tmp_path, FILE.replace("ADDRESS", server.address)) as site:
+    with closing(Measured(tmp_path, FILE.replace("ADDRESS", server.address), HANDLERS)) as site:
         yield site
-
-
-@contextlib.contextmanager
-def running(folder: Path, file: str) -> Iterator[Measured]:
-    site = Measured(folder, file, HANDLERS)
-    try:
-        yield site
-    finally:
-        site.close()
 
 
 def ask(site: Measured, path: str) -> None:
@@ -136,7 +127,7 @@ submission: {url: "smtp://127.0.0.1:PORT_nobody"}
 store: sqlite:gateway.db
 log: {level: error}
 """
-    with mosquitto() as broker, running(tmp_path, file.replace("URL", broker.url)) as site:
+    with mosquitto() as broker, closing(Measured(tmp_path, file.replace("URL", broker.url), HANDLERS)) as site:
         ask(site, "publish")
         tried(site, "mqtt", sent=1)
         broker.stop()

@@ -1,17 +1,14 @@
 """What may come of a run: each verdict of each scope type, from what a real client and its handler do."""
 
 import contextlib
-import hashlib
-import hmac
-import json
 import smtplib
-import socket
 from collections.abc import Iterator
 
 import httpx
 import pytest
 from mqtt_raw import connect as hello
 from servers.measured import Measured
+from servers.texts import webhook
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
@@ -110,8 +107,7 @@ def test_a_request(site: Measured, status: int) -> None:
 
 def test_a_client_that_leaves_before_the_response(site: Measured) -> None:
     for _ in range(2):
-        with socket.create_connection(("127.0.0.1", site.port["web"]), LIMIT) as peer:
-            peer.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        with site.dial("web", b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"):
             site.becomes(1, "gateway_in_flight", server="web", type="http")
         site.becomes(0, "gateway_in_flight", server="web", type="http")
     counted(site, "web", "http", "handlers.page", "client left")
@@ -132,12 +128,10 @@ def test_a_websocket(site: Measured, doing: str, verdict: str) -> None:
 
 
 def test_a_client_that_leaves_within_the_handshake_of_a_websocket(site: Measured) -> None:
-    asks = (
-        b"GET /wait HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-    )
+    asks = b"GET /wait HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    asks += b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     for _ in range(2):
-        with socket.create_connection(("127.0.0.1", site.port["web"]), LIMIT) as peer:
-            peer.sendall(asks + b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+        with site.dial("web", asks):
             site.becomes(1, "gateway_in_flight", server="web", type="websocket")
         site.becomes(0, "gateway_in_flight", server="web", type="websocket")
     counted(site, "web", "websocket", "handlers.chat", "client left")
@@ -149,8 +143,7 @@ def test_a_client_that_leaves_within_the_handshake_of_a_websocket(site: Measured
 )
 def test_a_device(site: Measured, doing: str, verdict: str) -> None:
     for _ in range(2):
-        with socket.create_connection(("127.0.0.1", site.port["devices"]), LIMIT) as peer:
-            peer.sendall(hello(5, doing))
+        with site.dial("devices", hello(5, doing)) as peer:
             peer.recv(100)
     counted(site, "devices", "mqtt", "handlers.device", verdict)
 
@@ -169,10 +162,8 @@ def test_a_mail(site: Measured, verdict: str) -> None:
 @pytest.mark.parametrize("verdict", VERDICTS)
 def test_a_text(site: Measured, verdict: str) -> None:
     for number in range(2):
-        body = {"from": "+447700900123", "to": "+447700900999", "text": verdict, "id": f"{verdict}{number}"}
-        said = json.dumps(body).encode()
-        signature = hmac.new(b"s3cret", said, hashlib.sha256).hexdigest()
-        httpx.post(site.url("web", "/hooks/sms"), content=said, headers={"x-signature": signature}, timeout=LIMIT)
+        body, headers = webhook(verdict, f"{verdict}{number}")
+        httpx.post(site.url("web", "/hooks/sms"), content=body, headers=headers, timeout=LIMIT)
     counted(site, "texts", "sms", "handlers.Texts", verdict)
 
 

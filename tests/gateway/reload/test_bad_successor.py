@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from servers.replaced import Replaced
+from servers.replaced import PAGE, Replaced
 from servers.site import until
 
 FILE = """
@@ -19,13 +19,6 @@ servers:
   web: {protocol: http, bind: "127.0.0.1:PORT"}
 routes:
   http: bad_successor_handlers.page
-"""
-HANDLERS = """
-import os
-
-async def page(scope, receive, send):
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
 """
 START = """
 import os, sys
@@ -115,7 +108,7 @@ CASES = {
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replaced]:
     folder = tmp_path_factory.mktemp("bad")
-    files = {"gateway.yaml": FILE, "bad_successor_handlers.py": HANDLERS, "start.py": START}
+    files = {"gateway.yaml": FILE, "bad_successor_handlers.py": PAGE, "start.py": START}
     running = Replaced(folder, files, [sys.executable, "start.py"])
     running.reload()  # both processes have everything open by now that they need for a reload
     yield running
@@ -152,7 +145,7 @@ def test_the_interface_answers_the_same(tmp_path: Path) -> None:
     file = FILE.replace(
         "routes:", 'console: {bind: "127.0.0.1:0"}\nroutes:'.replace("127.0.0.1:0", f"unix:{tmp_path}/console")
     )
-    files = {"gateway.yaml": file, "bad_successor_handlers.py": HANDLERS, "start.py": START, "peer.py": PEER + HELLO}
+    files = {"gateway.yaml": file, "bad_successor_handlers.py": PAGE, "start.py": START, "peer.py": PEER + HELLO}
     running = Replaced(tmp_path, files, [sys.executable, "start.py"])
     try:
         with httpx.Client(transport=httpx.HTTPTransport(uds=f"{tmp_path}/console")) as console:

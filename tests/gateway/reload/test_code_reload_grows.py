@@ -11,7 +11,7 @@ import paho.mqtt.client as mqtt
 import psutil
 import pytest
 from servers.ports import free_port
-from servers.replaced import Replaced
+from servers.replaced import PAGE, Replaced
 from servers.replaced_mqtt import Device
 from servers.site import until
 
@@ -22,13 +22,8 @@ GROWTH = 2 * 1024 * 1024
 PARENT = 4
 """Descriptors of a process that only waits: three, and its channel to the newest one."""
 RETAINED = 2000
-HANDLERS = """
-import os
+CONSUMERS = """
 import gateway
-
-async def page(scope, receive, send):
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
 
 class Device(gateway.AsyncMqttConsumer):
     async def receive(self, topic, payload):
@@ -91,7 +86,7 @@ def running(tmp_path: Path) -> Iterator[Replaced]:
     text = FILE
     for name, port in ports.items():
         text = text.replace(name, str(port))
-    running = Replaced(tmp_path, {"gateway.yaml": text, "grown_handlers.py": HANDLERS})
+    running = Replaced(tmp_path, {"gateway.yaml": text, "grown_handlers.py": PAGE + CONSUMERS})
     fill(ports["DEVICES"])
     yield running
     running.close()

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import psutil
 import pytest
 from servers import command, hand_over_phases
 from servers.ports import free_port
-from servers.replaced import Replaced
+from servers.replaced import PAGE, Replaced, start_reload
 from servers.site import ROOT, until
 from servers.systemd import Systemd
 
@@ -22,13 +21,6 @@ servers:
   web: {protocol: http, bind: "127.0.0.1:PORT"}
 routes:
   http: signal_handlers.page
-"""
-HANDLERS = """
-import os
-
-async def page(scope, receive, send):
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
 """
 IMPORTS_LONG = """
 import os, time
@@ -64,11 +56,11 @@ class UnderWay:
         self.running = running
         self.old = psutil.Process(int(running.answer()))
         if phase == "imports":
-            running.write("signal_handlers.py", HANDLERS + IMPORTS_LONG)
+            running.write("signal_handlers.py", PAGE + IMPORTS_LONG)
         else:
             servers = FILE.partition("routes:")[0]
             running.write("gateway.yaml", f"{servers}application: signal_handlers.application\n")
-            running.write("signal_handlers.py", HANDLERS + STARTS_LONG)
+            running.write("signal_handlers.py", PAGE + STARTS_LONG)
         self._said: list[subprocess.CompletedProcess[str]] = []
         self._asking = threading.Thread(target=lambda: self._said.append(running.reload()))
         self._asking.start()
@@ -85,7 +77,7 @@ class UnderWay:
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Replaced]:
-    made = Replaced(tmp_path, {"gateway.yaml": FILE, "signal_handlers.py": HANDLERS})
+    made = Replaced(tmp_path, {"gateway.yaml": FILE, "signal_handlers.py": PAGE})
     yield made
     made.close()
 
@@ -143,7 +135,7 @@ def test_other_reloads_change_nothing_and_say_why(under_way: UnderWay) -> None:
 
 def test_a_request_to_a_process_that_does_not_count_yet_is_refused(tmp_path: Path) -> None:
     """Both have a control socket for a moment. No process takes over from one that has not taken over."""
-    files = {"gateway.yaml": FILE, "signal_handlers.py": HANDLERS + hand_over_phases.SOURCE}
+    files = {"gateway.yaml": FILE, "signal_handlers.py": PAGE + hand_over_phases.SOURCE}
     running = Replaced(tmp_path, files, PYTHONPATH=PATHS)
     try:
         old = running.answer()
@@ -172,18 +164,18 @@ def test_systemctl_stop_ends_both(tmp_path: Path) -> None:
     """It signals every process of the unit. The daemon says that it stops, and names no other main process."""
     port = free_port()
     (tmp_path / "gateway.yaml").write_text(FILE.replace("PORT", str(port)))
-    (tmp_path / "signal_handlers.py").write_text(HANDLERS)
+    (tmp_path / "signal_handlers.py").write_text(PAGE)
     systemd = Systemd(tmp_path)
     try:
         systemd.start()
-        (tmp_path / "signal_handlers.py").write_text(HANDLERS + IMPORTS_LONG)
-        asking = _ask(tmp_path)
+        (tmp_path / "signal_handlers.py").write_text(PAGE + IMPORTS_LONG)
+        reloading = start_reload(tmp_path)
         until((tmp_path / "waiting").exists, systemd.said)
         new = psutil.Process(int((tmp_path / "waiting").read_text()))
         new.terminate()
         assert systemd.stop() == 0
         assert not psutil.wait_procs([new], 20)[1]
-        assert asking.wait(20) == 1
+        assert reloading.wait(20) == 1
         assert systemd.states == ["READY=1", "STOPPING=1"]
     finally:
         systemd.close()
@@ -193,17 +185,17 @@ def test_systemd_hears_that_the_old_process_is_the_daemon_again(tmp_path: Path) 
     """The next one is killed when it has been announced, before it serves. The sockets are kept again, too."""
     port = free_port()
     (tmp_path / "gateway.yaml").write_text(FILE.replace("PORT", str(port)))
-    (tmp_path / "signal_handlers.py").write_text(HANDLERS + hand_over_phases.SOURCE)
+    (tmp_path / "signal_handlers.py").write_text(PAGE + hand_over_phases.SOURCE)
     systemd = Systemd(tmp_path, PYTHONPATH=PATHS)
     try:
         systemd.start()
         old = httpx.get(f"http://127.0.0.1:{port}/").text
         hand_over_phases.stop_at(systemd, "sends serves")
-        asking = _ask(tmp_path)
+        reloading = start_reload(tmp_path)
         new = hand_over_phases.stopped(systemd, 60)
         until(lambda: systemd.hears(f"MAINPID={new}") and not systemd.stored, systemd.said)
         os.kill(new, signal.SIGKILL)
-        assert asking.wait(20) == 1
+        assert reloading.wait(20) == 1
         until(lambda: systemd.hears(f"MAINPID={old}") and systemd.stored, systemd.said)
         assert systemd.states == ["READY=1", f"MAINPID={new}", f"MAINPID={old}"]
         assert [each.getsockname()[1] for _, each in systemd.stored] == [port]
@@ -211,8 +203,3 @@ def test_systemd_hears_that_the_old_process_is_the_daemon_again(tmp_path: Path) 
         assert systemd.stop() == 0
     finally:
         systemd.close()
-
-
-def _ask(folder: Path) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "gateway", "reload", "--code"]
-    return subprocess.Popen(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)})

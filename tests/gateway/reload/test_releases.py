@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from servers.ports import free_port
-from servers.replaced import Replaced
+from servers.replaced import PAGE, Replaced
 
 ROOT = Path(__file__).parents[3]
 FILE = """
@@ -19,13 +19,6 @@ servers:
 routes:
   http: release_handlers.page
 store: sqlite:gateway.db
-"""
-HANDLERS = """
-import os
-
-async def page(scope, receive, send):
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
 """
 SILENT = "the release that is in place now cannot take over from this one. To run it, restart the gateway"
 WITHOUT_HAND_OVER = ("gateway/cli/start.py", "if SUCCESSOR in os.environ", "if False")
@@ -49,7 +42,7 @@ class Installed:
     def __init__(self, folder: Path, first: Path) -> None:
         self._libraries = folder / "libraries"
         self._libraries.symlink_to(first)
-        files = {"gateway.yaml": FILE, "release_handlers.py": HANDLERS}
+        files = {"gateway.yaml": FILE, "release_handlers.py": PAGE}
         self.running = Replaced(folder, files, PYTHONPATH=str(self._libraries))
 
     def install(self, other: Path) -> None:

@@ -4,8 +4,6 @@ what the process holds stays as it was."""
 import asyncio
 import collections
 import contextlib
-import hashlib
-import hmac
 import json
 import os
 import signal
@@ -22,6 +20,7 @@ from servers.dovecot import USER, Dovecot, dovecot
 from servers.gateway_process import GatewayProcess
 from servers.mosquitto import Mosquitto, mosquitto
 from servers.ports import free_port
+from servers.texts import webhook
 from test_replace_peers import letter
 from waiting import until
 from websockets.asyncio.client import connect
@@ -233,12 +232,11 @@ class Site(GatewayProcess):
 
     async def _text(self) -> None:
         text = self._next("texts")
-        body = json.dumps({"id": text, "from": "+41791234567", "to": "+41800100200", "text": text}).encode()
-        signature = hmac.new(b"s3cret", body, hashlib.sha256).hexdigest()
+        body, headers = webhook(text, text)
         url = f"http://127.0.0.1:{self.ports['web']}/hooks/sms"
         async with (
             aiohttp.ClientSession() as session,
-            session.post(url, data=body, headers={"X-Signature": signature}) as answer,
+            session.post(url, data=body, headers=headers) as answer,
         ):
             assert answer.status // 100 == 2, await answer.text()
         self.said["texts"].append(text)

@@ -4,9 +4,6 @@ calls an HTTP server, publishes, and sends a mail."""
 import asyncio
 import contextlib
 import email
-import hashlib
-import hmac
-import json
 import secrets
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -15,6 +12,7 @@ from pathlib import Path
 
 import aiosmtplib
 from gateway_traced import Traced, traced
+from servers.texts import webhook
 from servers.traced_device import Device
 from waiting import until
 
@@ -140,12 +138,10 @@ class Crossing:
         )
 
     async def _text(self, fields: Sequence[Field]) -> None:
-        text = {"from": "+447700900123", "to": "+447700900999", "text": "hello", "id": secrets.token_hex(8)}
-        body = json.dumps(text)
-        signed = hmac.new(b"s3cret", body.encode(), hashlib.sha256).hexdigest()
-        head = f"POST /hooks/texts HTTP/1.1\r\nHost: localhost\r\nX-Signature: {signed}\r\n{_lines(fields)}"
-        length = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        await self._request(head + length + body, "20")
+        body, signed = webhook("hello", secrets.token_hex(8))
+        head = f"POST /hooks/texts HTTP/1.1\r\nHost: localhost\r\n{_lines([*signed.items(), *fields])}"
+        length = f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        await self._request(head + length + body.decode(), "20")
 
 
 def _mails() -> list[Path]:

@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -125,8 +125,9 @@ KEPT: dict[str, Answers] = {"huge": huge, "endless": endless, "breaks off": brea
 
 
 @contextlib.asynccontextmanager
-async def counting(file: str):  # type: ignore[no-untyped-def]  # a context manager of what it says below
-    """Handle some requests, each with a span. Yields what has become of spans, by the metric's words, as a function."""
+async def counting(file: str) -> AsyncIterator[Callable[[], dict[str, int]]]:
+    """Handle some requests, each with a span. Yields a function, which returns what has become of spans since, by the
+    metric's words."""
     before = span_counts.results
     async with traced(file) as gateway, aiohttp.ClientSession() as client:
         for _ in range(NUMBER):

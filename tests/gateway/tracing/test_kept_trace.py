@@ -5,6 +5,7 @@ import contextlib
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -153,14 +154,8 @@ async def test_what_is_refused_and_retried(tmp_path: Path, retry: Callable[[Kept
         await here.is_one_trace()
 
 
-def restart(daemon: Replaced) -> None:
-    daemon.process.send_signal(signal.SIGTERM)
-    daemon.process.wait(20)
-    daemon.start()
-
-
-def kill(daemon: Replaced) -> None:
-    daemon.process.send_signal(signal.SIGKILL)
+def restart(daemon: Replaced, number: signal.Signals) -> None:
+    daemon.process.send_signal(number)
     daemon.process.wait(20)
     daemon.start()
 
@@ -170,7 +165,10 @@ def new_code(daemon: Replaced) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("how", [restart, kill, new_code])
+STOPPED, KILLED = (partial(restart, number=number) for number in (signal.SIGTERM, signal.SIGKILL))
+
+
+@pytest.mark.parametrize("how", [STOPPED, KILLED, new_code], ids=["stopped", "killed", "new code"])
 async def test_a_stored_message_over_a_new_process(tmp_path: Path, how: Callable[[Replaced], None]) -> None:
     async with kept(tmp_path, attempts=20) as here:
         await here.publish()

@@ -1,12 +1,12 @@
 """Pages of a gateway with a slow store: each is there in time or says in words that it is not; the daemon goes on."""
 
 import asyncio
-import json
 import re
 import time
 from typing import Any
 
 import pytest
+from event_data import event_data
 from kept_messages import bury, message, outgoing
 
 from gateway.console.http import pages
@@ -69,5 +69,4 @@ async def test_a_change_goes_on_in_a_slow_store(site: Any, slow: Any) -> None:
         await bury(here.store, *(message(f"m{n:04}") for n in range(50)))
         slow(0.1)
         told = (await here.post("/api/dead/drop", {"everything": True})).text
-        lines = [json.loads(line[6:]) for line in told.splitlines() if line.startswith("data: ")]
-        assert lines[-1] == {"done": 50, "changed": 50, "finished": True}
+        assert event_data(told)[-1] == {"done": 50, "changed": 50, "finished": True}

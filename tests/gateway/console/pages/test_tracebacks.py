@@ -1,20 +1,19 @@
 """The page of an arrival shows where its handler failed, of every protocol: in bounds, and without secrets."""
 
 import contextlib
-import hashlib
-import hmac
-import json
 import smtplib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
+from event_data import event_data
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 from servers.daemon import Daemon
 from servers.ports import free_port
 from servers.site import until
+from servers.texts import webhook
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -88,9 +87,8 @@ def publish(at: dict[str, str], qos: int = 1) -> None:
 
 
 def text(at: dict[str, str]) -> None:
-    body = json.dumps({"id": "1", "from": "+41791234567", "to": "+41800100200", "text": "hello"}).encode()
-    signature = hmac.new(b"s3cret", body, hashlib.sha256).hexdigest()
-    httpx.post(f"http://{at['web']}/hooks/sms", content=body, headers={"X-Signature": signature})
+    body, headers = webhook("hello", "1")
+    httpx.post(f"http://{at['web']}/hooks/sms", content=body, headers=headers)
 
 
 def mail(at: dict[str, str]) -> None:
@@ -126,8 +124,8 @@ def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 def arrivals(at: dict[str, str], kind: str) -> list[dict[str, Any]]:
     answer = httpx.get(f"http://{at['console']}/api/arrivals?last=100&type={kind}")
-    told = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
-    return [{**each["arrival"], "number": each.get("number")} for each in told if "arrival" in each]
+    told = [each for each in event_data(answer.text) if "arrival" in each]
+    return [{**each["arrival"], "number": each.get("number")} for each in told]
 
 
 @pytest.mark.parametrize("kind", SENDERS)
