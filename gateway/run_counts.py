@@ -15,7 +15,7 @@ from gateway.delivery.current_route import current_route
 from protocols.app_run import AppRun, Busy
 
 EVERY = 0.05
-"""Seconds. A list has at most as many requests as a process can answer in that time."""
+"""Seconds. A list has no more requests than a process can answer in that time."""
 
 
 class RunMeter:

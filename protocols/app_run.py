@@ -73,8 +73,8 @@ Busy = dict[str, dict[str | int, Callable[[float], None]]]
 class Meter(Protocol):
     """Counts the runs of this process. Its methods never raise.
 
-    Of a route that is busy the run itself adds its seconds to a list, which the meter reads from time to time. Between
-    two requests each step of Python costs several times what it does in a loop of its own.
+    If a route is busy, the run itself adds its seconds to a list, which the meter reads from time to time. Between two
+    requests each step of Python costs several times what it does in a loop of its own.
     """
 
     @property
@@ -102,7 +102,7 @@ class Observed:
         self.sends: Sends | None = None
         """Is given what an application sends, once that is checked, and returns what is sent in its place."""
         self.fed: Callable[[AppRun, Any], None] | None = None
-        """Is told of an event from the peer when it is queued."""
+        """Is called with each event from the peer when it is queued."""
         self.meter: Meter | None = None
         """Counts the runs."""
         self.ended = 0.0

@@ -1,4 +1,4 @@
-"""What a line of a server's log says in fields, beside its words, of a peer that no application has seen."""
+"""The fields of a log record about a peer that no application has seen."""
 
 from typing import Any
 

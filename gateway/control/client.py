@@ -28,7 +28,7 @@ class ControlError(Exception):
     """No daemon answers, or it cannot do what the request asks for. The message is one sentence."""
 
     exit_code = FORCED
-    """That of a command which cannot go on."""
+    """The exit code of a command that gets this error."""
 
 
 class Misused(ControlError):

@@ -25,9 +25,8 @@ class Handler(logging.Handler):
         if lost == self._told or not self.writer.has_room():
             self.writer.write(line)
             return
-        self.writer.write(
-            self._line(_record(logging.WARNING, _LOST, lost - self._told)) + line
-        )  # as one: both, or none
+        note = self._line(_record(logging.WARNING, _LOST, lost - self._told))
+        self.writer.write(note + line)  # as one: both, or none
         if self.writer.lost == lost:
             self._told = lost
 

@@ -1,4 +1,4 @@
-"""Writes records, and never makes a caller wait for a slow disk or for a pipe whose reader has stopped.
+"""Writes records, and never makes a caller wait for a slow disk or for a pipe that is not read.
 
 A record is written at once where that takes no time. Otherwise a thread writes it, and callers go on: at most `MOST`
 bytes wait, and the writer counts the records that do not fit. A process that is killed loses what waits.

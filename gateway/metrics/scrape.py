@@ -10,7 +10,7 @@ from gateway.own_thread import operator_thread
 from gateway.succession import Succession
 
 LEVEL = 1
-"""Of 1 to 9. 500 KB become 13 times smaller by 1, in a millisecond, and 17 times by 9, in seven."""
+"""Level 1 of gzip makes 500 KB 13 times smaller in 1 ms; level 9 makes them 17 times smaller in 7 ms."""
 
 
 async def scrape(here: Succession, accept: str, accept_encoding: str) -> Exposition:

@@ -35,7 +35,7 @@ Received = tuple[Message, list[socket.socket]]
 class Channel:
     """One end of a pair of sockets. A process that has ended is the end of its messages.
 
-    What is no message raises HandOverFailed with a sentence about ``peer``, the other process.
+    Bytes that are not a message raise HandOverFailed, with a sentence about ``peer``, the other process.
     """
 
     def __init__(self, end: socket.socket, peer: str = "the other process") -> None:
@@ -58,7 +58,7 @@ class Channel:
 
     @property
     def user(self) -> int | None:
-        """The number of the user whose process has made the pair; None if the system does not tell it."""
+        """The number of the user who has made the pair; None if the system does not tell it."""
         return user_of(self._end)
 
     def send(self, message: Message, sockets: list[socket.socket] | None = None) -> None:

@@ -20,7 +20,7 @@ _LONGEST = 16384
 _PEER = "the process to be replaced"
 ENDED = f"{_PEER} has ended"
 LAST = 15.0
-"""Seconds in which this process has to end after the other one has, before it counts."""
+"""Seconds for this process to end if the other one ends before this one is the daemon."""
 
 
 class HandOver:
@@ -34,7 +34,7 @@ class HandOver:
         self.parent = waits
         """The same, also if it waits for this one alone."""
         self.when_left: Callable[[], object] = _leave
-        """Called, on a thread, if the other process ends before this one counts."""
+        """Called, on a thread, if the other process ends before this one is ready."""
         self._channel = channel
         self._is_ready = False
         self._counts = False
@@ -90,8 +90,8 @@ class HandOver:
         sys.exit(CANNOT_START)
 
     def _watch(self) -> None:
-        """See that the other process ends, also while a module is imported. Without it this one is of no use, and must
-        not keep the addresses from the gateway that a supervisor starts next."""
+        """Notice the end of the other process, also while a module is imported. This one must end then: the gateway
+        that a supervisor starts next needs the addresses."""
         ends = select.poll()
         ends.register(self._channel.descriptor, 0)  # its end is reported without being asked for
         ends.poll()

@@ -13,7 +13,7 @@ from protocols.server import Record, Server
 from protocols.units import BindAddress
 
 PATIENCE = 300.0
-"""Seconds for an answer, beside the time that the application may take to finish what it has accepted."""
+"""Seconds for an answer, in addition to those that the application has to finish what it has accepted."""
 
 
 class RemotePredecessor:

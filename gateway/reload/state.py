@@ -32,8 +32,8 @@ async def write(end: socket.socket, parts: AsyncIterator[Sequence[Record]]) -> N
 
 
 async def read(end: socket.socket, silence: float = SILENCE) -> AsyncIterator[Sequence[Record]]:
-    """Yield the parts, and close ``end``. Raises HandOverFailed if the other process ends in the midst, says nothing
-    for ``silence`` seconds, or sends something else."""
+    """Yield the parts, and close ``end``. Raises HandOverFailed if the other process ends before the last part, says
+    nothing for ``silence`` seconds, or sends something else."""
     end.settimeout(0)
     with end:
         while length := int.from_bytes(await _exactly(end, _LENGTH, silence), "big"):

@@ -82,7 +82,7 @@ class Supervisor:
             await doing
 
     def _give_up(self, version: Version | None, why: str) -> None:
-        """End a version that says what it must not say. That it ends is then heard as always."""
+        """End a version that says what it must not say. Its end is then an event like any other."""
         self._print(why)
         if version is not None:
             version.kill()

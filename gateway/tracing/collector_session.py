@@ -55,7 +55,8 @@ def session() -> CollectorSession | None:
 
 
 def _beginning(response: requests.Response, seconds: float) -> bytes:
-    """Read as it is, without unpacking it. The status is known, so that an answer that breaks off is one."""
+    """Return the content as it was sent, not decompressed; empty if it is too long, too slow or breaks off, which is no
+    error: the status is known."""
     read, ends = bytearray(), time.monotonic() + seconds
     try:
         while len(read) < MOST_READ and time.monotonic() < ends:
@@ -69,7 +70,7 @@ def _beginning(response: requests.Response, seconds: float) -> bytes:
 
 
 def _reason(error: BaseException) -> str:
-    """Return what is behind ``error``. Those in front of it name the URL, in which there may be a secret."""
+    """Return the first cause of ``error``. The errors that wrap it name the URL, which may contain a secret."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return f"{type(error).__name__}: {error}" if isinstance(error, OSError | HTTPError) else str(error)

@@ -27,7 +27,7 @@ _KNOWN_FLAGS = 0x03
 
 
 def extracted(carrier: Carrier) -> SpanContext | None:
-    """Return whose trace that is. None: it is not valid."""
+    """Return the span that ``carrier`` names. None: it is not valid."""
     return trace_fields.parsed(carrier["traceparent"], carrier.get("tracestate", "")) if carrier else None
 
 

@@ -11,7 +11,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _ESCAPES = {code: f"\\x{code:02X}" for code in range(256) if not 0x20 <= code <= 0x7E or chr(code) in '"\\'}
 """nginx' escapes: a parser that looks for the next quote finds the right one (Apache writes \\" in place of it)."""
 LONGEST_TARGET = 4096
-"""Bytes of a request's target in a line, before they are escaped. The rest is left out."""
+"""Bytes of a request's target in a line, before they are escaped. The line does not have the rest."""
 LONGEST_VALUE = 1024
 """The same of a referer, a user agent and a user's name."""
 _LOGIN = re.compile(r"^([a-z][a-z0-9+.-]*://)?[^/]*@", re.IGNORECASE)

@@ -93,7 +93,7 @@ class Pages:
         await while_there(send_file(send, _FILE, pieces, attached, visitor.stays), request.receive)
 
     async def _page(self, request: Request, visitor: Visitor) -> tuple[int, bytes]:
-        """Return the status and the page; what goes wrong is said on a page, too."""
+        """Return the status and the page. An error has a page, too."""
         title = "Error"
         try:
             one = found(request.path, request.query)
@@ -116,9 +116,8 @@ class Pages:
 
     async def _rendered(self, request: Request, template: str, content: Mapping[str, Any]) -> bytes:
         own = {"user": None, "menu": MENU, "path": request.path, "file": self._here.gateway.file, "release": release()}
-        return await operator_thread.run(
-            rendered, template, {**own, **content}
-        )  # it may take a while: the loop goes on
+        # On a thread, because it may take a while.
+        return await operator_thread.run(rendered, template, {**own, **content})
 
     async def _redirect(self, send: Send, place: str) -> None:
         await send_body(send, 303, _HTML, b"", [(b"location", place.encode("ascii", "ignore"))], safe=_SAFE)

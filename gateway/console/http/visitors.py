@@ -19,7 +19,7 @@ audit = logging.getLogger("gateway.console.audit")  # beside what was changed, w
 
 COOKIE = "gateway_session"
 HOST = "__Host-"
-"""Where the request is secure: no other host, and no page without TLS, can set a cookie whose name begins so."""
+"""The prefix of the cookie if the request is secure: no other host, and no page without TLS, can set such a cookie."""
 LONGEST_NAME, LONGEST_PASSWORD = 256, 1024
 """Characters and bytes."""
 _ASK = (b"www-authenticate", b'Basic realm="gateway", charset="UTF-8"')

@@ -125,8 +125,8 @@ class Told(TypedDict, total=False):
     number: int
     """Beside `arrival`: its number, by which the operation `arrival` finds it. Only if the gateway remembers it."""
     missed: int
-    """So many arrivals could not be told, because the client reads too slowly or was away for too long. Of those that
-    came while a client reads too slowly, only the ones count that fit the filter."""
+    """The number of arrivals that the client does not get, because it reads too slowly or was away for too long. If it
+    reads too slowly, the number has only those that fit the filter."""
     at_most: bool
     """Beside `missed`, if there is a filter: true if it is unknown how many of them would have fit it."""
     listening: bool

@@ -88,13 +88,13 @@ class Progress(TypedDict, total=False):
     """One of these: how many are chosen, how far it is, or that it is done."""
 
     matching: int
-    """So many are chosen, as far as they are counted."""
+    """The number of those that are chosen, as far as they are counted."""
     more: bool
     """Beside `matching`: whether it still counts."""
     done: int
-    """So many were tried to change, or were gone by then."""
+    """The number of those that it has tried to change, or that were gone by then."""
     changed: int
-    """Beside `done`: so many were changed; others were gone or in another state."""
+    """Beside `done`: how many were changed; the others were gone or in another state."""
     finished: bool
     """Beside `done`, in the last answer."""
 

@@ -73,7 +73,7 @@ class Listing:
     filters: Sequence[str]
     """The parameters that the form shows; others count if the address has them."""
     empty: str
-    """What is said if there is no entry, and no filter."""
+    """The text of the page if there is no entry, and no filter."""
     actions: Sequence[Action] = ()
     export: str = ""
     """Where all that match can be downloaded."""

@@ -29,7 +29,7 @@ def static_files() -> dict[str, StaticFile]:
 
 @cache
 def release() -> str:
-    """Return a name for what the pages are made of. A page that was loaded before it changed has to be loaded again."""
+    """Return a digest of all files that pages are made of. If it changes, a browser has to load its page again."""
     folder = resources.files("gateway.console.pages")
     files = sorted((each for name in ("static", "templates") for each in (folder / name).iterdir()), key=_name)
     return hashlib.sha256(b"".join(each.read_bytes() for each in files)).hexdigest()[:16]

@@ -7,7 +7,7 @@ from gateway.tracing import names
 from gateway.tracing.traced import Attributes, Traced, from_pairs
 
 LONGEST_PATH = 1024
-"""Characters. Of long ones, which anybody can send, a collector would refuse the whole batch."""
+"""Characters. Anybody can send a longer path, and a collector would refuse the whole batch for it."""
 STATUS = "http.response.status_code"
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 """Others are _OTHER, as the conventions ask: a peer may write anything."""

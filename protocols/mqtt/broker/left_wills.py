@@ -1,4 +1,4 @@
-"""Wills of clients whose connections the server itself has ended, because another one takes its place. Pure.
+"""Wills of clients that the server itself has disconnected, because another server takes its place. Pure.
 
 3.1.2.5: "In the case of a Server shutdown or failure, the Server MAY defer publication of Will Messages until a
 subsequent restart". A client that connects again in time has not gone.
@@ -18,7 +18,7 @@ class LeftWill(NamedTuple):
 
     message: ApplicationMessage
     absence: float
-    """Seconds that the client has. They begin anew when a server restores it: nobody could connect before."""
+    """Seconds that the client has. They begin again when a server restores the will: no client could connect before."""
     user: str | None
     """The client's user name, if it has one."""
 
@@ -53,7 +53,7 @@ class LeftWills:
         self._timers.at(self._clock() + will.absence, _key(client_id), lambda: self.publish(client_id))
 
     def returned(self, client_id: str, user: str | None) -> None:
-        """Forget the will, because its client is back; another user's client is another one, so it is published."""
+        """Forget the will, because its client is back; publish it if the user is another one, and so the client."""
         will = self._wills.get(client_id)
         if will is not None and will.user == user:
             self.forget(client_id)

@@ -197,8 +197,8 @@ class BrokerConnection(asyncio.Protocol):
         await self.tasks.cancel()
 
     def _hang_up(self, transport: asyncio.Transport) -> None:
-        """What is written leaves; what still comes is dropped until the broker closes, as DISCONNECT asks it to
-        (3.14.4). A socket that is closed before it is read to its end resets the connection: the broker that sends the
+        """Send what is written, and drop what still comes until the broker closes, as DISCONNECT asks it to (3.14.4). A
+        socket that is closed before it is read to its end resets the connection: the broker that sends the
         next message then fails to, gives the connection up, and may not have read our acknowledgements yet.
         """
         if transport.is_closing():  # TLS in asyncio that is closed twice can be aborted no more

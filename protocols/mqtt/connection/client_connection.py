@@ -23,8 +23,6 @@ SHOWN = 5
 """Topic filters that a line of the log names."""
 CLOSE_TIMEOUT = 5.0
 """Seconds for a peer to read what was written before its connection was closed."""
-
-
 ABSENCE = 60.0
 """Seconds at most that a client has to connect to the server that goes on with its session."""
 
@@ -35,7 +33,7 @@ class Farewell(NamedTuple):
     code: int
     reason: str
     moves: bool = False
-    """Whether another server goes on with its session: until it is there, it has not gone."""
+    """Whether another server goes on with its session: the client has not gone, it connects there next."""
 
 
 SHUTDOWN = Farewell(reasons.SHUTTING_DOWN, "server shutting down")
