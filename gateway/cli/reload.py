@@ -18,7 +18,7 @@ from gateway.logs.escaping import json_text
 from protocols.units import parse_duration
 
 Check = Annotated[bool, typer.Option("--check", help="Only read and check it there, and show what would change.")]
-Force = Annotated[bool, typer.Option("--force", help="Build it anew even if the file says what it said.")]
+Force = Annotated[bool, typer.Option("--force", help="Build it again even if the file has not changed.")]
 Code = Annotated[bool, typer.Option("--code", help="Start a new process with the code as it is now.")]
 Reconnect = Annotated[
     bool, typer.Option("--reconnect", help="Then end the connections that run an earlier version of the file.")

@@ -39,7 +39,7 @@ def replay(
     config: File = None,
     as_json: AsJSON = False,
 ) -> None:
-    """Run a recording through today's code, and show whose verdict is another one.
+    """Run a recording through today's code, and show which messages get another verdict.
 
     Exit code 1 if there are any, and 2 if the file is no recording.
 
