@@ -24,6 +24,7 @@ from gateway.logs.stamps import Stamp, unstamped
 from gateway.routing import current_route
 from gateway.scope_kinds import scope_kinds
 from gateway.spans import ids
+from protocols.log_facts import PeerFacts
 from protocols.units import TCP, UNIX_PEERS
 
 LONGEST = FIELDS["message"].most
@@ -142,16 +143,16 @@ def _bounded(name: str, value: Any) -> Any:
 
 
 def _facts(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what ``record`` says of the message or connection that it is about."""
-    arrival, scope = getattr(record, "arrival", None), getattr(record, "scope", None)
+    """Return what ``record`` says of the message or connection that it is about. Other code may use the same names for
+    something else, which is left out."""
+    arrival, scope, facts = (getattr(record, name, None) for name in ("arrival", "scope", "facts"))
     if isinstance(arrival, Arrival):
         return _of_arrival(arrival)
-    if (access := getattr(record, "access", None)) is not None:
-        return _of_access(access)
-    if isinstance(scope, dict):
+    if is_access(record):
+        return _of_access(getattr(record, "access", None))
+    if isinstance(scope, dict) and isinstance(scope.get("type"), str):
         return _of_scope(record, scope)
-    facts: dict[str, Any] = getattr(record, "facts", {})
-    return facts
+    return facts._asdict() if isinstance(facts, PeerFacts) else {}
 
 
 def _of_arrival(arrival: Arrival) -> dict[str, Any]:
@@ -174,8 +175,13 @@ def _of_arrival(arrival: Arrival) -> dict[str, Any]:
     }
 
 
+def is_access(record: logging.LogRecord) -> bool:
+    """Whether ``record`` is an access line. Its ``access`` is a :class:`protocols.http.access.Access`, of a module that
+    only a gateway with such a server has."""
+    return hasattr(getattr(record, "access", None), "combined")
+
+
 def _of_access(access: Any) -> dict[str, Any]:
-    """``access``: a :class:`protocols.http.access.Access`, of a module that only a gateway with such a server has."""
     return {
         "scope": access.scope,
         "server": access.server,

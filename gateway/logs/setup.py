@@ -10,7 +10,7 @@ from typing import TextIO
 from gateway.config.settings import LogSettings
 from gateway.logs.colours import has_colours
 from gateway.logs.duplicates import DuplicateFilter, SilencingFilter
-from gateway.logs.formatters import AccessFormatter, JSONFormatter, TextFormatter
+from gateway.logs.formatters import AccessFormatter, JSONFormatter, TextFormatter, is_access
 from gateway.logs.handler import PATIENCE, Handler
 from gateway.logs.levels import Levels
 from gateway.logs.rate_limit import RateLimit
@@ -103,7 +103,7 @@ class _Log:
     def _to_access_file(self, settings: LogSettings, file: str) -> Handler:
         handler = Handler(self._file_writer(settings, file))
         handler.setFormatter(AccessFormatter(_file_formatter(settings)))
-        handler.addFilter(_is_access)
+        handler.addFilter(is_access)
         return handler
 
     def _file_writer(self, settings: LogSettings, file: str) -> Writer:
@@ -200,12 +200,8 @@ def _is_full(settings: LogSettings) -> bool:
     return settings.tracebacks == "full" or settings.level == "debug"
 
 
-def _is_access(record: logging.LogRecord) -> bool:
-    return hasattr(record, "access")
-
-
 def _without_access(record: logging.LogRecord) -> bool:
-    return not hasattr(record, "access")
+    return not is_access(record)
 
 
 def _without_traffic(record: logging.LogRecord) -> bool:

@@ -6,7 +6,7 @@ import logging
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -41,6 +41,22 @@ def written(error: BaseException | None = None, message: str = "email ann -> hel
     setup.configure(LogSettings(**{"timestamps": False, **settings}), stream)
     logging.getLogger("protocols.app_run").error("%s", message, exc_info=error, extra={"scope": SCOPE})
     return stream.getvalue()
+
+
+@pytest.mark.parametrize("name", ["access", "arrival", "facts", "scope", "server"])
+@pytest.mark.parametrize("value", ["x", 3, {"peer": 5}, {"type": []}], ids=str)
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_an_application_adds_to_its_own_record_is_left_out(
+    form: Literal["text", "json"], name: str, value: Any
+) -> None:
+    stream = io.StringIO()
+    setup.configure(LogSettings(format=form, timestamps=False), stream)
+    logging.getLogger("shop").error("the order is here", extra={name: value})
+    if form == "json":
+        record = json.loads(stream.getvalue())
+        assert (record.keys(), record["message"]) == ({"time", "level", "logger", "message"}, "the order is here")
+    else:
+        assert stream.getvalue() == "ERROR   the order is here\n"
 
 
 def test_a_crash_is_its_scope_its_route_and_the_users_own_line(crash: BaseException) -> None:
