@@ -147,7 +147,8 @@ def test_a_file_of_the_log_that_cannot_be_written(tmp_path: Path, file: str) -> 
     """Records wait within bounds, the rest is lost and counted, and requests are answered all the while."""
     with ExitStack() as used:
         disk = used.enter_context(small_disk(tmp_path / "disk")) if file == "disk/log" else None
-        site = used.enter_context(running(tmp_path, FILE.replace("warning", f"warning, file: {file}")))
+        text = FILE.replace("warning", f"warning, file: {file}")
+        site = used.enter_context(closing(Measured(tmp_path, text, HANDLERS)))
         if disk is not None:
             disk.fill()
         let(site, "say?6000")
