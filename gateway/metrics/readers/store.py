@@ -1,4 +1,4 @@
-"""The store: its commits, what it holds, its files, and attempts to send what is stored."""
+"""The store: its commits, its files, and attempts to send what is stored."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from gateway.metrics.family import Distribution, Sample, counter, gauge, histogr
 from gateway.metrics.reader import Reader
 from gateway.own_thread import disk_thread
 from gateway.runtime.build import Gateway
-from gateway.store import Holdings, Store, StoreUnavailable, engine_of
+from gateway.store import Store, engine_of
 from gateway.store.figures import CALLS, SECONDS
 
 AVAILABLE = gauge(
@@ -21,25 +21,6 @@ COMMIT = histogram("gateway_store_commit_seconds", "How long commits took, with 
 BATCH = histogram("gateway_store_commit_calls", "How many calls one commit had in it.", bounds=CALLS)
 FAILED = counter("gateway_store_commit_failures_total", "Commits that failed because nothing could be stored.")
 CALLS_WAITING = gauge("gateway_store_calls_waiting", "Calls of the store that are not over yet.")
-MESSAGES = gauge(
-    "gateway_store_messages",
-    "Received messages in the store by their state: waiting, running, dead.",
-    "state",
-    joined="max",
-)
-OLDEST = gauge(
-    "gateway_store_oldest_message_timestamp_seconds",
-    "When the oldest message that waits or runs arrived. Missing if no message waits or runs.",
-    joined="max",
-)
-OUTGOING = gauge(
-    "gateway_outgoing_messages",
-    "Stored messages to send, by the way that they leave by, and their state: waiting, leaving, dead.",
-    "lane",
-    "state",
-    joined="max",
-)
-RESTING = gauge("gateway_outgoing_lanes_resting", "Ways out that rest because their account is refused.", joined="max")
 ATTEMPTS = counter(
     "gateway_outgoing_attempts_total",
     "Tries to send a stored message by their result: sent, retried, refused (the account), dead (the message).",
@@ -54,7 +35,6 @@ FILE = gauge(
 )
 FREE = gauge("gateway_store_disk_free_bytes", "What is left on the disk that has the store.", joined="max")
 DISK = gauge("gateway_store_disk_size_bytes", "Size of the disk that has the store.", joined="max")
-_STATES = ("waiting", "leaving", "dead")
 
 
 async def read(gateway: Gateway) -> AsyncIterator[Sample]:
@@ -68,9 +48,6 @@ async def read(gateway: Gateway) -> AsyncIterator[Sample]:
             yield ATTEMPTS.sample(here.counters.total.get((type_, result), 0), type_, result)
     for sample in await _files(gateway):
         yield sample
-    with contextlib.suppress(StoreUnavailable):  # which AVAILABLE tells
-        for sample in _held(await here.store.holdings()):
-            yield sample
 
 
 def _commits(store: Store) -> Iterator[Sample]:
@@ -80,17 +57,6 @@ def _commits(store: Store) -> Iterator[Sample]:
     yield BATCH.sample(Distribution(counts=list(commits.calls.counts), sum=commits.calls.sum))
     yield FAILED.sample(commits.failed)
     yield CALLS_WAITING.sample(store.calls_waiting)
-
-
-def _held(held: Holdings) -> Iterator[Sample]:
-    for state in ("waiting", "running", "dead"):
-        yield MESSAGES.sample(getattr(held, state), state)
-    if held.oldest is not None:
-        yield OLDEST.sample(held.oldest)
-    for lane in sorted({lane for lane, _ in held.outgoing}):
-        for state in _STATES:
-            yield OUTGOING.sample(held.outgoing.get((lane, state), 0), lane, state)
-    yield RESTING.sample(held.resting)
 
 
 async def _files(gateway: Gateway) -> list[Sample]:
@@ -112,10 +78,7 @@ def _sizes(path: Path) -> Iterator[Sample]:
 
 READER = Reader(
     "store",
-    (
-        *(AVAILABLE, COMMIT, BATCH, FAILED, CALLS_WAITING, MESSAGES, OLDEST),
-        *(OUTGOING, RESTING, ATTEMPTS, FILE, FREE, DISK),
-    ),
+    (AVAILABLE, COMMIT, BATCH, FAILED, CALLS_WAITING, ATTEMPTS, FILE, FREE, DISK),
     read,
     of="process",  # a successor has the same store, and goes on counting
 )

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -148,3 +149,27 @@ def test_the_sizes_of_its_files(site: Measured) -> None:
         "its files have the sizes that are told",
     )
     assert sum(sizes().values()) > before + 500_000
+
+
+def test_calls_that_wait_while_another_program_locks_the_store(site: Measured) -> None:
+    """What the store holds cannot be read then. Why, the rest of its metrics tell."""
+    success = "gateway_metrics_reader_success"
+
+    def only_its_holdings_are_missing() -> bool:
+        told = site.scrape()
+        read = [told[success, frozenset({("reader", name)})] for name in ("store", "store_holdings")]
+        return read == [1, 0] and not any(name == "gateway_store_messages" for name, _ in told)
+
+    assert site.number("gateway_store_calls_waiting") == 0
+    with contextlib.closing(sqlite3.connect(site.folder / "disk" / "gateway.db", isolation_level=None)) as locked:
+        locked.execute("BEGIN IMMEDIATE")
+        command = [program("mosquitto_pub"), "-p", str(site.port["devices"]), "-q", "1", "-t", "t", "-m", "fine"]
+        with subprocess.Popen(command) as publisher:
+            site.passes(1, "gateway_store_calls_waiting")
+            until(only_its_holdings_are_missing, "a scrape without them")
+            locked.execute("ROLLBACK")
+            publisher.wait(LIMIT)  # its message was acknowledged, or the connection closed because nothing was stored
+    until(lambda: publish(site, "fine"), "it takes messages again")
+    site.becomes(0, "gateway_store_calls_waiting")
+    site.becomes(1, success, reader="store_holdings")
+    site.becomes(0, "gateway_store_messages", state="waiting")
