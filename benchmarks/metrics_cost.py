@@ -62,24 +62,34 @@ ROWS = {
     "qos0": Row("MQTT QoS 0 to a consumer behind a router", FILE % ("mqtt", _TOPICS), _MQTT % ("qos0", 4), 20_000),
     "qos1": Row("MQTT QoS 1 to a consumer behind a router", FILE % ("mqtt", _TOPICS), _MQTT % ("qos1", 100), 15_000),
 }
-COUNTING: tuple[tuple[type, str, str], ...] = (
-    (Exchange, "__init__", "self.busy = connection.service.busy"),
-    (HTTPConnection, "data_received", "self._traffic.bytes_received += size"),
-    (HTTPConnection, "write", "self._traffic.bytes_sent += size"),
-    (ClientSocket, "data_received", "self._server.counters.bytes_received += size"),
-    (_Branch, "receive", "self._counts.taken += 1"),
-    (_Branch, "send", "self._count(event)"),
+COUNTING: tuple[tuple[type, str, dict[str, str]], ...] = (
+    (Exchange, "__init__", {"self.busy = connection.service.busy": "pass"}),
+    (HTTPConnection, "data_received", {"self.bytes_received += len(data)": "pass"}),
+    (HTTPConnection, "write", {"self.bytes_sent += len(data)": "pass"}),
+    (ClientSocket, "data_received", {"self._server.counters.bytes_received += size": "pass"}),
+    (
+        _Branch,
+        "receive",
+        {
+            "waited = not events": "pass",
+            "counts.taken += 1": "pass",
+            'event["id"] is not None and (waited or not counts.taken & UNTIMED)': "False",
+        },
+    ),
+    (_Branch, "send", {'if kind == "mqtt.ack"': "if False"}),
 )
-"""Class, method, and the statement that counts."""
+"""Class, method, and what counts in it, with what stands there instead."""
 
 
-def without(owner: type, name: str, statement: str) -> FunctionType:
-    """Return the method without the ``statement``. Raises LookupError if it does not have it."""
+def without(owner: type, name: str, counting: dict[str, str]) -> FunctionType:
+    """Return the method without what counts in it. Raises LookupError if it does not have it."""
     source = textwrap.dedent(inspect.getsource(owner.__dict__[name]))
-    if statement not in source:
-        raise LookupError(f"{owner.__qualname__}.{name} has no {statement!r}")
+    for statement, instead in counting.items():
+        if statement not in source:
+            raise LookupError(f"{owner.__qualname__}.{name} has no {statement!r}")
+        source = source.replace(statement, instead)
     made: dict[str, Callable[[type], FunctionType]] = {}
-    maker = f"def make(__class__):\n{textwrap.indent(source.replace(statement, 'pass'), '    ')}\n    return {name}\n"
+    maker = f"def make(__class__):\n{textwrap.indent(source, '    ')}\n    return {name}\n"
     exec(maker, sys.modules[owner.__module__].__dict__, made)  # noqa: S102 -- our own source
     return made["make"](owner)
 
@@ -89,7 +99,7 @@ class Switch:
 
     def __init__(self) -> None:
         self._meter = observed.meter
-        methods = [(owner.__dict__[name], without(owner, name, statement)) for owner, name, statement in COUNTING]
+        methods = [(owner.__dict__[name], without(owner, name, counting)) for owner, name, counting in COUNTING]
         self._codes = [(method, method.__code__, bare.__code__) for method, bare in methods]
 
     def turn(self, *, on: bool) -> None:

@@ -197,7 +197,7 @@ def _of_server(counts: ServerCounts) -> Iterator[tuple[Key, Tally]]:
 
 
 def _of_messages(messages: Messages, errors: int) -> Tally:
-    return Tally(messages.taken, errors, tuple(messages.durations.together().counts))
+    return Tally(messages.taken, errors, tuple(messages.durations.counts))
 
 
 def _of_runs(durations: Durations) -> Tally:

@@ -55,7 +55,6 @@ class HTTPConnection(RequestHandler):
         "_left",
         "_peer_check",
         "_pipelined",
-        "_traffic",
         "_writers",
         "bytes_received",
         "bytes_sent",
@@ -81,7 +80,6 @@ class HTTPConnection(RequestHandler):
             max_line_size=settings.max_header,
         )
         self.service = service
-        self._traffic = service.traffic
         self._begin = begin
         # One message at a time: otherwise an error behind a request in the same segment would discard the request.
         self._parser = HttpRequestParser(
@@ -147,9 +145,7 @@ class HTTPConnection(RequestHandler):
         """Do nothing. aiohttp runs this as a task for each connection."""
 
     def data_received(self, data: bytes) -> None:
-        size = len(data)
-        self.bytes_received += size
-        self._traffic.bytes_received += size
+        self.bytes_received += len(data)
         if self._close or self._force_close:
             return  # we have given our last answer, and must not answer the parser's rest
         request = self._current_request
@@ -287,9 +283,7 @@ class HTTPConnection(RequestHandler):
         transport = self.transport
         if transport is None or transport.is_closing():
             raise Disconnected("the peer is gone")
-        size = len(data)
-        self.bytes_sent += size
-        self._traffic.bytes_sent += size
+        self.bytes_sent += len(data)
         transport.write(data)
 
     def say(self, data: bytes) -> None:

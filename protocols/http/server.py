@@ -16,6 +16,7 @@ from protocols.http.service import HTTPService
 from protocols.http.settings import HTTPSettings
 from protocols.http.websocket import WebSocket, wants_websocket
 from protocols.net.listener import Listener
+from protocols.net.traffic import Traffic
 from protocols.resources import Resource
 from protocols.server import Outdated, Server, ServerStatus
 
@@ -63,12 +64,15 @@ class HTTPServer(Server):
         fields = b"".join(b"%b: %b\r\n" % field for field in refusal_headers)
         self.service = HTTPService(app, settings, name, self.state, fields)
         self._makes_room = makes_room
-        self.traffic = self.service.traffic
         self.refusals = self.service.refusals
 
     @property
     def address(self) -> str:
         return self.listener.address
+
+    @property
+    def traffic(self) -> Traffic:  # type: ignore[override]  # it is a sum, which is made when somebody asks
+        return self.service.traffic
 
     def active(self) -> dict[str, int]:
         return dict(Counter(each.noun for each in self.service.running))

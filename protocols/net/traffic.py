@@ -1,5 +1,14 @@
 """Bytes that a server has received and sent, as its protocol has them: without TLS, TCP and PROXY headers."""
 
+from typing import Protocol
+
+
+class Counted(Protocol):
+    """What has counters of bytes."""
+
+    bytes_received: int
+    bytes_sent: int
+
 
 class Traffic:
     """Counters since the server was made."""
@@ -9,3 +18,7 @@ class Traffic:
     def __init__(self) -> None:
         self.bytes_received = 0
         self.bytes_sent = 0
+
+    def add(self, other: Counted) -> None:
+        self.bytes_received += other.bytes_received
+        self.bytes_sent += other.bytes_sent

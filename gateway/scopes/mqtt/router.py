@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 WINDOW = 64
 """Messages that wait for one branch before the connection's reading is held back."""
+UNTIMED = 15
+"""Messages of a burst that are not timed after one that is, as the bits of a mask: two looks at the clock are one tenth
+of such a message."""
 _ANSWERS = ("mqtt.accept", "mqtt.reject")
 REMEMBERED = 16_384
 """Topics whose route is remembered; then they are looked up anew."""
@@ -172,7 +175,7 @@ async def _acknowledge_unrouted(event: MQTTReceiveEvent, send: Send) -> None:
 class _Branch:
     """One route's application within one connection."""
 
-    __slots__ = ("_counts", "_left", "_send", "_state", "_table", "_taken", "_task", "_topic", "events")
+    __slots__ = ("_counts", "_left", "_send", "_state", "_table", "_task", "_timed", "_topic", "events")
 
     def __init__(
         self, route: Route, scope: MQTTScope, connect: MQTTConnectEvent, send: Send, group: asyncio.TaskGroup
@@ -180,7 +183,7 @@ class _Branch:
         self.events: Queue[_Received] = Queue(WINDOW)
         self.events.put(connect)
         self._topic = ""
-        self._taken: dict[int, float] = {}  # when the application took each message that it has not acknowledged
+        self._timed: dict[int, float] = {}  # packet ids: when the application took the message
         self._counts = current_counts.get().messages.of("mqtt", route.label)
         self._table = SERVER if scope["role"] == "server" else CLIENT
         self._state = next(iter(self._table))
@@ -212,14 +215,16 @@ class _Branch:
 
     async def receive(self) -> _Received:
         events = self.events
+        waited = not events
         while not events:
             await events.more()
         event = events.next()
         if event["type"] == "mqtt.receive":
             self._topic = event["topic"]
-            self._counts.taken += 1
-            if event["id"] is not None:
-                self._taken[event["id"]] = monotonic()
+            counts = self._counts
+            counts.taken += 1
+            if event["id"] is not None and (waited or not counts.taken & UNTIMED):
+                self._timed[event["id"]] = monotonic()
         else:
             self._topic = ""
         if spans.by is not None:
@@ -231,7 +236,12 @@ class _Branch:
         if self._state == "open" and kind not in _ANSWERS:
             await self._pass(event)
             if kind == "mqtt.ack":
-                self._count(event)
+                if event.get("reason_code", 0) < UNSPECIFIED:
+                    self._counts.accepted += 1
+                else:
+                    self._counts.rejected += 1
+                if self._timed and (taken := self._timed.pop(event["id"], 0.0)):
+                    self._counts.durations.observe(monotonic() - taken)
             return
         await checkpoint()
         state, checked = step(self._table, CHECKS, self._state, event)
@@ -240,12 +250,6 @@ class _Branch:
         self._state = state
         if kind != "mqtt.accept":
             await self._pass(_as_disconnect(checked) if kind == "mqtt.reject" else event)
-
-    def _count(self, ack: dict[str, Any]) -> None:
-        taken = self._taken.pop(ack["id"], None)
-        if taken is not None:  # else it is a message of another route's application
-            result = "accepted" if ack.get("reason_code", 0) < UNSPECIFIED else "rejected"
-            self._counts.durations.add(result, monotonic() - taken)
 
     async def _pass(self, event: dict[str, Any]) -> None:
         try:
