@@ -8,3 +8,9 @@ MISTAKE = 2
 CANNOT_START = 3
 INTERRUPTED = 130
 """Ctrl+C ended a command, as shells have it."""
+
+
+class CommandError(Exception):
+    """Ends a command with its message, which is one sentence, and with :attr:`exit_code`."""
+
+    exit_code = FORCED

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from gateway.cli.terminal import fail
-from gateway.control.client import ControlError
+from gateway.exit_codes import CommandError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,7 +27,7 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except ControlError as error:
+        except CommandError as error:
             fail(str(error), error.exit_code)
 
     def get_params(self, ctx: Any) -> Any:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from gateway.control import place
-from gateway.exit_codes import FORCED, MISTAKE
+from gateway.exit_codes import MISTAKE, CommandError
 
 LOOK = 0.3
 """Seconds between two looks for a gateway that has started since."""
@@ -24,11 +24,8 @@ _BAD_REQUEST = 400
 Answer = dict[str, Any]
 
 
-class ControlError(Exception):
-    """No daemon answers, or it cannot do what the request asks for. The message is one sentence."""
-
-    exit_code = FORCED
-    """The exit code of a command that gets this error."""
+class ControlError(CommandError):
+    """No daemon answers, or it cannot do what the request asks for."""
 
 
 class Misused(ControlError):

@@ -258,7 +258,7 @@ def test_disconnecting_by_filter_counts_and_asks_first(place: Place) -> None:
         assert {one.lost.get(timeout=10), two.lost.get(timeout=10)} == {0x98}
         assert other.lost.empty()
     said = "write at least one filter; the name of the server is one, too\n"
-    assert place.says("clients", "disconnect", "--yes", code=1) == said
+    assert place.says("clients", "disconnect", "--yes", code=2) == said
 
 
 def test_a_websocket_is_closed_with_1008(place: Place) -> None:
@@ -373,8 +373,8 @@ def test_retained_messages_are_listed_shown_and_deleted(place: Place) -> None:
         assert [each["topic"] for each in place.found("retained.list")] == ["new"]
         assert place.says("retained", "delete", "new", "nowhere", "--yes") == "1 deleted\n"
     wrong = "'a/#/b' is not a topic filter; write one such as sensors/# or sensors/+/status\n"
-    assert place.says("retained", "list", "a/#/b", code=1) == wrong
-    assert place.says("clients", "list", "--address", "nowhere", code=1).startswith("address: write an address")
+    assert place.says("retained", "list", "a/#/b", code=2) == wrong
+    assert place.says("clients", "list", "--address", "nowhere", code=2).startswith("address: write an address")
 
 
 def test_the_shell_completes_clients_and_topics(place: Place) -> None:

@@ -371,7 +371,7 @@ def test_send_says_in_words_why_it_was_refused(shop: Shop, arguments: list[str],
 
 def test_what_is_no_topic_name_is_told_before_it_leaves(shop: Shop) -> None:
     code, words = shop.send("orders/#", "x")
-    assert (code, words) == (1, "cannot send: 'orders/#' is not a topic to publish to: + and # are for subscribers\n")
+    assert (code, words) == (2, "cannot send: 'orders/#' is not a topic to publish to: + and # are for subscribers\n")
 
 
 def test_two_gateways_do_not_keep_the_sessions_of_one_server(tmp_path: Path) -> None:
