@@ -207,7 +207,7 @@ def _log(done: Reload, file: str) -> None:
             why = done.error or count(len(done.mistakes), "error")
             logger.error("%s was not reloaded: %s. %s", file, why, done.still)
         case "unchanged":
-            logger.info("%s says what it said: nothing changed in generation %d", file, done.generation)
+            logger.info("%s has not changed: generation %d runs on", file, done.generation)
         case "reloaded":
             what = count(len(done.changes), "change")
             logger.info("%s was reloaded in %.2f s: generation %d, %s", file, done.seconds, done.generation, what)

@@ -67,7 +67,7 @@ def cases() -> Iterator[tuple[str, str]]:
 
 @dataclass
 class Processes:
-    """Those of a hand-over: the one that serves, the one that takes over, and the one that waits, if there is one."""
+    """The processes of a hand-over: one serves, one takes over, and there may be one that waits for them."""
 
     old: psutil.Process
     new: psutil.Process

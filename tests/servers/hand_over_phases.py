@@ -1,7 +1,7 @@
 """Stops a process of a hand-over at a phase that a test names, so that the test can kill one of them there.
 
-The module of handlers calls :func:`watch`, which is part of no release: it looks at the messages of the channel, from
-inside of both processes. A phase is what the process that stops has just done: ``sent ready``, ``sends ready`` just
+The module of handlers calls :func:`watch`, which no release has: it looks at the messages of the channel, from inside
+both processes. A phase is what the process that stops has just done: ``sent ready``, ``sends ready`` just
 before it, ``got ready``; an answer is called by its request. ``imports`` is the next process that imports the handlers,
 and ``leaves`` the old one that becomes the process that waits.
 """

@@ -248,7 +248,7 @@ def test_sighup_reads_the_file_again(start: Start) -> None:
     daemon, url = start()
     daemon.says("try:")
     daemon.process.send_signal(signal.SIGHUP)
-    daemon.says("SIGHUP: gateway.yaml says what it said: nothing changed in generation 1")
+    daemon.says("SIGHUP: gateway.yaml has not changed: generation 1 runs on")
     assert httpx.get(f"{url}/").text == "done"
 
 

@@ -18,7 +18,7 @@ def test_they_are_one_line_each_and_nothing_stops(start: Start) -> None:
         until(lambda number=number: f"{number.name}: " in run.err, f"{number.name} is logged")
     assert run.answers()
     assert run.ended_by(signal.SIGTERM) == 0
-    assert "INFO    SIGHUP: gateway.yaml says what it said" in run.err
+    assert "INFO    SIGHUP: gateway.yaml has not changed" in run.err
     assert len(run.err.splitlines()) == len(IGNORED) + 1, "and that it has stopped"
 
 

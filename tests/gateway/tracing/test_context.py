@@ -11,7 +11,7 @@ from servers.traced_device import SENT, SPAN, STATE, TRACE, UNSAMPLED
 from waiting import until
 
 LONG = ",".join(f"v{number:02}={'x' * 60}" for number in range(9))
-"""Of tracestate 512 characters are what W3C asks for; this has more."""
+"""More than the 512 characters of a tracestate that W3C asks for."""
 MALFORMED: dict[str, list[Field]] = {
     "too long": [("traceparent", SENT + "-" + "a" * 3000)],
     "version 00 with more": [("traceparent", SENT + "-00")],

@@ -26,7 +26,7 @@ def fill(here: Any) -> None:
 
 
 class Measured:
-    """What the process did while something was asked: turns of the loop, and bytes of Python objects at most."""
+    """Counts the turns of the event loop while a request is answered."""
 
     def __init__(self) -> None:
         self.turns = 0
