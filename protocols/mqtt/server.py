@@ -21,6 +21,7 @@ from protocols.mqtt.connection import websocket_transport
 from protocols.mqtt.connection.client_connection import ClientConnection
 from protocols.mqtt.connection.client_socket import ClientSocket
 from protocols.mqtt.connection.delivered import delivered
+from protocols.mqtt.connection.endings import LINGER, Endings
 from protocols.mqtt.connection.preconnect import Opening, Preconnect
 from protocols.mqtt.connection.resources import clients
 from protocols.mqtt.events import CHECKS
@@ -34,6 +35,8 @@ TICK = 1.0
 """Seconds between two looks at what is due: sessions, wills, retained messages that expire."""
 RESTORED = 1000
 """Records that are read without a pause at the start: some milliseconds."""
+HAND_OVER = 0.5
+"""Seconds for clients to read our last words and to close, while another process waits for their sessions."""
 
 
 class MQTTServer(Server):
@@ -65,6 +68,7 @@ class MQTTServer(Server):
         self.broker = Broker(settings, journal=self._journal, wake=self._work_soon)
         self.access = Access(settings, name, self._save_login)
         self.traffic = self.counters = Counters(time.time())
+        self.endings = Endings()
         self.login_outcomes = self.access.logins.outcomes
         self.listener = Listener(
             settings.bind,
@@ -212,6 +216,7 @@ class MQTTServer(Server):
         await self.tasks.drain(LAST_WORDS)  # who listens hears of it before it is cancelled
         await self.tasks.cancel()
         await self._disconnect_all()
+        await self.endings.end(min(grace, HAND_OVER if self._is_replaced else LINGER))
         await self._finish_work()  # wills to many subscribers
         await self._clock.cancel()
         self.status = ServerStatus("stopped")
@@ -262,7 +267,7 @@ class MQTTServer(Server):
             await self._empty.wait()
 
     def _connections(self) -> int:
-        return len(self._preconnects) + len(self._clients)
+        return len(self._preconnects) + len(self._clients) + len(self.endings)
 
     # What takes long, and the clock.
 

@@ -18,6 +18,7 @@ REASONS = {
     "protocols/http/connection.py": "each writer has its own time limit",
     "protocols/mqtt/client/broker_connection.py": "an answer for each packet id; a state: the socket takes more",
     "protocols/mqtt/client/run.py": "a state: every message is settled",
+    "protocols/mqtt/connection/endings.py": "a state: no connection is left",
     "protocols/mqtt/server.py": "a state: no connection is left",
     "protocols/mail/smtp/server.py": "a state: a session has ended",
     "protocols/sms/sending.py": "requests that are under way",

@@ -207,7 +207,8 @@ class BrokerConnection(asyncio.Protocol):
             transport.close()  # its closing handshake (RFC 6455, 7.1.1) does the same
             return
         if transport.can_write_eof():
-            transport.write_eof()
+            with contextlib.suppress(OSError):  # the broker has gone, and this is not known here yet
+                transport.write_eof()
         transport.resume_reading()
 
     async def _until_kept(self) -> None:

@@ -13,6 +13,7 @@ from protocols.mqtt.connection.accepted import AcceptedConnection
 from protocols.mqtt.connection.admission import NotAdmitted, authenticate, authorize
 from protocols.mqtt.connection.client_socket import ClientSocket, ConnectionContext
 from protocols.mqtt.connection.delivered import delivered
+from protocols.mqtt.connection.endings import CLOSE_TIMEOUT
 from protocols.mqtt.connection.handshake import Handshake
 from protocols.mqtt.connection.keepalive import KeepAlive
 from protocols.mqtt.wire import reasons
@@ -21,8 +22,6 @@ from protocols.mqtt.wire.parser import Parser
 
 SHOWN = 5
 """Topic filters that a line of the log names."""
-CLOSE_TIMEOUT = 5.0
-"""Seconds for a peer to read what was written before its connection was closed."""
 ABSENCE = 60.0
 """Seconds at most that a client has to connect to the server that goes on with its session."""
 
@@ -324,7 +323,8 @@ class ClientConnection(ClientSocket):
         absence: float = 0.0,
         properties: dict[str, Any] | None = None,
     ) -> None:
-        """End the connection and tell the application, once. What was written still leaves.
+        """End the connection and tell the application, once. What was written still leaves, and the client can read it
+        also if it goes on sending (:mod:`protocols.mqtt.connection.endings`).
 
         ``silent``: the client is not told why. The will is published unless the end is ``clean``, or as said, and if
         the client is not back within ``absence`` seconds.
@@ -348,6 +348,11 @@ class ClientConnection(ClientSocket):
                 self._log(f"the acl did not allow {connection.refused} of its messages")
             connection.end(with_will=not clean if with_will is None else with_will, absence=absence)
         self.disconnect({"type": "mqtt.disconnect", "reason_code": reason_code, "reason": reason, "clean": clean})
-        self._flush()
-        self._transport.close()
-        self._timer = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
+        last = self._outgoing.take()
+        self._write(last)
+        told = connection is not None and self._outgoing.version == 5
+        if not silent and (connection is not None or last) and self._server.endings.begin(self._transport, told=told):
+            self._loop.call_soon(self.connection_lost, None)  # nobody waits for it any longer
+        else:
+            self._transport.close()
+            self._timer = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)

@@ -304,16 +304,20 @@ class ClientSocket(AppRun, asyncio.Protocol):
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        outgoing = self._outgoing
-        data = outgoing.take()
+        """Send what is ready; after our last words nothing."""
+        data = self._outgoing.take()
+        if not self._closed:
+            self._write(data)
+        if self._stopping:
+            self._stop_if_done()
+
+    def _write(self, data: bytes) -> None:
         if data and not self._transport.is_closing():
             self.bytes_sent += len(data)
             self._server.counters.bytes_sent += len(data)
-            if outgoing.congested and self._keepalive is not None:
+            if self._outgoing.congested and self._keepalive is not None:
                 self._keepalive.wrote(len(data))
             self._transport.write(data)
-        if self._stopping:
-            self._stop_if_done()
 
     # The keep-alive.
 

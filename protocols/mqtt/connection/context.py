@@ -10,6 +10,7 @@ from protocols.log_facts import about_peer
 from protocols.mqtt.access.access import Access
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.counters import Counters
+from protocols.mqtt.connection.endings import Endings
 from protocols.mqtt.settings import MQTTSettings
 
 logger = logging.getLogger("protocols.mqtt.connection")
@@ -27,6 +28,7 @@ class ServerContext(Protocol):
     broker: Broker
     access: Access
     counters: Counters
+    endings: Endings
     refusals: Counter[str]
 
 

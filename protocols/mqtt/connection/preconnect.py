@@ -91,7 +91,10 @@ class Preconnect(asyncio.Protocol):
         refusal = _refusal(self._parser.version, error.answer)
         self._server.counters.bytes_sent += len(refusal)
         self._transport.write(refusal)
-        self._transport.close()
+        if refusal and self._server.endings.begin(self._transport, told=False):
+            self._leave()
+        else:
+            self._transport.close()
 
     def _overdue(self) -> None:
         if not self._transport.is_closing():
