@@ -13,10 +13,25 @@ from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.service import deliveries
 from gateway.services import Service, Services
 from gateway.succession import succession
+from protocols.access.logins import Logins
 from protocols.asgi import Application
 from protocols.server import Server
 
 T = TypeVar("T")
+
+
+class Console(Protocol):
+    """What answers at a console."""
+
+    @property
+    def logins(self) -> Logins | None: ...
+
+
+class ConsoleServer(Protocol):
+    """The server of a console: a :class:`gateway.runtime.health.ConsoleServer`."""
+
+    @property
+    def console(self) -> Console: ...
 
 
 class Gateway(Protocol):
@@ -30,6 +45,8 @@ class Gateway(Protocol):
     def app(self) -> Application: ...
     @property
     def servers(self) -> Collection[Server]: ...
+    @property
+    def console(self) -> ConsoleServer | None: ...
     @property
     def services(self) -> Services: ...
     @property
@@ -102,6 +119,12 @@ class Here:
         """Return those that run, the newest first: also those that were replaced and still have connections."""
         line = self.gateway.services.get(succession)
         return line.running if line is not None else [self.gateway]
+
+    @property
+    def logins(self) -> Logins | None:
+        """What checks the passwords of the console's users now; None if it has no users."""
+        console = self.gateway.console
+        return console.console.logins if console is not None else None
 
     def service(self, wanted: Service[T]) -> T:
         """Return a service of the gateway that serves now. Raises LookupError."""

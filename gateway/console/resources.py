@@ -8,27 +8,22 @@ import asyncio
 import base64
 import inspect
 import json
-import logging
 from bisect import insort
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from typing import Any, get_type_hints
 
+from gateway.console.audit import record_change
 from gateway.console.filters import address_test, checked_topic
 from gateway.console.here import Here
 from gateway.console.resource_parameters import MOST, Removed
-from gateway.control.caller import caller
 from gateway.control.server import BadRequest
 from protocols.checkpoint import checkpoints
 from protocols.resources import Resource
 from protocols.server import Server
 
-audit = logging.getLogger("gateway.console.audit")
-
 DURABLE = 1000
 """Entries that are removed before the disk has to have that."""
-_LOGGED = 1000
-"""Characters of the filters in the log: an operator may name a thousand clients."""
 
 Facts = Mapping[str, Any]
 Test = Callable[[Resource, Facts], bool]
@@ -198,7 +193,7 @@ async def remove(search: Search, what: str, *, with_will: bool = True, rate: int
         await _kept(touched)
     finally:
         if not dry_run:
-            audit.info("%s by %s: %d, %s", what, caller.get(), found, json.dumps(search.filters)[:_LOGGED])
+            record_change(what, found, search.filters)
     return {"found": found, "removed": 0 if dry_run else found}
 
 

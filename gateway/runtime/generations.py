@@ -138,8 +138,10 @@ class Generations:
             await reconnect(gateway.servers, rate=rate, grace=gateway.settings.shutdown_timeout, told=told)
 
     async def stop(self) -> None:
-        """Cancel a reload that is under way: the generation that serves goes on."""
+        """The process ends. Cancel a reload that is under way: the generation that serves goes on."""
         await self._tasks.cancel()
+        for each in (self.current, *self._replaced):
+            each.hasten()
 
     async def _reload(self, check: bool, force: bool, why: str) -> Reload:
         async with self._in_turn:

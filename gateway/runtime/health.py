@@ -1,7 +1,8 @@
 """Answers a supervisor over HTTP whether the daemon is alive and ready, and Prometheus what it has measured."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from gateway.config.settings import ConsoleSettings
@@ -16,6 +17,7 @@ from protocols.http.server import HTTPServer
 from protocols.http.settings import HTTPSettings
 from protocols.lazy_names import imported
 from protocols.server import Server
+from protocols.wakeup import Wakeup
 
 HEALTH, READINESS, METRICS = "/healthz", "/readyz", "/metrics"
 PATHS = f"{HEALTH}, {READINESS}, {METRICS}"
@@ -55,6 +57,11 @@ class Console:
         """Imports and makes what answers at all paths but ``/healthz``, and asks this for readiness and metrics. It is
         called on a thread, with the first request."""
         self._made: asyncio.Future[Application] | None = None
+        self.is_replaced = False
+        """Whether another gateway has taken over. What has begun here goes on, for those who are users there, too."""
+        self.unfinished = 0
+        """Requests that have an end, and have not come to it."""
+        self._has_finished = Wakeup()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -70,6 +77,21 @@ class Console:
         status, answer = await self._answer(scope["method"], scope["path"])
         text = json_text(answer, indent=2, ascii_only=True) + "\n"
         await send_body(send, status, "application/json", text.encode())
+
+    @contextmanager
+    def finishing(self) -> Iterator[None]:
+        """Do something that is to come to its end, although another gateway has taken over."""
+        self.unfinished += 1
+        try:
+            yield
+        finally:
+            self.unfinished -= 1
+            self._has_finished.wake()
+
+    async def finished(self) -> None:
+        """Wait until all of that has ended."""
+        while self.unfinished:
+            await self._has_finished.wait()
 
     async def _interface(self, make: "Callable[[Console], Application]") -> Application:
         """Return the interface; all requests that come before it is made wait for it."""

@@ -92,6 +92,7 @@ class RunningGateway:
         self._tasks = Tasks("replaced")
         self.older: set[asyncio.Task[None]] = set()
         self.has_successor = False
+        self._ends_soon = asyncio.Event()
         self._hint = "; Ctrl+C again to stop now"
 
     async def start(self) -> None:
@@ -260,15 +261,35 @@ class RunningGateway:
 
     async def give_way(self) -> None:
         self._hint = ""
+        if self.gateway.console is not None:
+            self.gateway.console.console.is_replaced = True
         for _, spare in self._spares:
             await _abandon(spare)
         self._started = [server for server in self._started if server not in self._lent]
         await self._retire()
         cancelled = await self.drain()
+        await self._finish_console_work()
         await self.shut_down()
         await self._keep_counters()
         kept = await self.close()
         logger.info("%s was replaced: %s", self.gateway.file, summary(cancelled, kept))
+
+    async def _finish_console_work(self) -> None:
+        """Wait for what operators have begun at the console, such as a change of a million messages. It works on the
+        gateway that serves now. The process does not wait for it: see :meth:`hasten`."""
+        if self.gateway.console is None:
+            return
+        finished = asyncio.ensure_future(self.gateway.console.console.finished())
+        hastened = asyncio.ensure_future(self._ends_soon.wait())
+        try:
+            await asyncio.wait({finished, hastened}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            finished.cancel()
+            hastened.cancel()
+
+    def hasten(self) -> None:
+        """Do not wait for what operators have begun at the console: the process ends."""
+        self._ends_soon.set()
 
     async def _keep_counters(self) -> None:
         keep = await asyncio.to_thread(imported, "gateway.metrics.process:keep")  # no scrape may have asked for any yet
@@ -284,12 +305,15 @@ class RunningGateway:
         return {noun: number for noun, number in total.items() if number}
 
     def connections(self) -> dict[str, int]:
-        """Count, by the name of the server, what keeps this gateway from its end once it is replaced: connections, and
-        runs of the application on servers that have gone on with the successor."""
+        """Count, by the name of the server, what keeps this gateway from its end once it is replaced: connections, runs
+        of the application on servers that have gone on with the successor, and what operators have begun at the
+        console."""
         total = Counter(name for run, name in self.waits_for.items() if not run.done())
         for server in self._without_console():
             listener = server.listener
             total[server.name] += listener.connections if listener is not None else sum(server.active().values())
+        if self.gateway.console is not None:
+            total["console"] = self.gateway.console.console.unfinished
         return {name: number for name, number in total.items() if number}
 
     async def settle(self) -> None:

@@ -19,7 +19,8 @@ from gateway.cli.store.session import with_store
 from gateway.cli.terminal import fail, print_json, print_text, progress
 from gateway.config.diagnostics import count
 from gateway.console.kept.content import Content, details_data
-from gateway.console.kept.selection import Filters, Selection
+from gateway.console.kept.pages import Changing, Matching, Named
+from gateway.console.kept.selection import Change, Filters, Selection
 from gateway.store import Message, OperatorStore, Outgoing
 
 
@@ -102,23 +103,30 @@ class CommandGroup:
 
 
 async def _retry(selection: Selection[Any, Any], choice: Choice) -> int:
-    chosen = await choice.of(selection)
-    with progress("retry", len(chosen)) as advance:
-        return await selection.retry(chosen, advance)
+    return await _change("retry", await choice.of(selection), selection.requeue)
 
 
 async def _drop(selection: Selection[Any, Any], choice: Choice, *, yes: bool) -> int:
-    chosen = await choice.of(selection)
-    if chosen and not yes:
-        typer.confirm(f"Drop {count(len(chosen), selection.noun)} for good?", abort=True, err=True)
-    with progress("drop", len(chosen)) as advance:
-        return await selection.drop(chosen, advance)
+    chosen = await choice.of(selection, exactly=not yes)  # an answer is for those that were asked about
+    if chosen.count and not yes:
+        typer.confirm(f"Drop {count(chosen.count, selection.noun)} for good?", abort=True, err=True)
+    return await _change("drop", chosen, selection.forget)
+
+
+async def _change(what: str, chosen: Named | Matching, change: Change) -> int:
+    changing = Changing(change)
+    with progress(what, chosen.count) as advance:
+        async for done in changing.batches(chosen):
+            advance(done)
+    return changing.changed
 
 
 async def _export(selection: Selection[Any, Any], choice: Choice, folder: Path) -> int:
-    chosen = await choice.of(selection)
-    with progress("export", len(chosen)) as advance:
-        return await export(selection.read, folder, chosen, advance)
+    chosen, written = await choice.of(selection), 0
+    with progress("export", chosen.count) as advance:
+        async for ids in chosen.ids():
+            written += await export(selection.read, folder, ids, advance)
+    return written
 
 
 def _print_content(item: Message | Outgoing) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from gateway.cli.completion import routes
 from gateway.cli.store.completion import ids
+from gateway.console.kept.pages import Matching, Named
 from gateway.console.kept.selection import Filters, Selection
 from gateway.scopes.installed import KINDS
 from gateway.store import OutgoingState
@@ -105,9 +106,16 @@ class Choice:
     ids: list[str]
     filters: Filters
 
-    async def of(self, selection: Selection[Any, Any]) -> list[str]:
-        """Their ids. Raises Unknown."""
-        return await (selection.named(self.ids) if self.ids else selection.ids(self.filters))
+    async def of(self, selection: Selection[Any, Any], *, exactly: bool = False) -> Named | Matching:
+        """Them, counted. ``exactly``: with all ids in memory, so that what matches later is not among them. Raises
+        Unknown."""
+        if self.ids or exactly:
+            ids = await (selection.named(self.ids) if self.ids else selection.ids(self.filters))
+            return Named(ids, len(ids))
+        found = Matching(selection.listings, self.filters)
+        async for _ in found.counting():
+            pass
+        return found
 
 
 def choice_of(ids: list[str] | None, filters: Filters, *, everything: bool, states: bool) -> Choice:

@@ -1,9 +1,10 @@
 """The console's interface as an ASGI application."""
 
+import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,7 +15,7 @@ from gateway.console.here import Here
 from gateway.console.http.answer import Exposition, send_json, send_metrics
 from gateway.console.http.guard import Guard
 from gateway.console.http.request import Refused, Request
-from gateway.console.http.stream import send_stream
+from gateway.console.http.stream import HEARTBEAT, send_stream
 from gateway.console.http.visitors import Visitor, Visitors
 from gateway.console.operation import Operation
 from gateway.console.parameters import Parameter, read_all
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 STREAMS = 32
 """Streams at a time: connections are left for health checks."""
+ENDLESS = "follow"
+"""The parameter of a stream that has no end: a reload ends it, and the client comes again."""
 LAST_EVENT = "after"
 """The parameter that gets the number in Last-Event-ID."""
 
@@ -51,11 +54,18 @@ class Health(Protocol):
     def logins(self) -> Logins | None:
         """What checks the passwords of the console's users, if it has any."""
 
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another gateway serves now."""
+
     async def readiness(self) -> tuple[int, dict[str, Any]]:
         """Return the status and the answer at ``/readyz``."""
 
     async def metrics(self, scope: HTTPScope) -> Exposition:
         """Return the answer at ``/metrics``."""
+
+    def finishing(self) -> AbstractContextManager[None]:
+        """Do something that is to come to its end, although another gateway has taken over."""
 
 
 class Interface:
@@ -65,7 +75,7 @@ class Interface:
         self._here = here
         self._health = health
         self._guard = Guard(settings.hosts)
-        self._visitors = Visitors(settings, here.sessions, health.logins)
+        self._visitors = Visitors(settings, here.sessions, health.logins, self._logins_now)
         self._streams = 0
         self._html_pages: Pages | None = None
         self._pages: Mapping[str, tuple[str, Page]] = {
@@ -75,6 +85,10 @@ class Interface:
             "/api/login": ("POST", self._log_in),
             "/api/logout": ("POST", self._log_out),
         }
+
+    def _logins_now(self) -> Logins | None:
+        """Return what checks the passwords of users. A reload may remove one who is at work here."""
+        return self._here.logins if self._health.is_replaced else self._health.logins
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -101,18 +115,19 @@ class Interface:
         if wanted.changes:
             self._guard.check_type(request)
         arguments = await _arguments(request, wanted, in_path)
-        caller.set(self._visitors.describe(request, visitor))
+        caller.set(self._visitors.describe(request, visitor.user))
         record(wanted, caller.get(), arguments)
-        if wanted.streams:
-            await self._stream(wanted, arguments, visitor, request, send)
-        else:
-            await send_json(send, 200, await wanted.answer(self._here, arguments))
+        with nullcontext() if arguments.get(ENDLESS) else self._health.finishing():
+            if wanted.streams:
+                await self._stream(wanted, arguments, visitor, request, send)
+            else:
+                await send_json(send, 200, await _while_allowed(wanted.answer(self._here, arguments), visitor))
 
     async def _html(self) -> "Pages":
         """Return the pages. They are imported with the first of them, on a thread: devices go on."""
         if self._html_pages is None:
             module = await operator_thread.run(import_module, "gateway.console.http.pages")
-            self._html_pages = module.Pages(self._here, self._visitors)
+            self._html_pages = module.Pages(self._here, self._visitors, self._health.finishing)
         return self._html_pages
 
     async def _show(self, method: str, page: Page, request: Request, send: Send) -> None:
@@ -154,9 +169,23 @@ class Interface:
         self._streams += 1
         try:
             async with aclosing(wanted.answers(self._here, arguments)) as answers:
-                await send_stream(answers, request.receive, send, visitor.stays)
+                await send_stream(answers, request.receive, send, visitor.stays, of_change=wanted.changes)
         finally:
             self._streams -= 1
+
+
+async def _while_allowed(work: Coroutine[Any, Any, Mapping[str, Any]], visitor: Visitor) -> Mapping[str, Any]:
+    """Return what ``work`` returns. It may take hours, such as to disconnect clients one a second. Raises Refused if
+    the login ends meanwhile."""
+    working = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({working}, timeout=HEARTBEAT))[0]:
+            if not await visitor.stays():
+                raise Refused(401, "the login has ended; part of it may be done")
+        return await working
+    finally:
+        working.cancel()
+        await asyncio.wait({working})
 
 
 def interface(here: Here, settings: ConsoleSettings, health: Health) -> Interface:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import quote
 
@@ -40,9 +41,11 @@ _FILE = "application/octet-stream"
 class Pages:
     """Answers requests for pages."""
 
-    def __init__(self, here: Here, visitors: Visitors) -> None:
+    def __init__(self, here: Here, visitors: Visitors, finishing: Callable[[], AbstractContextManager[None]]) -> None:
+        """``finishing`` is entered for a download: a reload waits for its end."""
         self._here = here
         self._visitors = visitors
+        self._finishing = finishing
 
     def has(self, path: str) -> bool:
         """Whether there is a page, or a file that pages use."""
@@ -89,8 +92,9 @@ class Pages:
         if request.method == "HEAD":
             await send_body(send, 200, _FILE, b"", attached)
             return
-        audit.info("download of %s by %s", name, self._visitors.describe(request, visitor))
-        await while_there(send_file(send, _FILE, pieces, attached, visitor.stays), request.receive)
+        audit.info("download of %s by %s", name, self._visitors.describe(request, visitor.user))
+        with self._finishing():
+            await while_there(send_file(send, _FILE, pieces, attached, visitor.stays), request.receive)
 
     async def _page(self, request: Request, visitor: Visitor) -> tuple[int, bytes]:
         """Return the status and the page. An error has a page, too."""

@@ -27,10 +27,13 @@ _HEADERS = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no
 Answers = AsyncGenerator[Mapping[str, Any], None]
 
 
-async def send_stream(answers: Answers, receive: Receive, send: Send, allowed: Callable[[], Awaitable[bool]]) -> None:
-    """Send ``answers`` until they end, the client leaves, or it is no longer ``allowed``. Raises BadRequest if there is
-    none."""
-    await while_there(_send_all(answers, send, allowed), receive)
+async def send_stream(
+    answers: Answers, receive: Receive, send: Send, allowed: Callable[[], Awaitable[bool]], *, of_change: bool = False
+) -> None:
+    """Send ``answers`` until they end, the client leaves, or it is no longer ``allowed``. ``of_change``: they say what
+    the client has changed, so that one more is sent then: it may have removed its own user. Raises BadRequest if there
+    is none."""
+    await while_there(_send_all(answers, send, allowed, of_change=of_change), receive)
 
 
 async def while_there(work: Coroutine[Any, Any, None], receive: Receive) -> None:
@@ -47,16 +50,18 @@ async def while_there(work: Coroutine[Any, Any, None], receive: Receive) -> None
         raise failure
 
 
-async def _send_all(answers: Answers, send: Send, allowed: Callable[[], Awaitable[bool]]) -> None:
+async def _send_all(answers: Answers, send: Send, allowed: Callable[[], Awaitable[bool]], *, of_change: bool) -> None:
     async with contextlib.aclosing(_beating(answers)) as events:
         first = await anext(events)  # what cannot be answered has another status
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         await _write(send, first)
         try:
             async for event in events:
-                if not await allowed():
+                stays = await allowed()
+                if stays or of_change:
+                    await _write(send, event)
+                if not stays:
                     break
-                await _write(send, event)
         except BadRequest as error:
             await _write(send, _event({"error": str(error)}))
         except OSError:

@@ -31,28 +31,28 @@ _WRONG = {
 }
 
 
-async def _always() -> bool:
-    return True
-
-
 @dataclass(frozen=True)
 class Visitor:
     """A person or program that may use the console. ``user`` is empty where it has no users."""
 
     user: str
-    stays: Callable[[], Awaitable[bool]] = _always
-    """Whether the login lasts."""
+    stays: Callable[[], Awaitable[bool]]
+    """Whether the login lasts. A reload may have ended it."""
 
 
 class Visitors:
     """Checks logins. Where the settings name no users, everybody who reaches the console may use it."""
 
-    def __init__(self, settings: ConsoleSettings, sessions: Sessions, logins: Logins | None) -> None:
-        """``logins`` is None where the settings name no users."""
+    def __init__(
+        self, settings: ConsoleSettings, sessions: Sessions, logins: Logins | None, now: Callable[[], Logins | None]
+    ) -> None:
+        """``logins`` is None where the settings name no users. ``now`` returns those of the gateway that
+        serves when it is called, which may be a later one."""
         self._settings = settings
         self._sessions = sessions
         self._lifetime = Lifetime(settings.session, settings.session_idle)
         self._logins = logins
+        self._now = now
 
     @property
     def log_in(self) -> bool:
@@ -62,7 +62,7 @@ class Visitors:
     async def of(self, request: Request) -> Visitor | None:
         """Return who sends the request; None if that is not known. Raises Refused for a wrong password."""
         if self._logins is None:
-            return Visitor("")
+            return Visitor("", self._needs_no_login)
         kind, _, value = (request.header(b"authorization") or "").partition(" ")
         if kind.lower() == "basic":
             return await self._by_password(request, *_basic(value))
@@ -86,10 +86,10 @@ class Visitors:
         """Log in, and return the cookie. Raises Refused."""
         if self._logins is None:
             raise Refused(400, "this console has no users: there is nothing to log in to")
-        _, hashed = await self._checked(request, username, password)
+        hashed = await self._checked(request, username, password)
         self._close(request)
         token = self._sessions.open(username, hashed)
-        audit.info("login by %s", self.describe(request, Visitor(username)))
+        audit.info("login by %s", self.describe(request, username))
         return self._cookie(request, token, int(self._settings.session))
 
     def leave(self, request: Request) -> bytes:
@@ -106,32 +106,36 @@ class Visitors:
         client = request.scope["client"]
         return client[0] if client else ""
 
-    def describe(self, request: Request, visitor: Visitor) -> str:
+    def describe(self, request: Request, user: str) -> str:
         """Return who sends the request, for the log."""
-        return f"{visitor.user or 'somebody'} from {self.address(request) or 'a Unix socket'}"
+        return f"{user or 'somebody'} from {self.address(request) or 'a Unix socket'}"
 
     def is_secure(self, request: Request) -> bool:
         """Whether the request is encrypted on its way from the client."""
         return request.scope["scheme"] == "https"
 
     async def _by_password(self, request: Request, username: str, password: str) -> Visitor:
-        logins, hashed = await self._checked(request, username, password)
+        hashed = await self._checked(request, username, password)
+        return Visitor(username, partial(self._has, username, hashed))
 
-        async def stays() -> bool:
-            return await logins.hash_of(username) == hashed
+    async def _needs_no_login(self) -> bool:
+        return self._now() is None
 
-        return Visitor(username, stays)
+    async def _has(self, user: str, hashed: Secret) -> bool:
+        """Whether the user has a password with this hash now."""
+        logins = self._now()
+        return logins is not None and await logins.hash_of(user) == hashed
 
-    async def _checked(self, request: Request, username: str, password: str) -> tuple[Logins, Secret]:
-        """Return what has checked the password, and its hash from before: if that changes meanwhile, the login ends at
-        once. Raises Refused if it is wrong."""
+    async def _checked(self, request: Request, username: str, password: str) -> Secret:
+        """Return the hash of the password, from before that was checked: if it changes meanwhile, the login ends at
+        once. Raises Refused if the password is wrong."""
         assert self._logins is not None
         address, outcome = self.address(request), Outcome.WRONG
         hashed = await self._logins.hash_of(username)
         if len(username) <= LONGEST_NAME and len(password.encode()) <= LONGEST_PASSWORD:
             outcome = await self._logins.check(username, password.encode(), address)
         if outcome is Outcome.RIGHT and hashed is not None:
-            return self._logins, hashed
+            return hashed
         audit.warning("%s login of %r from %s", outcome.value, username[:LONGEST_NAME], address)
         status, said = _WRONG[outcome]
         raise Refused(status, said, *(self._asking(request) if status == 401 else _LATER))
@@ -145,8 +149,7 @@ class Visitors:
 
     async def _stays(self, session: Session) -> bool:
         """Whether a session lasts: its user still has the password that it began with."""
-        assert self._logins is not None
-        if await self._logins.hash_of(session.user) != session.hashed:
+        if not await self._has(session.user, session.hashed):
             session.closed = True
         return self._sessions.use(session, self._lifetime)
 

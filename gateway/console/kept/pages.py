@@ -1,10 +1,11 @@
-"""Pages of a list, by what an operator looks for, however long the list is."""
+"""Pages of a list, by what an operator looks for, however long the list is; and changes of all that is found."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from gateway.console.kept.selection import PAGE, Filters, Listing, pages
+from gateway.console.kept.selection import PAGE, Change, Filters, Listing, pages
 
 SCANNED = 20_000
 """Entries that are looked at for one page: a filter that few match gets short pages."""
@@ -12,6 +13,8 @@ LOOKED = 3.0
 """Seconds after which a page ends where it is: a store may be slow."""
 COUNTED = 100_000
 """The most that a list counts."""
+BATCH = 1000
+"""Ids of one change, which is one commit: others wait some 10 ms for it."""
 
 
 async def page(listings: Sequence[Listing[Any]], filters: Filters, after: str, limit: int) -> tuple[list[Any], str]:
@@ -65,7 +68,7 @@ class Matching:
                 self.count += len(each)
                 yield self.count
 
-    async def ids(self) -> AsyncIterator[list[str]]:
+    async def ids(self) -> AsyncIterator[Sequence[str]]:
         """Yield the ids of those that were counted, page by page."""
         for listing, end in zip(self._listings, self._ends, strict=True):
             async for each in pages([listing], self._filters):
@@ -73,6 +76,49 @@ class Matching:
                     yield found
                 if len(found) < len(each):
                     break
+
+
+class Named:
+    """Entries whose ids are known, in the form of :class:`Matching`."""
+
+    def __init__(self, ids: Sequence[str], count: int) -> None:
+        """``count``: how many were named; some may be gone."""
+        self._ids = ids
+        self.count = count
+
+    async def counting(self) -> AsyncIterator[int]:
+        yield self.count
+
+    async def ids(self) -> AsyncIterator[Sequence[str]]:
+        for begin in range(0, len(self._ids), BATCH):
+            yield self._ids[begin : begin + BATCH]
+
+
+class Changing:
+    """A change of all that is chosen, batch by batch. ``done``: so many were tried; ``changed``: so many of them were
+    changed, others were gone or in another state."""
+
+    def __init__(self, change: Change) -> None:
+        self._change = change
+        self.done = 0
+        self.changed = 0
+
+    async def batches(self, chosen: Named | Matching) -> AsyncIterator[int]:
+        """Do it. Yield the size of each batch that is done. A batch that has begun comes to its end, and is counted,
+        although this is cancelled: it is one commit."""
+        async for page in chosen.ids():
+            for begin in range(0, len(page), BATCH):
+                batch = page[begin : begin + BATCH]
+                changing = asyncio.ensure_future(self._whole(batch))
+                try:
+                    await asyncio.shield(changing)
+                finally:
+                    await asyncio.wait({changing})
+                yield len(batch)
+
+    async def _whole(self, batch: Sequence[str]) -> None:
+        self.changed += await self._change(batch)
+        self.done += len(batch)
 
 
 def _place(after: str, number: int) -> tuple[int, str]:

@@ -14,8 +14,6 @@ from protocols.units import Between
 
 PAGE = 1000
 """Summaries in memory at a time."""
-BATCH = 1000
-"""Ids of one change, which is one commit: others wait some 10 ms for it."""
 CANDIDATES = 10
 """Ids that are listed if a beginning fits more than one."""
 
@@ -25,8 +23,6 @@ Item = TypeVar("Item")
 """An entry with its content."""
 Change = Callable[[Sequence[str]], Awaitable[int]]
 """Changes those with these ids; how many there were."""
-Advance = Callable[[int], object]
-"""Called with the number of things that were done since."""
 
 
 class Unknown(Exception):
@@ -125,7 +121,9 @@ class Selection(Generic[Entry, Item]):
     read: Callable[[str], Awaitable[Item | None]]
     """One with its content; None if it is gone."""
     requeue: Change
+    """They are tried again; how many could be."""
     forget: Change
+    """They are gone for good; how many were still there."""
 
     async def ids(self, filters: Filters) -> list[str]:
         return [entry.id async for page in pages(self.listings, filters) for entry in page]
@@ -153,14 +151,6 @@ class Selection(Generic[Entry, Item]):
         if (item := await self.read(name)) is None:  # the daemon, or another operator, was at work in between
             raise Unknown(f"there is no {self.noun} {name!r} any more")
         return item
-
-    async def retry(self, ids: Sequence[str], advance: Advance) -> int:
-        """They are tried again; how many could be."""
-        return await _in_batches(self.requeue, ids, advance)
-
-    async def drop(self, ids: Sequence[str], advance: Advance) -> int:
-        """They are gone for good; how many were still there."""
-        return await _in_batches(self.forget, ids, advance)
 
 
 DeadLetters = Selection[Summary | OutgoingSummary, Message | Outgoing]
@@ -195,12 +185,3 @@ def outgoing_items(store: OperatorStore) -> OutgoingItems:
     find = partial(store.find, within=Search.OUTGOING, limit=CANDIDATES + 1)
     changes = store.requeue_outgoing, store.drop_outgoing
     return Selection("outgoing item", (store.outgoing,), find, store.get_outgoing, *changes)
-
-
-async def _in_batches(change: Change, ids: Sequence[str], advance: Advance) -> int:
-    changed = 0
-    for start in range(0, len(ids), BATCH):
-        batch = ids[start : start + BATCH]
-        changed += await change(batch)
-        advance(len(batch))
-    return changed

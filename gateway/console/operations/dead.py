@@ -53,20 +53,20 @@ async def dead_export(here: Here, *, filters: Filters, ids: Ids = None) -> Async
             yield file
 
 
-@operation("dead_retry", "POST", "/api/dead/retry")
+@operation("dead_retry", "POST", "/api/dead/retry", audited=False)  # change() logs how many
 async def dead_retry(here: Here, *, filters: Filters, choice: Choice) -> AsyncGenerator[Progress, None]:
     """Let dead letters wait again, with all their attempts. Choose them by id, by filters, or all."""
     with store_of(here) as store:
         chosen = dead_letters(store)
-        async for told in change(chosen, chosen.requeue, choice, filters):
+        async for told in change("dead_retry", chosen, chosen.requeue, choice, filters):
             yield told
     here.service(deliveries).outgoing.notify()
 
 
-@operation("dead_drop", "POST", "/api/dead/drop")
+@operation("dead_drop", "POST", "/api/dead/drop", audited=False)  # change() logs how many
 async def dead_drop(here: Here, *, filters: Filters, choice: Choice) -> AsyncGenerator[Progress, None]:
     """Drop dead letters for good. Choose them by id, by filters, or all."""
     with store_of(here) as store:
         chosen = dead_letters(store)
-        async for told in change(chosen, chosen.forget, choice, filters):
+        async for told in change("dead_drop", chosen, chosen.forget, choice, filters):
             yield told

@@ -1,15 +1,16 @@
 """What the operations on kept messages and outgoing items share: their answers, pages, and bulk changes."""
 
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, NotRequired, TypedDict
 
+from gateway.console.audit import record_change
 from gateway.console.here import Here
 from gateway.console.kept import content, pages
-from gateway.console.kept.pages import Matching
-from gateway.console.kept.selection import BATCH, Change, Filters, Listing, Selection, Unknown
+from gateway.console.kept.pages import Changing, Matching, Named
+from gateway.console.kept.selection import Change, Filters, Listing, Selection, Unknown
 from gateway.console.kept.selection import pages as all_pages
 from gateway.control.server import BadRequest, NotFound, Unavailable
 from gateway.own_thread import operator_thread
@@ -181,42 +182,45 @@ async def _ids_of(
 
 
 async def change(
-    selection: Selection[Any, Any], change: Change, choice: Choice, filters: Filters
+    what: str, selection: Selection[Any, Any], change: Change, choice: Choice, filters: Filters
 ) -> AsyncGenerator[Progress, None]:
-    """Change those that are chosen. It ends where the client leaves. Raises BadRequest, Unknown."""
+    """Change those that are chosen. It ends where the client leaves. The log has a line: ``what`` is the name of the
+    operation. Raises BadRequest, Unknown."""
     if sum([bool(choice.ids), choice.everything, not filters.are_empty]) != 1:
         raise BadRequest("write ids, or one filter or more, or everything: true")
-    chosen: _Named | Matching = Matching(selection.listings, filters)
+    if choice.dry_run:
+        async for told in _counted(await _chosen(selection, choice, filters)):
+            yield told
+        return
+    changing = Changing(change)
+    try:
+        chosen = await _chosen(selection, choice, filters)
+        async for told in _counted(chosen):
+            yield told
+        async for _ in changing.batches(chosen):
+            yield {"done": changing.done, "changed": changing.changed}
+    finally:
+        record_change(what, changing.changed, _told(choice, filters))
+    yield {"done": chosen.count, "changed": changing.changed, "finished": True}
+
+
+async def _chosen(selection: Selection[Any, Any], choice: Choice, filters: Filters) -> Named | Matching:
+    """Raises Unknown."""
     if choice.ids:
-        chosen = _Named(await selection.still_there(choice.ids), len(set(choice.ids)))
+        return Named(await selection.still_there(choice.ids), len(set(choice.ids)))
+    return Matching(selection.listings, filters)
+
+
+async def _counted(chosen: Named | Matching) -> AsyncGenerator[Progress, None]:
     told = COUNTING
     async for count in chosen.counting():
         if count >= told:
             yield {"matching": count, "more": True}
             told = count + COUNTING
     yield {"matching": chosen.count, "more": False}
-    if choice.dry_run:
-        return
-    done = changed = 0
-    async for page in chosen.ids():
-        for begin in range(0, len(page), BATCH):
-            batch = page[begin : begin + BATCH]
-            changed += await change(batch)
-            done += len(batch)
-            yield {"done": done, "changed": changed}
-    yield {"done": chosen.count, "changed": changed, "finished": True}
 
 
-class _Named:
-    """Entries that an operator has named, in the form of :class:`Matching`."""
-
-    def __init__(self, ids: list[str], count: int) -> None:
-        """``count``: how many were named; some may be gone."""
-        self._ids = ids
-        self.count = count
-
-    async def counting(self) -> AsyncIterator[int]:
-        yield self.count
-
-    async def ids(self) -> AsyncIterator[list[str]]:
-        yield self._ids
+def _told(choice: Choice, filters: Filters) -> Mapping[str, Any]:
+    """Return what was chosen, for the log."""
+    given = {"ids": choice.ids, "everything": choice.everything, **vars(filters)}
+    return {name: value for name, value in given.items() if value}

@@ -73,20 +73,20 @@ async def outgoing_export(here: Here, *, filters: Filters, ids: Ids = None) -> A
             yield file
 
 
-@operation("outgoing_retry", "POST", "/api/outgoing/retry")
+@operation("outgoing_retry", "POST", "/api/outgoing/retry", audited=False)  # change() logs how many
 async def outgoing_retry(here: Here, *, filters: Filters, choice: Choice) -> AsyncGenerator[Progress, None]:
     """Try outgoing items now. Choose them by id, by filters, or all."""
     with store_of(here) as store:
         chosen = outgoing_items(store)
-        async for told in change(chosen, chosen.requeue, choice, filters):
+        async for told in change("outgoing_retry", chosen, chosen.requeue, choice, filters):
             yield told
     here.service(deliveries).outgoing.notify()
 
 
-@operation("outgoing_drop", "POST", "/api/outgoing/drop")
+@operation("outgoing_drop", "POST", "/api/outgoing/drop", audited=False)  # change() logs how many
 async def outgoing_drop(here: Here, *, filters: Filters, choice: Choice) -> AsyncGenerator[Progress, None]:
     """Drop outgoing items for good: they are never sent. Choose them by id, by filters, or all."""
     with store_of(here) as store:
         chosen = outgoing_items(store)
-        async for told in change(chosen, chosen.forget, choice, filters):
+        async for told in change("outgoing_drop", chosen, chosen.forget, choice, filters):
             yield told

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from gateway.console.here import Here
 from gateway.console.pages.page import Asked, Content, Page
+from gateway.console.pages.words import label
 from gateway.console.parameters import Parameter
 from gateway.console.table import operations
 
@@ -117,7 +118,7 @@ class Field:
 
     @property
     def label(self) -> str:
-        return _LABELS.get(self.name, self.name.replace("_", " ").capitalize())
+        return _LABELS.get(self.name) or label(self.name)
 
     @classmethod
     def of(cls, parameter: Parameter, given: Mapping[str, Any]) -> "Field":

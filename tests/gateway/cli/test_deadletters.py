@@ -18,7 +18,9 @@ import pytest
 from servers.command import completed, run
 from servers.site import ROOT
 
-from gateway.console.kept.selection import BATCH, PAGE
+from gateway.cli.store.options import choice_of
+from gateway.console.kept.pages import BATCH
+from gateway.console.kept.selection import PAGE, Filters, dead_letters
 from gateway.store import Message, Store, codec, engine_of
 
 T = TypeVar("T")
@@ -349,6 +351,25 @@ def test_more_than_a_batch(empty: Folder) -> None:
     empty.bury(*(message(f"m{each:06}", "mqtt") for each in range(number)))
     assert empty.run("dead", "retry", "--all").stdout == f"{number} wait again\n"
     assert empty.dead() == []
+
+
+def test_what_is_chosen_without_a_question_is_in_memory_page_by_page(empty: Folder) -> None:
+    number = 2 * PAGE + 1
+    empty.bury(*(message(f"m{each:06}", "mqtt") for each in range(number)))
+
+    async def sizes(store: Store, *, exactly: bool) -> tuple[int, list[int], list[int]]:
+        everything = choice_of(None, Filters(), everything=True, states=False)
+        before = await everything.of(dead_letters(store), exactly=exactly)
+        await store.dead_letter(message("n000000", "mqtt"), error="later")
+        ids = [each async for each in before.ids()]
+        await store.drop(["n000000"])
+        own = [len(value) for value in vars(before).values() if isinstance(value, list)]
+        return before.count, [len(each) for each in ids], own
+
+    paged = empty.store(lambda store: sizes(store, exactly=False))
+    assert paged == (number, [PAGE, PAGE, 1], [2]), "of each list only the last id is kept"
+    whole = empty.store(lambda store: sizes(store, exactly=True))
+    assert whole == (number, [PAGE, PAGE, 1], [number])
 
 
 def test_a_bar_on_a_terminal_alone(folder: Folder) -> None:

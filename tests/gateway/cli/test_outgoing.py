@@ -269,7 +269,7 @@ def test_what_another_operator_has_retried_is_no_dead_letter_to_drop(dead: Folde
         selection = dead_letters(store)
         chosen = await selection.ids(Filters(error="no such user"))
         assert await store.requeue_outgoing(chosen) == 2
-        return await selection.drop(chosen, lambda done: None)
+        return await selection.forget(chosen)
 
     assert dead.store(drop) == 0
     assert "7f3a000001-0" in outgoing(dead)

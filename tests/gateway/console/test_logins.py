@@ -93,6 +93,29 @@ async def test_a_stream_ends_with_its_session(site: Any, monkeypatch: pytest.Mon
                     pass
 
 
+async def test_a_slow_change_ends_with_its_session(
+    site: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gateway.console.audit")
+    monkeypatch.setattr("gateway.console.http.app.HEARTBEAT", 0.01)
+    async with site(console=USERS) as here:
+        await log_in(here)
+        host, _, port = here.server("web").rpartition(":")
+        peers = [await asyncio.open_connection(host, int(port)) for _ in range(20)]
+        await until(lambda: len(list(here.running.gateway.servers.named("web").clients())) == 20)
+        changing = asyncio.create_task(here.post("/api/clients/disconnect", {"server": "web", "rate": 1}))
+        await until(lambda: len(list(here.running.gateway.servers.named("web").clients())) < 20)
+        async with here.new_client(cookies=dict(here.client.cookies)) as other:
+            await other.post("/api/logout", json={})
+        answer = await changing
+        assert (answer.status_code, "the login has ended" in answer.json()["error"]) == (401, True)
+        left = len(list(here.running.gateway.servers.named("web").clients()))
+        assert left > 0
+        assert f"clients.disconnect by ann from 127.0.0.1: {20 - left}, " in caplog.text
+        for _, writer in peers:
+            writer.close()
+
+
 async def test_wrong_logins_are_refused_slowly_and_logged(site: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "gateway.console.audit")
     async with site(console=USERS) as here:

@@ -8,6 +8,9 @@ import pytest
 from event_data import event_data
 from kept_messages import bury, message, outgoing
 from paho.mqtt.publish import single
+from waiting import until
+
+from gateway.console.kept import pages
 
 
 async def both(here: Any, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
@@ -19,6 +22,10 @@ async def both(here: Any, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
 
 def audited(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
     return [each.getMessage() for each in caplog.records if each.getMessage().startswith(f"{name} by ")]
+
+
+def number_in(line: str) -> int:
+    return int(line.split(": ")[1].split(",")[0])
 
 
 @pytest.mark.parametrize("verb", ["retry", "drop"])
@@ -36,7 +43,10 @@ async def test_one_entry_is_changed_once(site: Any, kind: str, verb: str, caplog
         assert all("there is no" in each for each in gone)
         if (kind, verb) != ("outgoing", "retry"):  # to send it now twice is true for both
             assert sum(each["changed"] for each in last) == 1
-        assert len(audited(caplog, f"{kind}_{verb}")) == 2
+        assert len(lines := audited(caplog, f"{kind}_{verb}")) == 2
+        assert all(json.dumps(ids) in line for line in lines)
+        if (kind, verb) != ("outgoing", "retry"):
+            assert sum(number_in(line) for line in lines) == 1, "the log has one removal"
         if verb == "drop":
             assert (await here.get(f"/api/{kind}/{ids[0]}")).status_code == 404
 
@@ -61,7 +71,7 @@ async def test_two_changes_of_all_change_each_entry_once(site: Any, caplog: pyte
         assert sum(each["changed"] for each in done) == 3000
         assert all(each["finished"] and each["done"] >= each["changed"] for each in done)
         assert (await here.get("/api/dead")).json()["entries"] == []
-        assert len(audited(caplog, "dead_drop")) == 2
+        assert sum(number_in(line) for line in audited(caplog, "dead_drop")) == 3000
 
 
 async def test_a_change_of_all_beside_one_of_a_single_entry(site: Any) -> None:
@@ -81,4 +91,45 @@ async def test_what_mqtt_has_is_removed_once(site: Any, caplog: pytest.LogCaptur
         done = await both(here, *[("/api/retained/delete", {"filter": "t/#"})] * 2)
         assert sum(each["removed"] for each in done) == 20
         assert (await here.get("/api/retained?filter=t/%23")).json()["total"] == 0
-        assert sum(int(line.split(": ")[1].split(",")[0]) for line in audited(caplog, "retained.delete")) == 20
+        assert sum(number_in(line) for line in audited(caplog, "retained.delete")) == 20
+
+
+async def test_the_log_has_the_number_after_a_change_that_its_client_has_left(
+    site: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that has begun comes to its end, and counts."""
+    caplog.set_level(logging.INFO, "gateway.console.audit")
+    monkeypatch.setattr(pages, "BATCH", 100)
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+    async with site() as here:
+        await bury(here.store, *(message(f"m{n:04}") for n in range(1000)))
+        drop = here.store.drop
+
+        async def slow(ids: Any) -> int:
+            if len(await here.store.dead(limit=1000)) == 500:
+                begun.set()
+                await goes_on.wait()
+            return int(await drop(ids))
+
+        monkeypatch.setattr(here.store, "drop", slow)
+        leaving = asyncio.create_task(here.post("/api/dead/drop", {"error": "order"}))
+        await begun.wait()
+        assert audited(caplog, "dead_drop") == [], "it has not ended"
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        goes_on.set()
+        await until(lambda: audited(caplog, "dead_drop"))
+        (line,) = audited(caplog, "dead_drop")
+        assert line == 'dead_drop by somebody from 127.0.0.1: 600, {"error": "order"}'
+        assert len(await here.store.dead(limit=1000)) == 400
+
+
+async def test_the_log_has_no_line_for_what_only_counts_or_is_refused(
+    site: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gateway.console.audit")
+    async with site() as here:
+        await bury(here.store, message("m1"))
+        await here.post("/api/dead/drop", {"everything": True, "dry_run": True})
+        await here.post("/api/dead/drop", {"error": ""})
+        assert audited(caplog, "dead_drop") == []
