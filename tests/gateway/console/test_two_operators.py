@@ -1,6 +1,7 @@
 """Two operators who change the same at the same time: each hears what is true, and the log has each action once."""
 
 import asyncio
+import json
 import logging
 from typing import Any
 
