@@ -107,7 +107,7 @@ SENT_ON: dict[str, tuple[str, Any, int]] = {
     "a group's verdict that cannot be given": ("email", {"type": "email.reject", "code": 250}, MANY // 2),
     "a batch's publications": ("batch", PUBLICATION, MANY),
     "a batch's publications that cannot be": ("batch", {**PUBLICATION, "qos": 7}, MANY // 2),
-    "another accept of a topic's route": ("mqtt", {"type": "mqtt.accept"}, 8 * MANY),
+    "another accept of a topic's route": ("mqtt", {"type": "mqtt.accept"}, 4 * MANY),
 }
 
 
