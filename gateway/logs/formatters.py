@@ -29,6 +29,7 @@ from protocols.units import TCP, UNIX_PEERS
 
 LONGEST = FIELDS["message"].most
 """Characters of a message in the text form, with its escapes."""
+_LEAST_BOUND = min(field.most for field in FIELDS.values())
 _LEVELS = {"CRITICAL": RED, "ERROR": RED, "WARNING": YELLOW, "DEBUG": DIM}
 Error = tuple[type[BaseException], BaseException, TracebackType | None]
 
@@ -135,7 +136,11 @@ class JSONFormatter(logging.Formatter):
         if (error := error_of(record)) is not None:
             fields["error"] = sentence(error[1])
             fields["traceback"] = "".join(traceback.format_exception(*error))
-        return json_text({name: _bounded(name, value) for name, value in fields.items() if value not in (None, "")})
+        present = {name: value for name, value in fields.items() if value not in (None, "")}
+        text = json_text(present)
+        if len(text) <= _LEAST_BOUND:  # so is each value, and to look at each would cost a tenth of the line
+            return text
+        return json_text({name: _bounded(name, value) for name, value in present.items()})
 
 
 def _bounded(name: str, value: Any) -> Any:

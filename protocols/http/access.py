@@ -44,8 +44,8 @@ class Access(NamedTuple):
         """Return ``192.0.2.7 - ann [10/Oct/2026:13:55:36 +0200] "GET / HTTP/1.1" 200 2326 "-" "curl/8.5.0"``."""
         host = self.client[0] if self.client is not None else "-"
         user = _user(self.header(b"authorization")).translate(_SPACE)
-        target = _shortened(self.target.encode(errors="surrogateescape"), LONGEST_TARGET)
-        request = _escaped(b"%b %b HTTP/%b" % (self.method.encode(), target, self.version.encode()))
+        target = _shortened(self.target.encode(errors="surrogateescape"), LONGEST_TARGET).decode("latin-1")
+        request = f"{self.method} {target} HTTP/{self.version}".translate(_ESCAPES)
         referer = _escaped(_shortened(without_secrets(self.header(b"referer").decode("latin-1")).encode("latin-1")))
         agent = _escaped(_shortened(self.header(b"user-agent")))
         when, status = _time(time.time() - self.seconds), self.status or _CLIENT_LEFT
@@ -54,7 +54,8 @@ class Access(NamedTuple):
 
 def without_secrets(url: str) -> str:
     """Return ``url`` without its query, its fragment, and a user's name and password."""
-    return _LOGIN.sub(r"\1", url.partition("?")[0].partition("#")[0])
+    place = url.partition("?")[0].partition("#")[0]
+    return _LOGIN.sub(r"\1", place) if "@" in place else place
 
 
 def _shortened(value: bytes, most: int = LONGEST_VALUE) -> bytes:
