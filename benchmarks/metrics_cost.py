@@ -71,7 +71,7 @@ COUNTING: tuple[tuple[type, str, dict[str, str]], ...] = (
         _Branch,
         "receive",
         {
-            "waited = not events": "pass",
+            "waited = not events or not self._topic": "pass",
             "counts.taken += 1": "pass",
             'event["id"] is not None and (waited or not counts.taken & UNTIMED)': "False",
         },

@@ -215,7 +215,7 @@ class _Branch:
 
     async def receive(self) -> _Received:
         events = self.events
-        waited = not events
+        waited = not events or not self._topic  # the first message of a connection has come with its beginning
         while not events:
             await events.more()
         event = events.next()
