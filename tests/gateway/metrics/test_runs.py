@@ -260,7 +260,7 @@ async def test_mqtt() -> None:
         took = (await here.counted("gateway_routed_message_duration_seconds"))[route]
         assert 3 <= sum(took["counts"]) <= 7, "none at QoS 0, and not each that came close behind another one"
         assert sum(took["counts"][BOUNDS.index(0.25) + 1 :]) >= 1, "the slow one"
-        assert took["sum"] >= 0.3
+        assert took["sum"] > 0.25, "uvloop may wake a sleeper up to a millisecond early"
         assert (await here.counted("gateway_in_flight"))["devices", "mqtt"] == 1
         assert await here.counted("gateway_connection_events_total") == {("devices", "mqtt"): 14}
         await broker.close()
