@@ -1,6 +1,7 @@
 """Changes of many entries from a list, in a real Chromium: with the keyboard alone, stopped, slowed down, exported."""
 
 import asyncio
+import contextlib
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -205,15 +206,26 @@ async def test_one_of_two_who_drop_the_same_is_told_that_it_is_gone(console: Con
     window.shows("#notice", "there is no dead letter 'twice000000'")
 
 
-def test_clients_are_disconnected_so_many_a_second(console: ConsolePages, mqtt: int) -> None:
-    clients = [paho.Client(CallbackAPIVersion.VERSION2, f"slow-{n}", protocol=paho.MQTTv5) for n in range(3)]
-    gone: list[float] = []
-    for each in clients:
-        each.on_disconnect = lambda *told: gone.append(told[3].value)
+@contextlib.contextmanager
+def three_devices(mqtt: int, name: str) -> Iterator[list[float]]:
+    """Connect three devices, and yield the reasons with which the server has disconnected them."""
+    reasons: list[float] = []
+    devices = [paho.Client(CallbackAPIVersion.VERSION2, f"{name}-{n}", protocol=paho.MQTTv5) for n in range(3)]
+    for each in devices:
+        each.on_disconnect = lambda *told: reasons.append(told[3].value)
         each.connect("127.0.0.1", mqtt)
         each.loop_start()
     try:
-        until(lambda: all(each.is_connected() for each in clients), "they are connected")
+        until(lambda: all(each.is_connected() for each in devices), "they are connected")
+        yield reasons
+    finally:
+        for each in devices:
+            each.disconnect()
+            each.loop_stop()
+
+
+def test_clients_are_disconnected_so_many_a_second(console: ConsolePages, mqtt: int) -> None:
+    with three_devices(mqtt, "slow") as reasons:
         window = console.open("/clients?client_id=slow-*")
         window.run("""
             document.getElementById("rate").value = "1";
@@ -223,22 +235,11 @@ def test_clients_are_disconnected_so_many_a_second(console: ConsolePages, mqtt: 
         """)
         window.shows("#notice", "Done: 3 of 3.")
         console.daemon.says("clients.disconnect by somebody from 127.0.0.1: 3")
-        until(lambda: gone == [0x98] * 3, lambda: str(gone))
-    finally:
-        for each in clients:
-            each.disconnect()
-            each.loop_stop()
+        until(lambda: reasons == [0x98] * 3, lambda: str(reasons))
 
 
 def test_clients_are_told_to_reconnect_so_many_a_second(console: ConsolePages, mqtt: int) -> None:
-    told: list[float] = []
-    clients = [paho.Client(CallbackAPIVersion.VERSION2, f"again-{n}", protocol=paho.MQTTv5) for n in range(3)]
-    for each in clients:
-        each.on_disconnect = lambda *given: told.append(given[3].value)
-        each.connect("127.0.0.1", mqtt)
-        each.loop_start()
-    try:
-        until(lambda: all(each.is_connected() for each in clients), "they are connected")
+    with three_devices(mqtt, "again") as reasons:
         window = console.open("/reload")
         assert window.run("return [rate.min, rate.max, rate.value]") == ["1", "1000000", "500"]
         window.run("""
@@ -251,16 +252,12 @@ def test_clients_are_told_to_reconnect_so_many_a_second(console: ConsolePages, m
             rate.value = "1";
             form.querySelector("button").click();
         """)
-        until(lambda: told == [0x98] * 3, lambda: str(told))
+        until(lambda: reasons == [0x98] * 3, lambda: str(reasons))
         until(lambda: "3 of 3 connections were told to reconnect." in window.run("return said"), "it says so")
         assert {"1 of 3 connections were told to reconnect.", "2 of 3 connections were told to reconnect."} & set(
             window.run("return said")
         ), "they are not all told at once"
         window.shows("#reloaded", "The file is reloaded.")
-    finally:
-        for each in clients:
-            each.disconnect()
-            each.loop_stop()
 
 
 async def test_an_outgoing_item_has_a_page(console: ConsolePages) -> None:
