@@ -144,10 +144,19 @@ class MQTTServer(Server):
         for client in list(self._clients):
             client.follow(stays)
             await checkpoint()
+        await self._restrict()
+
+    async def _restrict(self) -> None:
+        """Apply the rules to sessions whose clients are away, and to wills of clients that may come back, in slices."""
         for session in list(self.broker.sessions.values()):
             rules = self.access.rules_for(session.client_id, session.user)
             if rules is not None and session.outgoing is None:
                 self.broker.restrict(session, rules)
+            await checkpoint()
+        for client_id, will in self.broker.left_wills.items():
+            rules = self.access.rules_for(client_id, will.user)
+            if rules is not None and not rules.may_publish(will.message.topic):
+                self.broker.left_wills.forget(client_id)
             await checkpoint()
 
     def hand_over(self) -> Iterator[Record]:
@@ -169,6 +178,7 @@ class MQTTServer(Server):
             self.access.restore({key.removeprefix(record.LOGIN): value.decode() for key, value in logins.items()})
         except (ValueError, TypeError, KeyError) as error:
             raise BindError(f"what was kept of its sessions cannot be read: {error}") from error
+        await self._restrict()  # the file may have changed meanwhile
         if self._writer is not None:
             self._clock.spawn(self._writer.run(), name="mqtt journal")
 

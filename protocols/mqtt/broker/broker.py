@@ -55,7 +55,7 @@ class Broker:
         self._shares: dict[str, Share] = {}
         self._timers = Timers()
         self.retained = RetainedMessages(settings.max_retained, journal, self._timers, clock)
-        self._left_wills = LeftWills(self._timers, journal, clock, self._publish_will)
+        self.left_wills = LeftWills(self._timers, journal, clock, self._publish_will)
         self.queued = ByteBudget(settings.max_queued_all)
         """What waits for clients, of all sessions together."""
         self.backlog = Backlog(wake)
@@ -120,7 +120,7 @@ class Broker:
         if session is not None and clean:
             self._end(session)
             session = None
-        self._left_wills.returned(client_id, user)
+        self.left_wills.returned(client_id, user)
         present = session is not None
         if session is None:
             journal = self.journal if expiry else None
@@ -200,7 +200,7 @@ class Broker:
         """Its delay counts, too, for as long as the session lasts."""
         longest = max(absence, min(will.delay, session.expiry))
         session.will = None
-        self._left_wills.leave(session.client_id, LeftWill(will.message, longest, session.user))
+        self.left_wills.leave(session.client_id, LeftWill(will.message, longest, session.user))
 
     def _will_due(self, session: Session) -> None:
         self._publish_will_of(session)
@@ -238,13 +238,13 @@ class Broker:
         if session.outgoing is not None:
             session.outgoing.end(reasons.ADMINISTRATIVE)
         elif self.sessions.get(session.client_id) is session:
-            self._left_wills.publish(session.client_id)
+            self.left_wills.publish(session.client_id)
             self._end(session)
 
     def _keep_will(self, session: Session, *, with_will: bool) -> None:
         if not with_will:
             session.will = None
-            self._left_wills.forget(session.client_id)
+            self.left_wills.forget(session.client_id)
 
     # Time.
 
@@ -359,7 +359,7 @@ class Broker:
         for session in kept:
             yield from session.records(lambda: next(numbers))
         yield from self.retained.records()
-        yield from self._left_wills.records()
+        yield from self.left_wills.records()
 
     def restore(self, kept: Mapping[str, bytes]) -> None:
         """Restore everything that a journal had. Raises ValueError for what cannot be read."""
@@ -391,7 +391,7 @@ class Broker:
                 event, handled = record.read_inbound(value)
                 session.inbound[int(packet_id)] = Inbound(event, WAIT_PUBREL if handled else UNHANDLED)
         for client_id, value in by_kind["will"].items():
-            self._left_wills.restore(client_id, LeftWill(*record.read_left_will(value)))
+            self.left_wills.restore(client_id, LeftWill(*record.read_left_will(value)))
         self._leave_all()
 
     def _restore_session(self, client_id: str, value: bytes) -> None:

@@ -73,6 +73,10 @@ class LeftWills:
             self._keep(client_id, None)
         return will
 
+    def items(self) -> list[tuple[str, LeftWill]]:
+        """Return the client identifiers and their wills, as they are now."""
+        return list(self._wills.items())
+
     def records(self) -> Iterator[tuple[str, bytes]]:
         """Yield a record of each."""
         for client_id, will in self._wills.items():

@@ -75,8 +75,39 @@ async def test_a_kept_subscription_that_is_no_longer_allowed_is_dropped(tmp_path
         assert await run("mosquitto_sub", server, *session, "-E") == (0, "")
     acl = (Rule(deny="subscribe", topic="a"), Rule(allow="all", topic="#"))
     async with serving(Recorder(), users=USERS, acl=acl, persistence=kept) as server:
+        assert server.broker.subscriptions == 0, "nothing is kept for a client that is away"
         assert "denied" in (await run("mosquitto_sub", server, *session, "-W", "3"))[1]
         assert server.broker.subscriptions == 0
+
+
+async def test_the_will_of_a_client_that_may_come_back_is_forgotten_when_it_is_no_longer_allowed() -> None:
+    kept = Kept()
+    command = (
+        program("mosquitto_sub"),
+        "-V",
+        "5",
+        "-t",
+        "a",
+        "--will-topic",
+        "private",
+        "--will-payload",
+        "gone",
+        *ANN,
+    )
+    async with serving(Recorder(), users=USERS, persistence=kept) as server:
+        device = await asyncio.create_subprocess_exec(*command, "-p", server.address.rpartition(":")[2])
+        try:
+            await until(lambda: server.broker.subscriptions == 1)
+            await server.retire()
+            await server.stop(LIMIT)
+        finally:
+            device.kill()
+            await device.wait()
+    async with serving(Recorder(), users=USERS, persistence=kept) as server:
+        assert len(server.broker.left_wills) == 1
+    acl = (Rule(deny="publish", topic="private"), Rule(allow="all", topic="#"))
+    async with serving(Recorder(), users=USERS, acl=acl, persistence=kept) as server:
+        assert len(server.broker.left_wills) == 0
 
 
 async def test_a_device_waits_for_its_turn_longer_than_connect_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
