@@ -71,9 +71,9 @@ COUNTING: tuple[tuple[type, str, dict[str, str]], ...] = (
         _Branch,
         "receive",
         {
-            "waited = not events or not self._topic": "pass",
+            "waited = not events": "pass",
             "counts.taken += 1": "pass",
-            'event["id"] is not None and (waited or not counts.taken & UNTIMED)': "False",
+            'event["id"] is not None and (waited or not self._had_one or not counts.taken & UNTIMED)': "False",
         },
     ),
     (_Branch, "send", {'if kind == "mqtt.ack"': "if False"}),

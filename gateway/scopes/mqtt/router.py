@@ -175,7 +175,7 @@ async def _acknowledge_unrouted(event: MQTTReceiveEvent, send: Send) -> None:
 class _Branch:
     """One route's application within one connection."""
 
-    __slots__ = ("_counts", "_left", "_send", "_state", "_table", "_task", "_timed", "_topic", "events")
+    __slots__ = ("_counts", "_had_one", "_left", "_send", "_state", "_table", "_task", "_timed", "_topic", "events")
 
     def __init__(
         self, route: Route, scope: MQTTScope, connect: MQTTConnectEvent, send: Send, group: asyncio.TaskGroup
@@ -183,6 +183,8 @@ class _Branch:
         self.events: Queue[_Received] = Queue(WINDOW)
         self.events.put(connect)
         self._topic = ""
+        self._had_one = False
+        """Whether a message has been timed."""
         self._timed: dict[int, float] = {}  # packet ids: when the application took the message
         self._counts = current_counts.get().messages.of("mqtt", route.label)
         self._table = SERVER if scope["role"] == "server" else CLIENT
@@ -215,7 +217,7 @@ class _Branch:
 
     async def receive(self) -> _Received:
         events = self.events
-        waited = not events or not self._topic  # the first message of a connection has come with its beginning
+        waited = not events
         while not events:
             await events.more()
         event = events.next()
@@ -223,7 +225,8 @@ class _Branch:
             self._topic = event["topic"]
             counts = self._counts
             counts.taken += 1
-            if event["id"] is not None and (waited or not counts.taken & UNTIMED):
+            if event["id"] is not None and (waited or not self._had_one or not counts.taken & UNTIMED):
+                self._had_one = True  # the first has come together with the beginning
                 self._timed[event["id"]] = monotonic()
         else:
             self._topic = ""
