@@ -3,6 +3,7 @@
 import asyncio
 import linecache
 import traceback
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -36,6 +37,7 @@ from protocols.mqtt.broker.sys_topics import Counters
 from protocols.mqtt.client.run import MQTTClientRun
 from protocols.mqtt.client.settings import MQTTClientSettings
 from protocols.mqtt.connection.client_connection import ClientConnection
+from protocols.mqtt.connection.endings import Endings
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire import packets
 from protocols.mqtt.wire.parser import Parser
@@ -64,10 +66,10 @@ class Submission:
 
 
 class Wire(asyncio.Transport):
-    """A device's socket that takes everything."""
+    """A device's WebSocket that takes everything. It is closed as a whole, unlike a socket."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__({"websocket": True})
         self.written = bytearray()
         self.closed = False
 
@@ -95,7 +97,8 @@ class Host:
     def __init__(self, app: Any) -> None:
         self.app, self.name, self.state = app, "devices", {}
         self.settings = MQTTSettings(connect_timeout=3600)
-        self.broker, self.counters = Broker(self.settings), Counters(0.0)
+        self.broker, self.counters, self.endings = Broker(self.settings), Counters(0.0), Endings()
+        self.refusals: Counter[str] = Counter()
         self.access: Any = type("Open", (), {"needed": False, "rules_for": lambda *_: None})()
 
     def disconnected(self, device: ClientConnection) -> None: ...
