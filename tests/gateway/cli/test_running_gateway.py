@@ -124,7 +124,7 @@ def test_log_levels_are_shown_and_changed_until_the_next_reload(place: Place) ->
     ]
     assert json.loads(place.says("log", "level", "warning", "--json"))["level"] == "warning"
     assert "did you mean 'gateway.delivery'" in place.says(
-        "log", "level", "debug", "--logger", "gateway.delvery", code=1
+        "log", "level", "debug", "--logger", "gateway.delvery", code=2
     )
     assert "loud" in place.says("log", "level", "loud", code=2)
     place.says("reload", "--force")

@@ -110,6 +110,6 @@ async def test_each_change_is_a_line_in_the_log(site: Any, caplog: pytest.LogCap
         await here.post("/api/retained/delete", {"filter": "a/#"})
     said = [record.getMessage() for record in caplog.records]
     assert said == [
-        r"dead_drop by somebody from 127.0.0.1: text='x\nERROR forged'",
+        r'dead_drop by somebody from 127.0.0.1: 0, {"text": "x\nERROR forged"}',
         'retained.delete by somebody from 127.0.0.1: 0, {"filter": "a/#"}',
     ]

@@ -242,6 +242,7 @@ async def test_websockets_of_the_library_websockets_come_again_by_themselves(dae
             if len(told) == 1:
                 await asyncio.to_thread(daemon.reload, "--force", "--reconnect")
                 await socket_.recv()
+            await socket_.close()
             break
         except ConnectionClosed:
             continue

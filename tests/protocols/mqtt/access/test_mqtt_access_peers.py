@@ -1,6 +1,7 @@
 """Mosquitto's clients at our door: with a password, with a certificate, with rules."""
 
 import asyncio
+import contextlib
 import subprocess
 import threading
 from pathlib import Path
@@ -101,7 +102,8 @@ async def test_the_will_of_a_client_that_may_come_back_is_forgotten_when_it_is_n
             await server.retire()
             await server.stop(LIMIT)
         finally:
-            device.kill()
+            with contextlib.suppress(ProcessLookupError):  # it has given up by itself
+                device.kill()
             await device.wait()
     async with serving(Recorder(), users=USERS, persistence=kept) as server:
         assert len(server.broker.left_wills) == 1
