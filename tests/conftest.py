@@ -59,8 +59,9 @@ def _process_as_it_was() -> Iterator[None]:
     os.environ.update(environment)
 
 
-POOLS = ("handler-", "log", "login_", "operator", "store", "pytest_timeout")
-"""Names of threads that a process keeps while it lives."""
+POOLS = ("handler-", "log", "login_", "mail reader_", "operator", "store", "pytest_timeout", "ThreadPoolExecutor-")
+"""Names of threads that a process keeps while it lives. The last one is asgiref's, which runs sync code of an async
+caller that is in no thread-sensitive context."""
 
 
 @pytest.fixture(autouse=True, scope="module")
