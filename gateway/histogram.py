@@ -21,7 +21,7 @@ class Histogram:
         self.sum += value
 
     def observe_all(self, values: Sequence[float]) -> None:
-        """Observe ``values``, most of which are in the first bucket."""
+        """Observe ``values``. It is fast if most of them fall into the first bucket."""
         first = self.bounds[0]
         above = [value for value in values if value > first]
         self.counts[0] += len(values) - len(above)

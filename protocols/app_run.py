@@ -224,7 +224,7 @@ class AppRun:
         self.error: BaseException | None = None
         """The error that the application crashed with, or the CancelledError that ended it."""
         self.busy: Busy | None = None
-        """The busy routes of its server; None for a run that is no request."""
+        """The busy routes of its server. None unless the run is a request."""
         self._made = observed.ended
         self.result: str | int = ""
         """What the application has decided: ``accepted``, ``rejected``, ``deferred``; a request's status."""

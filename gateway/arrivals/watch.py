@@ -119,7 +119,7 @@ class Watch:
 
     @classmethod
     def address(cls, scope: Any) -> str:
-        """Return the address of the other side; ``unix`` for a Unix socket, and empty if there is no connection."""
+        """Return the address of the peer: ``unix`` for a Unix socket, an empty string without a connection."""
         host, port = scope.get("client") or ("", None)
         return str(host) if port is not None else UNIX_PEERS
 

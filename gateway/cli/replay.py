@@ -41,7 +41,7 @@ def replay(
 ) -> None:
     """Run a recording through today's code, and show which messages get another verdict.
 
-    Exit code 1 if there are any, and 2 if the file is no recording.
+    Exit code 1 if at least one verdict differs, 2 if the file is not a recording.
 
     The store is a new one, and what handlers send by the gateway is counted and does not leave. Your own database is
     used as ever: choose another one where GATEWAY_REPLAY is set in the environment.

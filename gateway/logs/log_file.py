@@ -92,7 +92,7 @@ class LogFile:
             self._file = -1
 
     def _goes_on(self) -> bool:
-        """Return whether the file still ends where our last write ended. Of a pipe nobody knows that."""
+        """Return whether the file still ends where our last write ended. A pipe cannot tell: False."""
         status = os.fstat(self._file)
         at_end = stat.S_ISREG(status.st_mode) and os.lseek(self._file, 0, os.SEEK_CUR) == status.st_size
         return at_end and self._is_current()

@@ -26,7 +26,7 @@ _BECOME_SUBREAPER = 36
 _LONGEST = 65536
 """Bytes of messages that are kept."""
 _LOST = 1
-"""The exit code if there is no child left, and the one to wait for was none."""
+"""The exit code if the process to wait for is not a child of this one, and no other child is left."""
 
 
 def become(process: int, descriptor: int) -> NoReturn:
@@ -78,7 +78,7 @@ def _heard(channel: socket.socket) -> bytes:
 
 
 def _named_in(line: bytes, process: int) -> int:
-    """Return the process that the message ``line`` names as the daemon; ``process`` if it is no such message."""
+    """Return the process id that the message ``line`` names as the daemon, or ``process`` if it names none."""
     with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
         named = json.loads(line)["process"]
         if type(named) is int and named > 1:

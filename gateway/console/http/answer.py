@@ -65,8 +65,8 @@ async def send_file(
     headers: Iterable[Header],
     allowed: Callable[[], Awaitable[bool]],
 ) -> None:
-    """Send a file piece by piece. If the visitor is no longer ``allowed``, or a piece fails, the connection closes
-    before the end, so that the client knows that the file is incomplete."""
+    """Send a file piece by piece. ``allowed`` tells before each piece whether the visitor still has access. If not, or
+    if a piece fails, the connection closes early, so that the client knows that the file is incomplete."""
     own = [(b"content-type", kind.encode())]
     await send({"type": "http.response.start", "status": 200, "headers": [*own, *SAFE, *headers]})
     async with aclosing(pieces):

@@ -30,9 +30,10 @@ Answers = AsyncGenerator[Mapping[str, Any], None]
 async def send_stream(
     answers: Answers, receive: Receive, send: Send, allowed: Callable[[], Awaitable[bool]], *, of_change: bool = False
 ) -> None:
-    """Send ``answers`` until they end, the client leaves, or it is no longer ``allowed``. ``of_change``: they say what
-    the client has changed, so that one more is sent then: it may have removed its own user. Raises BadRequest if there
-    is none."""
+    """Send ``answers`` until they end, the client leaves, or ``allowed`` says that it has lost its access.
+
+    ``of_change``: the answers report what the client changes. One more is sent after it has lost its access, because it
+    may have removed its own user. Raises BadRequest if there is no answer at all."""
     await while_there(_send_all(answers, send, allowed, of_change=of_change), receive)
 
 

@@ -74,7 +74,7 @@ class Listing:
     filters: Sequence[str]
     """The parameters that the form shows; others count if the address has them."""
     empty: str
-    """The text of the page if there is no entry, and no filter."""
+    """The text of a page without entries, if no filter is set."""
     actions: Sequence[Action] = ()
     export: str = ""
     """Where all that match can be downloaded."""

@@ -27,7 +27,7 @@ application: usage_handlers.app
 """
 HANDLERS = """
 async def app(scope, receive, send):
-    raise NotImplementedError
+    raise NotImplementedError  # ASGI's way to say that an application has no lifespan; no command here sends a message
 """
 COUNT = "many"
 WRONG = {
@@ -74,7 +74,7 @@ FREE = {
     "--to",
     "--user",
 }
-"""Options that may have any text. What `--django` names decides whether there is a project, and is no mistake."""
+"""Options that take any text. A name for `--django` that does not exist is not a mistake of the command line."""
 PARTS_OF_NAMES = {"clients", "sessions", "retained"}
 """Commands whose --server is a filter; that of `send` names one in the file."""
 ANY_USER = {"send", "clients"}

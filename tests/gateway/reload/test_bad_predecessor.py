@@ -246,8 +246,8 @@ def test_a_variable_that_no_gateway_has_set(tmp_path: Path, value: str) -> None:
     )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user for a moment")
 def test_the_old_process_is_another_user_s(start: Callable[..., Next]) -> None:
+    """The test needs root, as Postfix and Podman do: only root can be another user for a moment."""
     next_ = start(user=65534)
     assert next_.fails() == f"{PEER} belongs to user 65534, and the next one to user 0"
 

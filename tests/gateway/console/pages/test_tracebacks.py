@@ -108,7 +108,7 @@ SENDERS: dict[str, Callable[[dict[str, str]], None]] = {
 
 @pytest.fixture(scope="module")
 def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The addresses of a gateway, of which a client watches the arrivals."""
+    """The addresses of a gateway. A client watches its arrivals."""
     addresses = {name: f"127.0.0.1:{free_port()}" for name in ("web", "devices", "mail", "console")}
     folder = tmp_path_factory.mktemp("tracebacks")
     (folder / "handlers.py").write_text(HANDLERS)
