@@ -20,6 +20,7 @@ from mqtt_peer import (
     subscribe,
 )
 
+from protocols.mqtt import MQTTServer
 from protocols.mqtt.broker import journal_writer as module
 from protocols.mqtt.broker.journal import Changes
 from protocols.mqtt.broker.journal_writer import JournalWriter
@@ -84,14 +85,19 @@ class SlowDisk(Kept):
         await super().commit(changes)
 
 
+async def leave_a_subscriber(server: MQTTServer, qos: int) -> None:
+    """Subscribe to the topic ``a`` and disconnect. The session stays, so a message is stored for it."""
+    async with await dial(server) as subscriber:
+        await subscriber.ask(connect("subscriber", clean=False), CONNACK)
+        await subscriber.ask(subscribe(("a", qos)), b"\x90\x03\x00\x01" + bytes([qos]))
+        await subscriber.say(DISCONNECT)
+
+
 @pytest.mark.parametrize(("qos", "answer"), [(1, 0x40), (2, 0x50)], ids=["PUBACK", "PUBREC"])
 async def test_an_acknowledgement_waits_for_the_disk_where_somebody_is_owed_the_message(qos: int, answer: int) -> None:
     disk, app = SlowDisk(), Recorder()
     async with serving(app, persistence=disk) as server:
-        async with await dial(server) as subscriber:
-            await subscriber.ask(connect("subscriber", clean=False), CONNACK)
-            await subscriber.ask(subscribe(("a", qos)), b"\x90\x03\x00\x01" + bytes([qos]))
-            await subscriber.say(DISCONNECT)
+        await leave_a_subscriber(server, qos)
         async with connected(server) as publisher:
             disk.free.clear()
             try:
@@ -110,10 +116,7 @@ async def test_a_server_that_stops_says_first_what_waits_for_the_disk(qos: int, 
     """Else the client sends a message again that has been handled."""
     disk, app = SlowDisk(), Recorder()
     async with serving(app, persistence=disk) as server:
-        async with await dial(server) as subscriber:
-            await subscriber.ask(connect("subscriber", clean=False), CONNACK)
-            await subscriber.ask(subscribe(("a", qos)), b"\x90\x03\x00\x01" + bytes([qos]))
-            await subscriber.say(DISCONNECT)
+        await leave_a_subscriber(server, qos)
         async with connected(server) as publisher:
             disk.free.clear()
             await publisher.say(packet(0x30 | qos << 1, string("a") + b"\x00\x07" + b"owed"))
