@@ -30,6 +30,8 @@ PROGRAMS = (
     "logrotate",
     "nginx",
     "goaccess",
+    "pgbouncer",
+    "pg_createcluster",
 )
 
 
