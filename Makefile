@@ -102,15 +102,17 @@ ALONE := tests/gateway/runtime/test_replace_peers.py
 
 # Tests wait for servers more than they calculate: more of them than cores. What fails is run once more (R): with real servers, clocks and
 # kills, one of 13,000 may fail because the machine was slow. The line "rerun" at the end counts them: find out why.
+# A test that does not touch the event loop runs on one of the two here (--loops one), and on both in `make faults`.
 # Compiled first: where PYTHONDONTWRITEBYTECODE is set, every daemon that a test starts would do it again.
 test: install peers check
 	@$(BIN)/python -m compileall -q gateway protocols
-	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest -n $(or $(WORKERS),$(shell expr $$(nproc) \* 2)) --dist loadfile --max-worker-restart 0 --reruns 1 --durations 15 --ignore $(ALONE)
+	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest -n $(or $(WORKERS),$(shell expr $$(nproc) \* 2)) --dist loadfile --max-worker-restart 0 --reruns 1 --loops one --durations 15 --ignore $(ALONE)
 	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest $(ALONE)
 
 # kill -9 and worse, many times; `make test` does it a few times.
 faults: install peers
 	PATH=$$PATH:/usr/sbin FAULT_SEEDS=$(or $(SEEDS),20) $(BIN)/python -m pytest tests/faults
+	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest tests/gateway --ignore $(ALONE)
 	PATH=$$PATH:/usr/sbin GATEWAY_RELOADS=100 $(BIN)/python -m pytest tests/gateway/runtime/test_replace_peers.py tests/gateway/runtime/test_many_reloads.py -k many_reloads
 	GATEWAY_RETAINED=1000000 $(BIN)/python -m pytest tests/gateway/console/pages/test_many_retained.py
 	PATH=$$PATH:/usr/sbin GATEWAY_RELOADS=30 $(BIN)/python -m pytest tests/gateway/reload/test_code_reload_load.py tests/gateway/reload/test_code_reload_proxies.py tests/gateway/reload/test_code_reload_grows.py

@@ -1,4 +1,4 @@
-"""Every ``async def`` test runs twice: on asyncio's own loop and on uvloop."""
+"""Every ``async def`` test runs on asyncio's own loop and on uvloop; with ``--loops one``, many run on one of them."""
 
 import inspect
 import logging
@@ -8,6 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from zlib import crc32
 
 import pytest
 from hypothesis import Phase, settings
@@ -32,6 +33,32 @@ def pytest_configure() -> None:
 )
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
     return "asyncio", {"use_uvloop": request.param}
+
+
+LOOP_MATTERS = ("tests/protocols/", "tests/gateway/runtime/")
+"""Sockets, TLS, signals and child processes differ from loop to loop. The rest of the gateway needs tasks and futures
+only."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    loops = "one: a test that does not touch the loop runs on one of the two, always the same; both (default): on each"
+    parser.addoption("--loops", choices=("both", "one"), default="both", help=loops)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--loops") == "one":
+        spare = {item for item in items if _is_spare(item)}
+        items[:] = [item for item in items if item not in spare]
+        config.hook.pytest_deselected(items=list(spare))
+
+
+def _is_spare(item: pytest.Item) -> bool:
+    """Whether the same test runs on the other loop too, and that is enough."""
+    call = getattr(item, "callspec", None)
+    if call is None or "anyio_backend" not in call.params or item.nodeid.startswith(LOOP_MATTERS):
+        return False
+    name = item.nodeid.replace("uvloop", "asyncio")
+    return bool(crc32(name.encode()) % 2) != bool(call.params["anyio_backend"])
 
 
 @pytest.hookimpl(tryfirst=True)
