@@ -1011,6 +1011,45 @@ class StoreContract:
         assert await one.load("s") == {"a": b"1"}
         await one.close()
 
+    # Leases.
+
+    async def test_a_lease_is_one_process_s_until_it_releases_it(self, store: Store, other: Store) -> None:
+        assert await store.acquire("mqtt")
+        assert await store.acquire("mqtt")
+        assert not await other.acquire("mqtt")
+        assert await other.acquire("mail")
+        await other.release_lease("mqtt")
+        assert not await other.acquire("mqtt")
+        await store.release_lease("mqtt")
+        assert await other.acquire("mqtt")
+        assert not await store.acquire("mqtt")
+
+    async def test_a_lease_is_free_when_its_process_has_closed_the_store(self, engine: Engine, store: Store) -> None:
+        other = engine.store()
+        await other.open()
+        assert await other.acquire("\ud800")
+        assert not await store.acquire("\ud800")
+        await other.close()
+        assert await store.acquire("\ud800")
+
+    async def test_of_many_that_ask_at_once_one_has_the_lease(self, store: Store, other: Store) -> None:
+        stores = [store, other] * 10
+        given = await asyncio.gather(*(each.acquire("mqtt") for each in stores))
+        assert {each for each, ours in zip(stores, given, strict=True) if ours} in ({store}, {other})
+
+    async def test_a_lease_and_a_namespace_of_one_name_are_two_things(self, store: Store, other: Store) -> None:
+        assert await store.acquire("mqtt")
+        assert await other.load("mqtt") == {}
+        await store.release_namespaces()
+        assert not await other.acquire("mqtt")
+
+    async def test_a_living_process_has_not_lost_its_leases(self, store: Store) -> None:
+        assert await store.acquire("mqtt")
+        losing = asyncio.ensure_future(store.wait_lost())
+        await store.probe()
+        assert not losing.done()
+        losing.cancel()
+
     # Notes.
 
     async def test_the_first_note_that_is_known_is_found(self, store: Store) -> None:

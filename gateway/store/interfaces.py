@@ -154,6 +154,22 @@ class KeyValueStore(Protocol):
         """Leave every namespace to the next that loads it."""
 
 
+class LeaseStore(Protocol):
+    """Roles that one process has among all that have the store open. They and namespaces have nothing to do with each
+    other, also where they have the same name."""
+
+    async def acquire(self, name: str) -> bool:
+        """Take the lease ``name``. Returns whether it is ours, from before or from now on: until
+        :meth:`release_lease`, ``close``, or the death of this process. False if another living process has it."""
+
+    async def release_lease(self, name: str) -> None:
+        """Leave the lease to the next that asks for it. Do nothing if it is not ours."""
+
+    async def wait_lost(self) -> None:
+        """Return once others have taken this process for dead, because it was paused or cut off from the store: its
+        leases and namespaces may be theirs. An engine that cannot make that mistake never returns."""
+
+
 class NoteStore(Protocol):
     """Short notes, each under a key, for every process that has the store."""
 
@@ -279,7 +295,16 @@ class Engine(Protocol):
 
 
 class Store(
-    InboxStore, ClaimStore, OutboxStore, KeyValueStore, NoteStore, OperatorStore, UpkeepStore, MeasuredStore, Protocol
+    InboxStore,
+    ClaimStore,
+    OutboxStore,
+    KeyValueStore,
+    LeaseStore,
+    NoteStore,
+    OperatorStore,
+    UpkeepStore,
+    MeasuredStore,
+    Protocol,
 ):
     """All of it: what an engine makes. ``open`` before, ``close`` after; everything else may be called many times at
     once.

@@ -11,6 +11,8 @@ LONGEST_WAIT, LONGEST_WINDOW = 86400.0, 7 * 86400.0
 """Seconds that anything waits, or that a claim is known, at most, after a machine started again with another clock."""
 LONGEST_ERROR = 500
 """Characters of an error in a summary: its end, which says what went wrong."""
+LEASE = "lease:"
+"""How the names of leases begin where they stand beside those of namespaces."""
 
 
 class StoreUnavailable(Exception):

@@ -2,11 +2,11 @@
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway.store.sqlite.sql.rows import checksum, listed, text
+from gateway.store.sqlite.sql.spaces import Hold, acquire
 
 logger = logging.getLogger(__name__)
 
@@ -23,25 +23,15 @@ class NamespaceInUse(ValueError):
     """Another living process has the namespace."""
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    namespace: str
-    owner: str
-    is_alive: Callable[[str], bool]
-    """Whether an owner is alive."""
-
-
-def load(db: Database, calls: Sequence[Load]) -> list[dict[str, bytes]]:
+def load(db: Database, calls: Sequence[Hold]) -> list[dict[str, bytes]]:
     """Everything in a namespace, which is the caller's from now on. Raises NamespaceInUse."""
     return [_load(db, call) for call in calls]
 
 
-def _load(db: Database, call: Load) -> dict[str, bytes]:
-    namespace = text(call.namespace)
-    found = db.execute("SELECT owner FROM spaces WHERE space = ?", [namespace]).fetchone()
-    if found is not None and found[0] != call.owner and call.is_alive(str(found[0])):
-        raise NamespaceInUse(f"{call.namespace} is kept by another gateway that is running")
-    db.execute("INSERT OR REPLACE INTO spaces (space, owner) VALUES (?, ?)", (namespace, call.owner))
+def _load(db: Database, call: Hold) -> dict[str, bytes]:
+    if not acquire(db, [call])[0]:
+        raise NamespaceInUse(f"{call.name} is kept by another gateway that is running")
+    namespace = text(call.name)
     rows = db.execute("SELECT key, value, checksum FROM kept WHERE space = ?", [namespace])
     return dict(_sound(namespace, rows))
 
@@ -55,12 +45,6 @@ def _sound(namespace: str, rows: Iterable[tuple[str, Any, int]]) -> Iterable[tup
             damaged += 1
     if damaged:
         logger.error("store: %d records of %s are damaged and left out", damaged, namespace)
-
-
-def release(db: Database, owners: Sequence[str]) -> list[None]:
-    for owner in owners:
-        db.execute("DELETE FROM spaces WHERE owner = ?", [owner])
-    return [None] * len(owners)
 
 
 def save(db: Database, calls: Sequence[tuple[str, Changes]]) -> list[None]:

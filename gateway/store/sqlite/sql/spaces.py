@@ -1,0 +1,62 @@
+"""Names that one process has among all that have the store open: namespaces of servers, and leases."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gateway.store.sqlite.sql.rows import text
+from gateway.store.values import LEASE
+
+Database = sqlite3.Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A name that ``owner`` asks for."""
+
+    name: str
+    owner: str
+    is_alive: Callable[[str], bool]
+    """Whether an owner is alive."""
+
+
+def acquire(db: Database, calls: Sequence[Hold]) -> list[bool]:
+    """Give each name to the owner that asks for it, unless another living one has it: whether it is the caller's."""
+    return [_acquire(db, call) for call in calls]
+
+
+def _acquire(db: Database, call: Hold) -> bool:
+    owner = _owner(db, call.name)
+    if owner == call.owner:
+        return True
+    if owner is not None and call.is_alive(owner):
+        return False
+    db.execute("INSERT OR REPLACE INTO spaces (space, owner) VALUES (?, ?)", (text(call.name), call.owner))
+    return True
+
+
+def is_taken(db: Database, calls: Sequence[Hold]) -> list[bool]:
+    """Whether another living owner has the name. This changes nothing."""
+    owners = [_owner(db, call.name) for call in calls]
+    return [
+        owner not in (None, call.owner) and call.is_alive(str(owner)) for owner, call in zip(owners, calls, strict=True)
+    ]
+
+
+def release(db: Database, calls: Sequence[tuple[str, str]]) -> list[None]:
+    """Give up names, each with the owner that has it. Another's are left alone."""
+    for name, owner in calls:
+        db.execute("DELETE FROM spaces WHERE space = ? AND owner = ?", (text(name), owner))
+    return [None] * len(calls)
+
+
+def release_namespaces(db: Database, owners: Sequence[str]) -> list[None]:
+    """Give up everything that the owners have, except their leases."""
+    for owner in owners:
+        db.execute("DELETE FROM spaces WHERE owner = ? AND substr(space, 1, ?) <> ?", (owner, len(LEASE), LEASE))
+    return [None] * len(owners)
+
+
+def _owner(db: Database, name: str) -> str | None:
+    found = db.execute("SELECT owner FROM spaces WHERE space = ?", [text(name)]).fetchone()
+    return None if found is None else str(found[0])
