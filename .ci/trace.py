@@ -86,7 +86,7 @@ AGAIN = {
         gateway/delivery/attempt.py gateway/delivery/kind.py gateway/delivery/route_table.py
         gateway/routing/router.py gateway/routing/scope_types.py gateway/scopes/email/delivery.py
         gateway/scopes/email/patterns.py gateway/scopes/mqtt/delivery.py gateway/services.py
-        gateway/store/codec.py gateway/store/sqlite/sql/clock.py protocols/asgi.py protocols/checkpoint.py
+        gateway/store/codec.py gateway/store/elapsed.py protocols/asgi.py protocols/checkpoint.py
         protocols/events.py protocols/http/events.py protocols/lazy_names.py protocols/mail/headers.py
         protocols/mail/smtp/data.py protocols/mail/smtp/incoming.py protocols/mail/verdict.py
         protocols/mqtt/events.py protocols/mqtt/wire/parser.py protocols/net/byte_budget.py protocols/queue.py
@@ -102,8 +102,8 @@ AGAIN = {
         gateway/delivery/claimed_attempt.py gateway/delivery/running_attempts.py gateway/delivery/time_limit.py
         gateway/scopes/mqtt/inbox.py protocols/mail/smtp/server.py protocols/mail/smtp/session.py""",
     STORED: """
-        gateway/store/sqlite/claims.py gateway/store/sqlite/session.py
-        gateway/store/sqlite/writer.py""",
+        gateway/store/parts/claims.py gateway/store/parts/session.py
+        gateway/store/writer.py""",
 }
 """Why a message may call a file again after another, and the files."""
 ALLOWED = [path for paths in AGAIN.values() for path in paths.split()]

@@ -14,7 +14,7 @@ import uvloop
 
 from gateway.store import Message, Outgoing
 from gateway.store.sqlite import SQLiteStore
-from gateway.store.sqlite.writer import BATCH
+from gateway.store.writer import BATCH
 from protocols.event_id import new_id
 
 PUTTERS = 128

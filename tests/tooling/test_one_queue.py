@@ -14,7 +14,7 @@ REASONS = {
     "gateway/delivery/running_attempts.py": "an answer for each sender that waits",
     "gateway/reload/supervisor.py": "what becomes of its processes, in the order in which it is told",
     "gateway/runtime/running.py": "what an old gateway waits for before it ends, and who waits for it",
-    "gateway/store/sqlite/writer.py": "jobs go from the loop to a thread",
+    "gateway/store/writer.py": "jobs go from the loop to a thread",
     "protocols/http/connection.py": "each writer has its own time limit",
     "protocols/mqtt/client/broker_connection.py": "an answer for each packet id; a state: the socket takes more",
     "protocols/mqtt/client/run.py": "a state: every message is settled",

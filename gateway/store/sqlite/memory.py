@@ -8,10 +8,9 @@ from pathlib import Path
 
 from gateway.store.sqlite.file.connection import FairConnection
 from gateway.store.sqlite.file.owner import Owner
-from gateway.store.sqlite.session import Opened
 from gateway.store.sqlite.sql.clock import set_clock
 from gateway.store.sqlite.sql.schema import BEHIND, RUNNING, WAITING, migrate
-from gateway.store.sqlite.store import SQLiteStore
+from gateway.store.sqlite.store import Opened, SQLiteStore
 
 
 class _Connection(FairConnection):

@@ -1,16 +1,80 @@
-"""The parts together."""
+"""A store in one SQLite file."""
 
-from gateway.store.sqlite.claims import SQLiteClaims
-from gateway.store.sqlite.inbox import SQLiteInbox
-from gateway.store.sqlite.key_value import SQLiteKeyValue
-from gateway.store.sqlite.leases import SQLiteLeases
-from gateway.store.sqlite.notes import SQLiteNotes
-from gateway.store.sqlite.operator import SQLiteOperator
-from gateway.store.sqlite.outbox import SQLiteOutbox
-from gateway.store.sqlite.upkeep import SQLiteUpkeep
+import sqlite3
+from pathlib import Path
+from typing import ClassVar
+
+from gateway.store.operations import Operations
+from gateway.store.parts.whole import WholeStore
+from gateway.store.sqlite.file.connection import FairConnection
+from gateway.store.sqlite.file.database import open_database
+from gateway.store.sqlite.file.owner import Owner, is_alive
+from gateway.store.sqlite.sql import (
+    claims,
+    clock,
+    history,
+    key_value,
+    lookup,
+    messages,
+    notes,
+    outgoing,
+    put,
+    spaces,
+    upkeep,
+)
+from gateway.store.values import StoreUnavailable
+from gateway.store.writer import Fault
+from protocols import private_files
+
+Opened = tuple[FairConnection, Owner, str]
 
 
-class SQLiteStore(
-    SQLiteInbox, SQLiteClaims, SQLiteOutbox, SQLiteKeyValue, SQLiteLeases, SQLiteNotes, SQLiteOperator, SQLiteUpkeep
-):
+class SQLiteStore(WholeStore):
     """A :class:`gateway.store.interfaces.Store` in the file at ``path``."""
+
+    operations: ClassVar[Operations] = Operations(
+        put, messages, claims, outgoing, key_value, spaces, notes, lookup, history, upkeep
+    )
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__()
+        self.path = Path(path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def _opened(self) -> Opened:
+        try:
+            private_files.make_folder(self.path.parent)
+            owner = Owner(self.path)
+        except OSError as error:
+            raise StoreUnavailable(f"{self.path}: {error.strerror}") from error
+        try:
+            database, found = self._connected(owner)
+            return database, owner, found
+        except BaseException:
+            owner.release()
+            raise
+
+    def _connected_again(self, owner: Owner) -> FairConnection:
+        return self._connected(owner)[0]
+
+    def _connected(self, owner: Owner) -> tuple[FairConnection, str]:
+        """Open the file and read its clock. It may be another file than at the first time."""
+        database, found = open_database(self.path, owner)
+        self._ahead = clock.ahead(database)
+        return database, found
+
+    def _fault(self, error: Exception) -> Fault:
+        if not isinstance(error, sqlite3.Error | StoreUnavailable) or isinstance(error, _OWN_FAULT):
+            return Fault.OWN
+        return Fault.PASSING if getattr(error, "sqlite_errorname", "") in _PASSING else Fault.LOST
+
+    def _is_alive(self, owner: str) -> bool:
+        return is_alive(self.path, owner)
+
+
+_OWN_FAULT = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError)
+"""Errors that are the call's fault, not the database's."""
+_PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED")
+"""Errors after which the connection is as good as before."""

@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 
 from gateway.store import Message
+from gateway.store.calls import Put
 from gateway.store.sqlite.file.database import open_database
 from gateway.store.sqlite.file.owner import Owner
-from gateway.store.sqlite.sql.put import Put, put
-from gateway.store.sqlite.writer import Job, _commit
+from gateway.store.sqlite.sql.put import put
+from gateway.store.writer import Job, _commit
 
 
 def main(path: Path, name: str, seconds: float) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from gateway.store import Outgoing
+from gateway.store.calls import Page
 from gateway.store.sqlite.sql import lookup, outgoing
 from gateway.store.sqlite.sql.schema import migrate
 
 LISTS: list[tuple[Callable[..., Any], Any]] = [
-    (lookup.waiting, lookup.Page(1000, "m7", type="mqtt")),
-    (lookup.dead, lookup.Page(1000, "m7")),
-    (lookup.outgoing, lookup.Page(1000, "m7")),
+    (lookup.waiting, Page(1000, "m7", type="mqtt")),
+    (lookup.dead, Page(1000, "m7")),
+    (lookup.outgoing, Page(1000, "m7")),
 ]
 
 

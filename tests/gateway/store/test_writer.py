@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.store.sqlite.file.connection import FairConnection
-from gateway.store.sqlite.writer import Writer
+from gateway.store.writer import Fault, Writer
 
 
 def fails(database: Any, calls: Sequence[Any]) -> Sequence[Any]:
@@ -22,7 +22,7 @@ def works(database: Any, calls: Sequence[int]) -> Sequence[int]:
 
 async def test_a_mistake_in_an_operation_does_not_end_the_thread(tmp_path: Path) -> None:
     database = FairConnection(tmp_path / "x.db")
-    writer = Writer(database, lambda: database)
+    writer = Writer(database, lambda: database, lambda error: Fault.OWN)
     async with asyncio.timeout(10):
         calls = [writer.run(works, 1), writer.run(fails, 0), writer.run(works, 2)]
         one, error, two = await asyncio.gather(*calls, return_exceptions=True)
@@ -48,7 +48,7 @@ async def test_what_reaches_nobody_is_undone_before_the_end(tmp_path: Path, turn
         return [None] * len(calls)
 
     database = FairConnection(tmp_path / "x.db")
-    writer = Writer(database, lambda: database)
+    writer = Writer(database, lambda: database, lambda error: Fault.OWN)
     async with asyncio.timeout(10):
         call = asyncio.create_task(writer.run(slow, 1, undo=undo))
         assert await asyncio.to_thread(began.wait, 10)

@@ -5,15 +5,16 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from gateway.store.sqlite.file.connection import FairConnection
 from gateway.store.sqlite.file.owner import Owner, is_alive, opening, others_alive
 from gateway.store.sqlite.file.salvage import salvage
 from gateway.store.sqlite.file.wal import commits, wal_of
-from gateway.store.sqlite.sql import claims, messages, outgoing
 from gateway.store.sqlite.sql.clock import set_clock
 from gateway.store.sqlite.sql.schema import MIGRATIONS, TooNew, is_whole, migrate, version_of
+from gateway.store.sqlite.sql.upkeep import dead_owners, give_back
 from gateway.store.values import StoreUnavailable
 from protocols import private_files
 
@@ -59,7 +60,7 @@ def _opened(path: Path, *, alone: bool) -> tuple[FairConnection, str]:
         database, said = _repaired(path, str(error))
         found.append(said)
     set_clock(database)
-    if dead := dead_owners(database, path):
+    if dead := dead_owners(database, partial(is_alive, path)):
         found.append(f"{_recovered(database, dead)} that an earlier process had not finished are tried again")
     database.sync()
     return database, "; ".join(found)
@@ -149,22 +150,8 @@ def _repaired(path: Path, error: str) -> tuple[FairConnection, str]:
     return database, f"{path.name} was damaged ({error}) and is kept as {moved.name}; {read}"
 
 
-TABLES = (messages, claims, outgoing)
-
-
-def dead_owners(database: sqlite3.Connection, path: Path) -> list[str]:
-    """Dead owners that still have something taken or claimed."""
-    owners = {owner for table in TABLES for owner in table.owners(database)}
-    return [owner for owner in owners if not is_alive(path, str(owner))]
-
-
-def recover(database: sqlite3.Connection, dead: Sequence[str]) -> int:
-    """Give back what ``dead`` owners had, within the present transaction; how many."""
-    return sum(table.recover(database, dead) for table in TABLES)
-
-
 def _recovered(database: FairConnection, dead: Sequence[str]) -> int:
     database.begin()
-    returned = recover(database, dead)
+    returned = give_back(database, dead)
     database.execute("COMMIT")
     return returned

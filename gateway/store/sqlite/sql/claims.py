@@ -1,31 +1,20 @@
-"""Operations on claims; :mod:`gateway.store.sqlite.sql.messages` says what an operation is."""
+"""Operations on claims; :mod:`gateway.store.operations` says what an operation is."""
 
 import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from gateway.store.calls import Release, Request, Settled
 from gateway.store.sqlite.sql import history, outgoing
 from gateway.store.sqlite.sql.many import MOST_ROWS, execute_values, insert_values
 from gateway.store.sqlite.sql.rows import DAMAGED, checksum, listed, text
 from gateway.store.sqlite.sql.schema import BUSY, DONE, FREE
-from gateway.store.values import Claim, ClaimState, Outgoing
+from gateway.store.values import Claim, ClaimState
 
 logger = logging.getLogger(__name__)
 
 Database = sqlite3.Connection
-
-
-class Request(NamedTuple):
-    """The arguments of ``claim``, and who asks."""
-
-    owner: str
-    key: str
-    id: str
-    now: float
-    ttl: float
-    failed_as: str
-    received: float
 
 
 def claim(db: Database, calls: Sequence[Request]) -> list[Claim]:
@@ -115,9 +104,6 @@ def _row(call: Request, step: str) -> tuple[object, ...]:
     return (key, id_, BUSY, call.owner, 1, call.received, call.now + call.ttl, b"", total, step, text(call.failed_as))
 
 
-Settled = tuple[Claim, bytes, Sequence[Outgoing]]
-
-
 def settle(db: Database, calls: Sequence[Settled]) -> list[None]:
     step = history.line("done")
     execute_values(db, _DONE, [_result(claim, result, step) for claim, result, _ in calls])
@@ -144,14 +130,15 @@ def _result(claim: Claim, result: bytes, step: str) -> tuple[object, ...]:
 
 def give_back(db: Database, calls: Sequence[Claim]) -> list[None]:
     """Claimed for a caller that had gone: no attempt was begun."""
-    return release(db, [(each.key, "not begun", False) for each in calls if each.state is ClaimState.OURS])
+    ours = [each for each in calls if each.state is ClaimState.OURS]
+    return release(db, [Release(each.key, "", "not begun", counted=False) for each in ours])
 
 
-def release(db: Database, calls: Sequence[tuple[str, str, bool]]) -> list[None]:
+def release(db: Database, calls: Sequence[Release]) -> list[None]:
     sql = f"""UPDATE claims SET state = {FREE}, owner = '', story = substr(story || ?, ?), attempts = attempts - ?
         WHERE key = ? AND state = {BUSY}"""
-    for key, error, counted in calls:
-        db.execute(sql, (history.failed(error), -history.LONGEST, not counted, text(key)))
+    for call in calls:
+        db.execute(sql, (history.failed(call.error), -history.LONGEST, not call.counted, text(call.key)))
     return [None] * len(calls)
 
 

@@ -9,15 +9,11 @@ import sqlite3
 import time
 from pathlib import Path
 
+from gateway.store.elapsed import elapsed
 from gateway.store.sqlite.sql.schema import BEHIND, BUSY, GONE, WAITING
 from gateway.store.values import LONGEST_WAIT, LONGEST_WINDOW
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-
-
-def elapsed() -> float:
-    """Seconds since the machine started, including those in which it slept if the system counts them."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def boot() -> str:
@@ -29,7 +25,7 @@ def boot() -> str:
 
 
 def ahead(db: sqlite3.Connection) -> float:
-    """The seconds to add to :func:`elapsed`."""
+    """The seconds to add to :func:`gateway.store.elapsed.elapsed`."""
     return float(db.execute("SELECT ahead FROM clock").fetchone()[0])
 
 

@@ -1,26 +1,22 @@
-"""Operations on the state of servers; :mod:`gateway.store.sqlite.sql.messages` says what an operation is."""
+"""Operations on the state of servers; :mod:`gateway.store.operations` says what an operation is."""
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from gateway.store.calls import Changes, Hold, NamespaceInUse
 from gateway.store.sqlite.sql.rows import checksum, listed, text
-from gateway.store.sqlite.sql.spaces import Hold, acquire
+from gateway.store.sqlite.sql.spaces import acquire
 
 logger = logging.getLogger(__name__)
 
 Database = sqlite3.Connection
-Changes = Mapping[str, bytes | None]
 
 _ROWS = 128
 """Rows of one INSERT."""
 _PUT = "INSERT INTO kept (space, key, value, checksum) VALUES"
 _OR_REPLACE = "ON CONFLICT (space, key) DO UPDATE SET value = excluded.value, checksum = excluded.checksum"
-
-
-class NamespaceInUse(ValueError):
-    """Another living process has the namespace."""
 
 
 def load(db: Database, calls: Sequence[Hold]) -> list[dict[str, bytes]]:

@@ -1,13 +1,13 @@
-"""What an operator looks up. Nothing here writes; :mod:`gateway.store.sqlite.sql.messages` says what an operation is.
+"""What an operator looks up. Nothing here writes; :mod:`gateway.store.operations` says what an operation is.
 
 A content may have many megabytes, and a traceback may be long: neither is read into memory for a list.
 """
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from gateway.store.calls import Page
 from gateway.store.sqlite.sql import messages
 from gateway.store.sqlite.sql import outgoing as outgoing_items
 from gateway.store.sqlite.sql.outgoing import REST, standing
@@ -23,19 +23,6 @@ _MESSAGE = (
 )
 _STATES = {RUNNING: MessageState.RUNNING, DEAD: MessageState.DEAD}
 _BEHIND = "seq > coalesce((SELECT seq FROM messages WHERE id = ?4), 0)"
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Asks for at most ``limit`` entries of a list, those behind the id ``after``. A filter that is None lets all
-    pass."""
-
-    limit: int
-    after: str
-    type: str | None = None
-    route: str | None = None
-    message: str | None = None
-    dead: bool | None = None
 
 
 def dead(db: Database, calls: Sequence[Page]) -> list[list[Summary]]:

@@ -1,7 +1,4 @@
-"""Operations on messages.
-
-An operation does all calls of its kind that one commit holds, and returns a result for each.
-"""
+"""Operations on messages; :mod:`gateway.store.operations` says what an operation is."""
 
 import json
 import logging
@@ -10,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from gateway.store.calls import DeadLetter, Finish, Retry, Take
 from gateway.store.sqlite.sql import claims, history, outgoing
 from gateway.store.sqlite.sql.put import KEYED
 from gateway.store.sqlite.sql.rows import DAMAGED, MESSAGE, listed, message_of, message_values, text
 from gateway.store.sqlite.sql.schema import BEHIND, DEAD, GONE, RUNNING, WAITING
-from gateway.store.sqlite.sql.take import Take
-from gateway.store.values import Claim, Message, Outgoing
+from gateway.store.values import Message
 
 logger = logging.getLogger(__name__)
 
@@ -131,20 +128,12 @@ def _put_aside(db: Database, message: Message) -> None:
     )
 
 
-def finish(db: Database, calls: Sequence[tuple[str, Sequence[Outgoing], float]]) -> list[None]:
-    outgoing.put(db, [item for _, items, _ in calls for item in items])
-    _done(db, [id_ for id_, _, _ in calls], calls[-1][2])
-    return [None] * len(calls)
-
-
-def finish_all(db: Database, calls: Sequence[tuple[Sequence[str], float]]) -> list[None]:
-    _done(db, [id_ for ids, _ in calls for id_ in ids], calls[-1][1])
-    return [None] * len(calls)
-
-
-def _done(db: Database, ids: Sequence[str], now: float) -> None:
+def finish(db: Database, calls: Sequence[Finish]) -> list[None]:
+    outgoing.put(db, [item for call in calls for item in call.outgoing])
+    ids = [text(id_) for call in calls for id_ in call.ids]
     change = f"state = {GONE}, due = ?, content = x''"
-    _leave(db, list(map(text, ids)), change, now, history.line("done"), only=RUNNING)
+    _leave(db, ids, change, calls[-1].now, history.line("done"), only=RUNNING)
+    return [None] * len(calls)
 
 
 def _leave(db: Database, ids: list[str], change: str, value: object, step: str, *, only: int | None = None) -> None:
@@ -163,12 +152,13 @@ def _move_on(db: Database, keys: Iterable[str]) -> None:
         db.execute(sql, [key])
 
 
-def retry(db: Database, calls: Sequence[tuple[str, float, str, bool, int]]) -> list[None]:
+def retry(db: Database, calls: Sequence[Retry]) -> list[None]:
     sql = f"""UPDATE messages SET state = {WAITING}, owner = '', due = ?, error = ?, story = substr(story || ?, ?),
         attempts = attempts - ?, alone = 0 WHERE id = ? AND state = {RUNNING}"""
-    for id_, due, error, counted, forward in calls:
-        step = history.failed(error, due + forward)
-        db.execute(sql, (max(0.0, due), text(error), step, -history.LONGEST, not counted, text(id_)))
+    for call in calls:
+        step = history.failed(call.error, call.due + call.forward)
+        values = (max(0.0, call.due), text(call.error), step, -history.LONGEST, not call.counted, text(call.id))
+        db.execute(sql, values)
     return [None] * len(calls)
 
 
@@ -190,12 +180,12 @@ _DEAD_LETTER = f"""INSERT INTO messages
     attempts = excluded.attempts, story = substr(story || excluded.story, {-history.LONGEST})"""
 
 
-def dead_letter(db: Database, calls: Sequence[tuple[Message, str, Claim | None]]) -> list[None]:
-    for message, error, _ in calls:
-        values = message_values(replace(message, due=0.0))
-        db.execute(_DEAD_LETTER, (*values, text(error), history.failed(error) + history.line("dead")))
-        _move_on(db, [text(message.key)])
-    claims.hand_over(db, [claim for _, _, claim in calls if claim is not None], begun=True)
+def dead_letter(db: Database, calls: Sequence[DeadLetter]) -> list[None]:
+    for call in calls:
+        values = message_values(replace(call.message, due=0.0))
+        db.execute(_DEAD_LETTER, (*values, text(call.error), history.failed(call.error) + history.line("dead")))
+        _move_on(db, [text(call.message.key)])
+    claims.hand_over(db, [call.claim for call in calls if call.claim is not None], begun=True)
     return [None] * len(calls)
 
 

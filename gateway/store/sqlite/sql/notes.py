@@ -1,4 +1,4 @@
-"""Operations on notes; :mod:`gateway.store.sqlite.sql.messages` says what an operation is."""
+"""Operations on notes; :mod:`gateway.store.operations` says what an operation is."""
 
 import sqlite3
 from collections.abc import Sequence

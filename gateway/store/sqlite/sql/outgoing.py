@@ -1,12 +1,13 @@
-"""Operations on outgoing items; :mod:`gateway.store.sqlite.sql.messages` says what an operation is."""
+"""Operations on outgoing items; :mod:`gateway.store.operations` says what an operation is."""
 
 import logging
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
+from gateway.store.calls import Failed, Take
 from gateway.store.sqlite.sql import history
 from gateway.store.sqlite.sql.rows import (
     DAMAGED,
@@ -20,7 +21,6 @@ from gateway.store.sqlite.sql.rows import (
     text,
 )
 from gateway.store.sqlite.sql.schema import DEAD, RUNNING, WAITING
-from gateway.store.sqlite.sql.take import Take
 from gateway.store.values import Outgoing, OutgoingState
 
 logger = logging.getLogger(__name__)
@@ -112,28 +112,6 @@ def finish(db: Database, calls: Sequence[str]) -> list[None]:
 def _end_rest(db: Database, lane: str) -> None:
     """The account of this lane works."""
     db.execute("DELETE FROM resting WHERE lane = ?", [lane])
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """An attempt to send an item that failed, in full or in part."""
-
-    id: str
-    error: str
-    left: Outgoing | None = None
-    """What is still to be sent of it, if a part has left."""
-    refused: Outgoing | None = None
-    """The part that will never leave, if another may; its ``error`` says why."""
-    due: float = 0.0
-    rests: bool = False
-    """The lane waits until ``due``, not the item: when the account works again, all items leave at once. The attempt
-    was not the item's fault and is not counted."""
-    asked: float = 0.0
-    """When it was tried: the item that was not tried for longest is next."""
-    answered: bool = False
-    """The other side refuses this item alone: the account works."""
-    forward: int = 0
-    """Seconds by which the machine's clock is ahead of the store's: the history has the machine's time."""
 
 
 def retry(db: Database, calls: Sequence[Failed]) -> list[None]:

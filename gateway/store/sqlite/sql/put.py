@@ -2,8 +2,9 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from gateway.store.calls import Begun, Put, PutOnce
 from gateway.store.sqlite.sql import claims, history
 from gateway.store.sqlite.sql.many import execute_values
 from gateway.store.sqlite.sql.rows import listed, message_values, text
@@ -14,29 +15,6 @@ Database = sqlite3.Connection
 
 KEYED = "key <> '' AND key <> id"
 """A message whose key is empty, or its own id, has no order to keep."""
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """Messages, of which ``owner`` begins at most ``begin`` at once."""
-
-    messages: Sequence[Message]
-    owner: str = ""
-    begin: int = 0
-    now: float = 0.0
-    """In the store's own time."""
-
-
-@dataclass(frozen=True, slots=True)
-class PutOnce:
-    """A message that is stored unless the key that ``request`` claims for it is claimed already."""
-
-    message: Message
-    request: claims.Request
-    begin: bool
-
-
-Begun = tuple[Claim, Message | None]
 
 
 def put(db: Database, calls: Sequence[Put]) -> list[list[Message]]:

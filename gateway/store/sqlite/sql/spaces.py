@@ -1,23 +1,13 @@
 """Names that one process has among all that have the store open: namespaces of servers, and leases."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+from gateway.store.calls import Hold
 from gateway.store.sqlite.sql.rows import text
 from gateway.store.values import LEASE
 
 Database = sqlite3.Connection
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """A name that ``owner`` asks for."""
-
-    name: str
-    owner: str
-    is_alive: Callable[[str], bool]
-    """Whether an owner is alive."""
 
 
 def acquire(db: Database, calls: Sequence[Hold]) -> list[bool]:

@@ -13,7 +13,7 @@ from gateway.console.http import pages
 from gateway.console.kept import pages as kept_pages
 from gateway.console.operations import status
 from gateway.delivery import dispatcher
-from gateway.store.sqlite import writer
+from gateway.store import writer
 
 PATHS = [
     *("/", "/waiting", "/dead", "/dead?error=order", "/dead?error=nothing", "/outgoing", "/outgoing?text=x"),

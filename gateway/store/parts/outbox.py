@@ -2,22 +2,21 @@
 
 from collections.abc import Collection, Sequence
 
-from gateway.store.sqlite.session import StoreSession
-from gateway.store.sqlite.sql import outgoing as sql
-from gateway.store.sqlite.sql.take import Take
+from gateway.store.calls import Failed, Take
+from gateway.store.parts.session import StoreSession
 from gateway.store.values import Outgoing
 
 
-class SQLiteOutbox(StoreSession):
+class Outbox(StoreSession):
     async def put_outgoing(self, items: Sequence[Outgoing]) -> None:
-        await self._run(sql.put_all, items)
+        await self._run(self.operations.outgoing.put_all, items)
 
     async def take_outgoing(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Outgoing]:
         call = Take(self._owner, limit, now, tuple(busy))
-        return await self._run(sql.take, call, undo=sql.give_back)
+        return await self._run(self.operations.outgoing.take, call, undo=self.operations.outgoing.give_back)
 
     async def finish_outgoing(self, id: str) -> None:
-        await self._run(sql.finish, id)
+        await self._run(self.operations.outgoing.finish, id)
 
     async def retry_outgoing(
         self,
@@ -30,8 +29,8 @@ class SQLiteOutbox(StoreSession):
         rests: bool = False,
     ) -> None:
         now, forward = self.now(), self._set_forward()
-        failed = sql.Failed(id, error, left, refused, due=due, rests=rests, asked=now, forward=forward)
-        await self._run(sql.retry, failed)
+        failed = Failed(id, error, left, refused, due=due, rests=rests, asked=now, forward=forward)
+        await self._run(self.operations.outgoing.retry, failed)
 
     async def dead_letter_outgoing(
         self,
@@ -42,7 +41,7 @@ class SQLiteOutbox(StoreSession):
         refused: Outgoing | None = None,
         answered: bool = False,
     ) -> None:
-        await self._run(sql.dead_letter, sql.Failed(id, error, left, refused, answered=answered))
+        await self._run(self.operations.outgoing.dead_letter, Failed(id, error, left, refused, answered=answered))
 
     async def wake_lanes(self) -> None:
-        await self._run(sql.wake_lanes, None)
+        await self._run(self.operations.outgoing.wake_lanes, None)

@@ -4,16 +4,16 @@ import asyncio
 import contextlib
 import logging
 import queue
-import sqlite3
+import random
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from enum import Enum
+from typing import Any, Protocol, TypeVar
 
 from gateway.store.figures import Commits
-from gateway.store.sqlite.file.connection import FairConnection
 from gateway.store.values import StoreUnavailable
 from protocols.wakeup import Wakeup
 
@@ -21,15 +21,48 @@ logger = logging.getLogger(__name__)
 
 Call = TypeVar("Call")
 Result = TypeVar("Result")
-Operation = Callable[[sqlite3.Connection, Sequence[Call]], Sequence[Result]]
-"""Does all calls of it that one commit holds, and gives a result each."""
+Operation = Callable[[Any, Sequence[Call]], Sequence[Result]]
+"""Does all calls of it that one commit holds, on the engine's connection; see :mod:`gateway.store.operations`."""
 
 BATCH = 1000
 """Calls in one commit, at most."""
 WAITING = 10_000
 """Calls that wait for the thread, at most; others wait until they may be queued."""
+CONFLICTS = 20
+"""How often the calls of one commit are tried while other transactions are in the way."""
 UNDO_AGAIN = 1.0
 """Seconds until an undo is tried once more."""
+
+
+class Connection(Protocol):
+    """An engine's connection to its database."""
+
+    def begin(self, *, writes: bool = True) -> None:
+        """Begin a transaction."""
+
+    def commit(self) -> None:
+        """End it: what it did survives this process. Raises if that is not certain."""
+
+    def rollback(self) -> None:
+        """End it as if it had not been, if there is one."""
+
+    def sync(self) -> None:
+        """Wait until every commit is on disk."""
+
+    def close(self) -> None: ...
+
+
+class Fault(Enum):
+    """What an exception means."""
+
+    OWN = "own"
+    """The call is wrong; the store is well."""
+    CONFLICT = "conflict"
+    """Another transaction was in the way. The same calls may succeed now."""
+    PASSING = "passing"
+    """The store is unavailable, and its connection as good as before."""
+    LOST = "lost"
+    """The store is unavailable, and has to be connected again."""
 
 
 def always(outcome: object) -> bool:
@@ -56,13 +89,18 @@ class Job:
 
 
 class Writer:
-    """Runs operations in one thread. ``connect`` opens the database again after an error with unknown effect;
-    ``commits`` counts."""
+    """Runs operations in one thread. ``connect`` connects again after an error with unknown effect; ``fault`` says what
+    an exception means; ``commits`` counts."""
 
     def __init__(
-        self, database: FairConnection, connect: Callable[[], FairConnection], commits: Commits | None = None
+        self,
+        database: Connection,
+        connect: Callable[[], Connection],
+        fault: Callable[[Exception], Fault],
+        commits: Commits | None = None,
     ) -> None:
         self._connect = connect
+        self._fault = fault
         self._commits = commits or Commits()
         self._loop = asyncio.get_running_loop()
         self._waiting = 0
@@ -140,7 +178,7 @@ class Writer:
 
     # In the store's thread.
 
-    def _run(self, database: FairConnection | None) -> None:
+    def _run(self, database: Connection | None) -> None:
         closing = False
         while not closing:
             batch, closing = self._batch()
@@ -160,30 +198,41 @@ class Writer:
             batch.append(job)
         return batch, False
 
-    def _settle(self, database: FairConnection | None, batch: list[Job]) -> FairConnection | None:
-        """Give every job its outcome, and tell it. Returns the database to go on with; None if it must be opened
+    def _settle(self, database: Connection | None, batch: list[Job]) -> Connection | None:
+        """Give every job its outcome, and tell it. Returns the connection to go on with; None if it must be connected
         again."""
         untold, began = batch, time.perf_counter()
         try:
             if database is None:
                 database = self._connect()
-            _commit(database, batch)
+            self._commit(database, batch)
             untold = self._tell_early(batch)
             if untold:
                 database.sync()
             self._count(batch, time.perf_counter() - began)
             self._note_success(untold)
         except Exception as error:
-            if isinstance(error, sqlite3.Error | StoreUnavailable) and not isinstance(error, _OWN_FAULT):
-                database = self._unavailable(database, untold, error)
-            elif len(batch) > 1:  # one call of it cannot be done: its neighbours must not suffer
-                for job in batch:
-                    database = self._settle(database, [job])
-                return database
-            else:
+            fault = self._fault(error)
+            if fault is Fault.OWN and len(batch) > 1:  # one call of it cannot be done: its neighbours must not suffer
+                middle = len(batch) // 2
+                return self._settle(self._settle(database, batch[:middle]), batch[middle:])
+            if fault is Fault.OWN:
                 batch[0].outcome = error
+            else:
+                database = self._unavailable(database, untold, error, lost=fault is Fault.LOST)
         self._tell(untold)
         return database
+
+    def _commit(self, database: Connection, batch: list[Job]) -> None:
+        for tried in range(1, CONFLICTS + 1):
+            try:
+                _commit(database, batch)
+            except Exception as error:
+                if self._fault(error) is not Fault.CONFLICT or tried == CONFLICTS:
+                    raise
+                time.sleep(random.uniform(0, 0.001 * tried))  # noqa: S311 - so that two do not meet again
+            else:
+                return
 
     def _tell_early(self, batch: list[Job]) -> list[Job]:
         """Tell what is committed and need not be on disk. Returns the jobs that wait for the disk."""
@@ -208,8 +257,8 @@ class Writer:
             self._trouble = ""
 
     def _unavailable(
-        self, database: FairConnection | None, batch: list[Job], error: Exception
-    ) -> FairConnection | None:
+        self, database: Connection | None, batch: list[Job], error: Exception, *, lost: bool
+    ) -> Connection | None:
         self._commits.failed += 1
         self._commits.is_failing = True
         trouble = str(error)
@@ -218,24 +267,18 @@ class Writer:
         self._trouble = trouble
         for job in batch:
             job.outcome = StoreUnavailable(trouble)
-        if database is None or getattr(error, "sqlite_errorname", "") in _PASSING:
+        if database is None or not lost:
             return database
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(Exception):  # it is lost anyhow
             database.close()
         return None
 
 
-_OWN_FAULT = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError)
-"""Errors that are the call's fault, not the database's."""
-_PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED")
-"""Errors after which the connection is as good as before."""
-
-
-def _nothing(database: sqlite3.Connection, calls: Sequence[None]) -> Sequence[None]:
+def _nothing(database: Any, calls: Sequence[None]) -> Sequence[None]:
     return calls
 
 
-def _commit(database: FairConnection, batch: list[Job]) -> None:
+def _commit(database: Connection, batch: list[Job]) -> None:
     """Calls of one operation go together, in their order. The batch's calls overlap in time, so any order among
     operations is right."""
     together: dict[Operation[Any, Any], list[Job]] = defaultdict(list)
@@ -246,8 +289,7 @@ def _commit(database: FairConnection, batch: list[Job]) -> None:
         for operation, jobs in together.items():
             for job, outcome in zip(jobs, operation(database, [job.call for job in jobs]), strict=True):
                 job.outcome = outcome
-        database.execute("COMMIT")
+        database.commit()
     except BaseException:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
+        database.rollback()
         raise

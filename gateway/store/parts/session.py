@@ -1,37 +1,73 @@
-"""One process's hold on the database: open or not, its writer, its owner's id, its clock."""
+"""One process's hold on the store: open or not, its writer, its owner's id, its clock."""
 
+import abc
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
+from gateway.store.elapsed import elapsed
 from gateway.store.figures import Commits
-from gateway.store.sqlite.file.connection import FairConnection
-from gateway.store.sqlite.file.database import open_database
-from gateway.store.sqlite.file.owner import Owner
-from gateway.store.sqlite.sql import clock
-from gateway.store.sqlite.writer import Operation, Writer, always, never
+from gateway.store.operations import Operations
 from gateway.store.values import Outgoing, OutgoingSummary, StoreUnavailable, Summary
-from protocols import private_files
+from gateway.store.writer import Connection, Fault, Operation, Writer, always, never
+from protocols.wakeup import Wakeup
 
 Call = TypeVar("Call")
 Result = TypeVar("Result")
 Dated = TypeVar("Dated", Summary, OutgoingSummary, Outgoing)
 
-Opened = tuple[FairConnection, Owner, str]
-"""The connection, its owner, and what was found in the file."""
+
+class Owner(Protocol):
+    """Who has what an open store takes and claims. Other processes see whether it is alive."""
+
+    @property
+    def id(self) -> str: ...
+
+    def release(self) -> None:
+        """End: dead from now on, for every process."""
 
 
-class StoreSession:
-    """What all parts of the engine share. Several processes may have ``path`` open."""
+Opened = tuple[Connection, Any, str]
+"""The connection, its owner, and what was found in the store."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+
+class StoreSession(abc.ABC):
+    """What all parts of a store share. An engine gives what is abstract here. Several processes may have one store
+    open."""
+
+    operations: ClassVar[Operations]
+    """The engine's, which know its connection."""
+
+    def __init__(self) -> None:
         self.commits = Commits()
         self._open: tuple[Writer, Owner] | None = None
-        self._ahead = time.time() - clock.elapsed()
+        self._losses, self._lost = 0, Wakeup()
+        """How often other processes have given this one up, so that nothing of what it had was its own any more."""
+        self._ahead = time.time() - elapsed()
+        """The store's clock, less :func:`elapsed`."""
+
+    @abc.abstractmethod
+    def __str__(self) -> str:
+        """What people call the place of the store, without passwords."""
+
+    @abc.abstractmethod
+    def _opened(self) -> Opened:
+        """Create, migrate and check, and begin to be an owner; in a thread. Sets the clock. Raises
+        StoreUnavailable."""
+
+    @abc.abstractmethod
+    def _connected_again(self, owner: Any) -> Connection:
+        """Connect once more, for the same owner; in the store's thread. Raises StoreUnavailable."""
+
+    @abc.abstractmethod
+    def _fault(self, error: Exception) -> Fault:
+        """What an exception of an operation, or of a connection, means."""
+
+    @abc.abstractmethod
+    def _is_alive(self, owner: str) -> bool:
+        """Whether the owner with this id is alive; in the store's thread."""
 
     async def open(self) -> str:
         opening = asyncio.ensure_future(asyncio.to_thread(self._opened))
@@ -40,36 +76,17 @@ class StoreSession:
         except asyncio.CancelledError:
             opening.add_done_callback(_close_unwanted)  # a thread cannot be cancelled
             raise
-        self._open = Writer(database, lambda: self._connected(owner)[0], self.commits), owner
+        self._open = Writer(database, lambda: self._connected_again(owner), self._fault, self.commits), owner
         return found
-
-    def _connected(self, owner: Owner) -> tuple[FairConnection, str]:
-        """Open the file and read its clock. It may be another file than at the first time."""
-        database, found = open_database(self.path, owner)
-        self._ahead = clock.ahead(database)
-        return database, found
-
-    def _opened(self) -> Opened:
-        try:
-            private_files.make_folder(self.path.parent)
-            owner = Owner(self.path)
-        except OSError as error:
-            raise StoreUnavailable(f"{self.path}: {error.strerror}") from error
-        try:
-            database, found = self._connected(owner)
-            return database, owner, found
-        except BaseException:
-            owner.release()
-            raise
 
     async def close(self) -> None:
         if self._open is not None:
             (writer, owner), self._open = self._open, None
             await writer.close()
-            owner.release()
+            await asyncio.to_thread(owner.release)
 
     def now(self) -> float:
-        return clock.elapsed() + self._ahead
+        return elapsed() + self._ahead
 
     def _set_forward(self) -> int:
         """Seconds by which the machine's clock was set forward since the store's clock began. The two differ by less
@@ -91,7 +108,7 @@ class StoreSession:
     ) -> Coroutine[Any, Any, Result]:
         """Run an operation in the store's thread. Not a coroutine function itself: each level costs every call."""
         if self._open is None:
-            raise StoreUnavailable(f"{self.path} is not open")
+            raise StoreUnavailable(f"{self} is not open")
         return self._open[0].run(operation, call, undo=undo, syncs=syncs)
 
     def _read(
@@ -100,7 +117,7 @@ class StoreSession:
         """Run an operation that only reads. It waits for no process that writes, and none waits for it. What it finds
         need not be on disk yet, unless ``syncs`` says of the result that it has to be."""
         if self._open is None:
-            raise StoreUnavailable(f"{self.path} is not open")
+            raise StoreUnavailable(f"{self} is not open")
         return self._open[0].run(operation, call, reads=True, syncs=syncs)
 
     @property

@@ -1,0 +1,148 @@
+"""What the parts of a store ask of an engine's operations, as plain values. Times are those of the store's clock."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gateway.store.values import Claim, Message, Outgoing
+
+IsAlive = Callable[[str], bool]
+"""Whether the owner with this id is alive."""
+Changes = Mapping[str, bytes | None]
+"""Values by key; None removes the key."""
+Settled = tuple[Claim, bytes, Sequence[Outgoing]]
+"""A claim, its result, and what its handler sends."""
+Begun = tuple[Claim, Message | None]
+"""A claim, and its message if that was begun."""
+
+
+class NamespaceInUse(ValueError):
+    """Another living process has the namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Asks for at most ``limit`` rows that are due at ``now``, for ``owner``; none of a key or lane in ``busy``."""
+
+    owner: str
+    limit: int
+    now: float
+    busy: Sequence[str]
+
+
+class Request(NamedTuple):
+    """The arguments of ``claim``, and who asks."""
+
+    owner: str
+    key: str
+    id: str
+    now: float
+    ttl: float
+    failed_as: str
+    received: float
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Messages, of which ``owner`` begins at most ``begin`` at once."""
+
+    messages: Sequence[Message]
+    owner: str = ""
+    begin: int = 0
+    now: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PutOnce:
+    """A message that is stored unless the key that ``request`` claims for it is claimed already."""
+
+    message: Message
+    request: Request
+    begin: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Messages that ``owner`` has handled, and what their handlers send."""
+
+    ids: Sequence[str]
+    owner: str
+    now: float
+    outgoing: Sequence[Outgoing] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A message whose attempt ``owner`` ends without success."""
+
+    id: str
+    owner: str
+    due: float
+    error: str
+    counted: bool
+    forward: int
+    """Seconds by which the machine's clock is ahead of the store's: the history has the machine's time."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that ``owner`` gives up, or that was not kept before."""
+
+    message: Message
+    owner: str
+    error: str
+    claim: Claim | None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A claim that ``owner`` leaves to the next delivery."""
+
+    key: str
+    owner: str
+    error: str
+    counted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt to send an item that failed, in full or in part."""
+
+    id: str
+    error: str
+    left: Outgoing | None = None
+    """What is still to be sent of it, if a part has left."""
+    refused: Outgoing | None = None
+    """The part that will never leave, if another may; its ``error`` says why."""
+    due: float = 0.0
+    rests: bool = False
+    """The lane waits until ``due``, not the item: when the account works again, all items leave at once. The attempt
+    was not the item's fault and is not counted."""
+    asked: float = 0.0
+    """When it was tried: the item that was not tried for longest is next."""
+    answered: bool = False
+    """The other side refuses this item alone: the account works."""
+    forward: int = 0
+    """Seconds by which the machine's clock is ahead of the store's: the history has the machine's time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A name that ``owner`` asks for."""
+
+    name: str
+    owner: str
+    is_alive: IsAlive
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Asks for at most ``limit`` entries of a list, those behind the id ``after``. A filter that is None lets all
+    pass."""
+
+    limit: int
+    after: str
+    type: str | None = None
+    route: str | None = None
+    message: str | None = None
+    dead: bool | None = None

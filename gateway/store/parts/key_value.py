@@ -1,0 +1,21 @@
+"""State of servers; see :class:`gateway.store.interfaces.KeyValueStore`."""
+
+from collections.abc import Mapping
+
+from gateway.store.calls import Hold, NamespaceInUse
+from gateway.store.parts.session import StoreSession
+from gateway.store.values import StoreUnavailable
+
+
+class KeyValue(StoreSession):
+    async def load(self, namespace: str) -> dict[str, bytes]:
+        try:
+            return await self._run(self.operations.key_value.load, Hold(namespace, self._owner, self._is_alive))
+        except NamespaceInUse as error:
+            raise StoreUnavailable(str(error)) from error
+
+    async def save(self, namespace: str, changes: Mapping[str, bytes | None]) -> None:
+        await self._run(self.operations.key_value.save, (namespace, changes))
+
+    async def release_namespaces(self) -> None:
+        await self._run(self.operations.spaces.release_namespaces, self._owner)

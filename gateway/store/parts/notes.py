@@ -1,0 +1,13 @@
+"""Notes; see :class:`gateway.store.interfaces.NoteStore`."""
+
+from collections.abc import Sequence
+
+from gateway.store.parts.session import StoreSession
+
+
+class Notes(StoreSession):
+    async def note(self, key: str, value: bytes, *, ttl: float) -> None:
+        await self._run(self.operations.notes.put, (key, value, self.now() + ttl))
+
+    async def noted(self, keys: Sequence[str]) -> bytes | None:
+        return await self._read(self.operations.notes.get, (keys, self.now()))
