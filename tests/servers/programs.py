@@ -3,11 +3,13 @@
 import os
 import shutil
 import subprocess
+from glob import glob
 from typing import NoReturn
 
 import pytest
 
-PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+_MORE = ["/usr/sbin", "/usr/local/sbin", *sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True)]
+PATH = ":".join([os.environ.get("PATH", ""), *_MORE])
 
 
 def program(name: str) -> str:

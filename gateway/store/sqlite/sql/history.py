@@ -1,58 +1,16 @@
-"""The history of a message or a claim: lines of ``time TAB what``, in the column ``story`` of its row."""
+"""Histories; :mod:`gateway.store.story` says how they are written."""
 
-import heapq
 import sqlite3
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from gateway.store.sqlite.sql.rows import text
+from gateway.store.story import LONGEST, failed, line, told
 from gateway.store.values import HistoryEntry
 
-LONGEST = 16_000
-"""Characters of one history. Of a message that is tried for ever, the latest are kept."""
-_ERROR = 200
+__all__ = ["LONGEST", "failed", "line", "read"]
 
-
-def line(what: str) -> str:
-    return f"{time.time():.3f}\t{what}\n"
-
-
-def failed(error: str, due: float | None = None) -> str:
-    """The line of a failed attempt: the error's last line, and when the next attempt is due."""
-    reason = text(error).strip().rpartition("\n")[2].replace("\t", " ")[:_ERROR]
-    return line(f"failed: {reason}" if due is None else f"failed: {reason}; waits until {_clock(due)}")
+_READ = "SELECT received, story FROM claims WHERE id = ?1 UNION ALL SELECT received, story FROM messages WHERE id = ?1"
 
 
 def read(db: sqlite3.Connection, calls: Sequence[str]) -> list[list[HistoryEntry]]:
-    return [_read(db, text(event)) for event in calls]
-
-
-def _read(db: sqlite3.Connection, event: str) -> list[HistoryEntry]:
-    """The steps of the claim and of the message of ``event``, oldest first. Of steps at the same moment the claim's
-    come first, since the message was made of it. Each keeps its own order, even if the machine's clock was set back."""
-    sql = (
-        "SELECT received, story FROM claims WHERE id = ?1 UNION ALL SELECT received, story FROM messages WHERE id = ?1"
-    )
-    rows = db.execute(sql, [event]).fetchall()
-    received = [HistoryEntry(float(at), "received") for at, _ in rows[:1]]
-    return received + list(heapq.merge(*(_steps(str(written)) for _, written in rows), key=lambda step: step.at))
-
-
-def _steps(story: str) -> list[HistoryEntry]:
-    return [step for each in story.splitlines() if (step := _step(each)) is not None]
-
-
-def _step(written: str) -> HistoryEntry | None:
-    at, tab, what = written.partition("\t")
-    try:
-        return HistoryEntry(float(at), what) if tab else None
-    except ValueError:
-        return None  # cut at LONGEST, or damaged
-
-
-def _clock(at: float) -> str:
-    try:
-        return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
-    except (ValueError, OverflowError, OSError):
-        return str(at)
+    return [told(db.execute(_READ, [text(event)]).fetchall()) for event in calls]

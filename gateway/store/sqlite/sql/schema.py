@@ -6,32 +6,29 @@ and tables, but not rename them.
 
 import contextlib
 import sqlite3
-from enum import IntEnum
 
+from gateway.store.states import BEHIND, BUSY, DEAD, DONE, FREE, GONE, RUNNING, WAITING, StoredClaim, StoredState
 
-class StoredState(IntEnum):
-    """The column ``state`` of messages and outgoing items. Files of released versions have these numbers."""
+__all__ = [
+    "BEHIND",
+    "BUSY",
+    "DEAD",
+    "DONE",
+    "FREE",
+    "GONE",
+    "MIGRATIONS",
+    "RUNNING",
+    "WAITING",
+    "StoredClaim",
+    "StoredState",
+    "TooNew",
+    "check_version",
+    "is_whole",
+    "migrate",
+    "version_in",
+    "version_of",
+]
 
-    WAITING = 0
-    RUNNING = 1
-    BEHIND = 2
-    """A message that waits for an older one of its key, which makes it ``WAITING`` when it ends."""
-    DEAD = 3
-    GONE = 4
-    """A message that is handled or dropped, of which the history is left."""
-
-
-class StoredClaim(IntEnum):
-    """The column ``state`` of claims."""
-
-    BUSY = 0
-    FREE = 1
-    """Its last attempt failed, and it may be claimed again."""
-    DONE = 2
-
-
-WAITING, RUNNING, BEHIND, DEAD, GONE = StoredState
-BUSY, FREE, DONE = StoredClaim
 
 FIRST = """
 CREATE TABLE messages (
