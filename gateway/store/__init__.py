@@ -16,6 +16,7 @@ from gateway.store.interfaces import (
     Store,
     UpkeepStore,
 )
+from gateway.store.transaction import LeaseLost, Mark, TransactionLost, TransactionStore
 from gateway.store.values import (
     Claim,
     ClaimState,
@@ -43,7 +44,9 @@ __all__ = [
     "Holdings",
     "InboxStore",
     "KeyValueStore",
+    "LeaseLost",
     "LeaseStore",
+    "Mark",
     "MeasuredStore",
     "Message",
     "MessageState",
@@ -57,6 +60,8 @@ __all__ = [
     "Store",
     "StoreUnavailable",
     "Summary",
+    "TransactionLost",
+    "TransactionStore",
     "UpkeepStore",
     "engine_of",
     "memory_store",

@@ -11,9 +11,10 @@ every engine to all of this.
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.store.figures import Commits, Holdings
+from gateway.store.transaction import TransactionStore
 from gateway.store.values import Claim, Counts, HistoryEntry, Message, Outgoing, OutgoingSummary, Search, Summary
 
 
@@ -282,6 +283,10 @@ class Engine(Protocol):
     def store(self) -> "Store":
         """The store in this place, as one process has it. It is not opened yet."""
 
+    def joined(self, connection: Any, owner: str = "") -> TransactionStore:
+        """Take part in the transaction that is begun on ``connection``, a DB-API connection of the engine's driver to
+        this place. ``owner``: the id of the open store that has what is begun (:attr:`Store.owner`)."""
+
     def exists(self) -> bool:
         """Whether there is a store in this place. A command for operators makes none."""
 
@@ -312,6 +317,10 @@ class Store(
     What a process had taken or claimed when it died is given back by the next ``open`` of any process, or by
     ``recover``; what a living process has is left alone.
     """
+
+    @property
+    def owner(self) -> str:
+        """The id under which this open store has what it has taken and claimed; empty if it is not open."""
 
     async def open(self) -> str:
         """Create, migrate and check. What was found, in one line; empty when all is well. Raises StoreUnavailable."""

@@ -125,6 +125,10 @@ class StoreSession(abc.ABC):
         return 0 if self._open is None else self._open[0].waiting
 
     @property
+    def owner(self) -> str:
+        return self._owner
+
+    @property
     def _owner(self) -> str:
         return "" if self._open is None else self._open[1].id
 

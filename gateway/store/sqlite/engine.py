@@ -1,11 +1,13 @@
 """SQLite, as ``sqlite:FILE`` names it."""
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.store.interfaces import Engine, Store
 from gateway.store.sqlite.file.held import is_held
 from gateway.store.sqlite.file.owner import SHARED_LOCKS, lock_path
+from gateway.store.transaction import TransactionStore
 from protocols.writable import file_fault, folder_fault
 
 
@@ -29,6 +31,13 @@ class SQLiteEngine:
         from gateway.store.sqlite.store import SQLiteStore  # most of what there is, and many files need no store
 
         return SQLiteStore(self.path)
+
+    def joined(self, connection: sqlite3.Connection, owner: str = "") -> TransactionStore:
+        from gateway.store.joined import Joined
+        from gateway.store.sqlite.sql import locks
+        from gateway.store.sqlite.store import SQLiteStore
+
+        return Joined(connection, owner, SQLiteStore.operations, locks)
 
     def exists(self) -> bool:
         try:

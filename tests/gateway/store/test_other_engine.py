@@ -3,13 +3,14 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.cli.store.session import with_store
 from gateway.config.loader import load
 from gateway.runtime import preflight
-from gateway.store import Counts, Engine, OperatorStore, Store, engine_of
+from gateway.store import Counts, Engine, OperatorStore, Store, TransactionStore, engine_of
 from gateway.store.engines import ENGINES
 
 URL = "elsewhere://gateway:secret@db.example.org/mail"
@@ -32,6 +33,9 @@ class Elsewhere:
 
     def store(self) -> Store:
         return engine_of("sqlite:kept.db").store()
+
+    def joined(self, connection: Any, owner: str = "") -> TransactionStore:
+        return engine_of("sqlite:kept.db").joined(connection, owner)
 
     def exists(self) -> bool:
         return self.there

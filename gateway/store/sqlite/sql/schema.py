@@ -137,11 +137,12 @@ def migrate(db: sqlite3.Connection) -> None:
 
 
 def is_whole(db: sqlite3.Connection) -> bool:
-    """Whether the tables are those of a new file: a flipped bit in a column's name passes SQLite's own check."""
+    """Whether all tables of a new file are there: a flipped bit in a column's name passes SQLite's own check. Handlers
+    may have tables of their own in it."""
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as new:
         migrate(new)
-        return _tables(db) == _tables(new)
+        return _tables(db) >= _tables(new)
 
 
-def _tables(db: sqlite3.Connection) -> list[tuple[str, ...]]:
-    return db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name").fetchall()
+def _tables(db: sqlite3.Connection) -> set[tuple[str, ...]]:
+    return set(db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))

@@ -1,0 +1,82 @@
+"""Takes part in a transaction that somebody else has begun; see :class:`gateway.store.transaction.TransactionStore`."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from gateway.store.calls import Finish, Put
+from gateway.store.operations import Operations
+from gateway.store.transaction import LeaseLost, Mark, TransactionLost
+from gateway.store.values import Claim, ClaimState, Message, Outgoing
+
+
+class Locks(Protocol):
+    """What an engine adds to its operations for this: a module of functions."""
+
+    def is_begun(self, db: Any, /) -> bool:
+        """Whether there is a transaction."""
+
+    def lock_message(self, db: Any, message: Message, owner: str, /) -> bool:
+        """Lock the row of a message. Return whether it is running, in this attempt, and ``owner`` has it."""
+
+    def lock_claim(self, db: Any, claim: Claim, owner: str, /) -> bool:
+        """Lock the row of a claim. Return whether it is claimed, in this attempt, and ``owner`` has it."""
+
+    def mark(self, db: Any, /) -> str:
+        """Mark the transaction, or return the mark that it has."""
+
+    def is_same(self, db: Any, mark: str, /) -> bool:
+        """Whether the transaction is the one with this mark."""
+
+    def now(self, db: Any, /) -> float:
+        """Unix time by the store's clock."""
+
+
+class Joined:
+    """For an open transaction of ``connection``. ``owner``: the id of the open store that has what is begun."""
+
+    def __init__(self, connection: Any, owner: str, operations: Operations, locks: Locks) -> None:
+        self._db = connection
+        self._owner = owner
+        self._does = operations
+        self._locks = locks
+
+    def now(self) -> float:
+        return self._locks.now(self._db)
+
+    def put_all(self, messages: Sequence[Message]) -> None:
+        self._does.put.put(self._db, [Put(messages)])
+
+    def put_outgoing(self, items: Sequence[Outgoing]) -> None:
+        self._does.outgoing.put_all(self._db, [items])
+
+    def begin(self, message: Message) -> Mark:
+        self._check_begun()
+        ours = self._locks.lock_message(self._db, message, self._owner)
+        return Mark(self._marked(ours, message.id), message.id)
+
+    def begin_claim(self, claim: Claim) -> Mark:
+        self._check_begun()
+        ours = self._locks.lock_claim(self._db, claim, self._owner)
+        return Mark(self._marked(ours, claim.id), claim.id, claim.key, claim.received)
+
+    def finish(self, mark: Mark, outgoing: Sequence[Outgoing] = ()) -> None:
+        self._check_same(mark)
+        self._does.messages.finish(self._db, [Finish([mark.id], self._owner, self.now(), outgoing)])
+
+    def settle(self, mark: Mark, *, result: bytes, outgoing: Sequence[Outgoing] = ()) -> None:
+        self._check_same(mark)
+        claim = Claim(mark.id, ClaimState.OURS, 0, mark.received, key=mark.key)
+        self._does.claims.settle(self._db, [(claim, result, outgoing)])
+
+    def _check_begun(self) -> None:
+        if not self._locks.is_begun(self._db):
+            raise TransactionLost("no transaction has been begun on this connection")
+
+    def _marked(self, ours: bool, id_: str) -> str:
+        if not ours:
+            raise LeaseLost(f"{id_} is no longer this process's")
+        return self._locks.mark(self._db)
+
+    def _check_same(self, mark: Mark) -> None:
+        if not self._locks.is_same(self._db, mark.transaction):
+            raise TransactionLost("the transaction was committed or rolled back before its end")

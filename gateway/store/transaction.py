@@ -1,0 +1,62 @@
+"""What a store does within a transaction that somebody else has begun.
+
+A handler's rows, the "done" of its message and what it sends are then committed together, or not at all. ``begin`` is
+the first statement of such a transaction and ``finish`` the last; ``tests/transaction_contract.py`` holds every engine
+to this.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.store.values import Claim, Message, Outgoing
+
+
+class LeaseLost(Exception):
+    """The message is no longer ours: another process has it, or has handled it. Its handler must not run here."""
+
+
+class TransactionLost(Exception):
+    """The transaction is not the one that ``begin`` was called in: it was committed or rolled back meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What ``begin`` returns, by which ``finish`` and ``settle`` recognize their transaction."""
+
+    transaction: str
+    """The engine's own name of the transaction."""
+    id: str
+    """The message's."""
+    key: str = ""
+    """The claim's; empty for a message of the inbox."""
+    received: float = 0.0
+    """The claim's."""
+
+
+class TransactionStore(Protocol):
+    """Calls that take part in the transaction of one DB-API connection. They run on the caller's thread, and commit
+    nothing. They raise the errors of that connection."""
+
+    def now(self) -> float:
+        """Unix time by the store's own clock, to which ``due`` of a message refers."""
+
+    def put_all(self, messages: Sequence[Message]) -> None:
+        """Keep ``messages``, in this order; they wait. Raises ValueError if a message with such an id is already
+        kept. The caller tells the gateway after the commit."""
+
+    def put_outgoing(self, items: Sequence[Outgoing]) -> None:
+        """Keep ``items``. One whose id is known is the same item, and is kept once."""
+
+    def begin(self, message: Message) -> Mark:
+        """Lock a running message of ours. Raises LeaseLost, and TransactionLost if there is no transaction."""
+
+    def finish(self, mark: Mark, outgoing: Sequence[Outgoing] = ()) -> None:
+        """The message is handled: forget it, and keep what its handler sends. Raises TransactionLost."""
+
+    def begin_claim(self, claim: Claim) -> Mark:
+        """Lock a claim of ours. Raises LeaseLost, and TransactionLost if there is no transaction."""
+
+    def settle(self, mark: Mark, *, result: bytes, outgoing: Sequence[Outgoing] = ()) -> None:
+        """The claimed message is handled: keep ``result`` for repetitions, and what its handler sends. Raises
+        TransactionLost."""
