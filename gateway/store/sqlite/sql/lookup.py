@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.store.calls import Page
+from gateway.store.priority import time_of
 from gateway.store.sqlite.sql import messages
 from gateway.store.sqlite.sql import outgoing as outgoing_items
 from gateway.store.sqlite.sql.outgoing import REST, standing
@@ -51,7 +52,7 @@ def _summary(row: tuple[Any, ...]) -> Summary:
     return Summary(
         id=id_, type=type_, route=route, key=key, subject=subject, received=as_float(received), size=as_int(size),
         state=_STATES.get(state, MessageState.WAITING), attempts=as_int(attempts),
-        due=as_float(due), error=as_str(error),
+        due=time_of(as_float(due)), error=as_str(error),
     )  # fmt: skip
 
 
