@@ -1,0 +1,52 @@
+"""Run a cluster under load, let things fail, and see that nothing acknowledged is lost."""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from cluster.trial import KINDS, Trial
+from cluster.network import isolated
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m cluster", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="which faults, and when")
+    parser.add_argument("--hosts", type=int, default=2, help="how many gateways (2)")
+    parser.add_argument("--seconds", type=float, default=15, help="how long things fail (15)")
+    parser.add_argument("--pause", type=float, default=6, help="how long a node sleeps or is cut off, at most (6)")
+    parser.add_argument("--every", type=float, default=2, help="seconds from fault to fault (2)")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="which kinds of faults (all)")
+    parser.add_argument("--only", nargs="+", default=[], help="names of the nodes that fail (all)")
+    parser.add_argument("--logs", type=Path, help="a folder for the logs of all nodes, if something is wrong")
+    return parser.parse_args()
+
+
+def main() -> int:
+    given = arguments()
+    if os.getpid() != 1:
+        os.execvp("unshare", isolated([sys.executable, "-m", "cluster", *sys.argv[1:]]))
+    folder = Path(tempfile.mkdtemp(prefix="cluster", dir="/tmp"))
+    folder.chmod(0o755)  # Dovecot's and PostgreSQL's users pass it
+    passed = False
+    try:
+        passed = Trial(folder, given).run()
+    finally:
+        if given.logs and not passed:
+            keep(folder, given.logs)
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0 if passed else 1
+
+
+def keep(folder: Path, logs: Path) -> None:
+    """Copy what each node has written, and the book."""
+    for path in (*folder.glob("*/log"), folder / "book"):
+        target = logs / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

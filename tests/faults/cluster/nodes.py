@@ -1,0 +1,210 @@
+"""What runs on the hosts: gateways, and the servers that they share. Each can be killed, stopped for a while, and started."""
+
+import os
+import signal
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import psutil
+from cluster.network import Host
+from servers.dovecot import USER, Dovecot, Variant
+from servers.mosquitto import Mosquitto
+from servers.programs import program
+from servers.site import ROOT, until
+
+HERE = Path(__file__).parent
+MQTT, HTTP, SMTP, CONSOLE, REDIS = 1883, 8000, 2525, 9000, 6379
+EVERYWHERE = "0.0.0.0"
+
+
+def _descend(pid: int) -> list[psutil.Process]:
+    """The process and all that it has started, the oldest first."""
+    with suppress(psutil.NoSuchProcess):
+        first = psutil.Process(pid)
+        return [first, *first.children(recursive=True)]
+    return []
+
+
+def signal_all(pid: int, number: signal.Signals) -> None:
+    for each in _descend(pid):
+        with suppress(psutil.NoSuchProcess):
+            each.send_signal(number)
+
+
+class Node(ABC):
+    """A program on a host of its own."""
+
+    def __init__(self, host: Host, folder: Path) -> None:
+        self.host = host
+        self.folder = folder
+        folder.mkdir()
+
+    @property
+    def name(self) -> str:
+        return self.host.name
+
+    def start(self) -> None:
+        """Start it, and wait until it can be used."""
+        self.host.run(self._start)
+
+    @abstractmethod
+    def _start(self) -> None: ...
+
+    @property
+    @abstractmethod
+    def pid(self) -> int: ...
+
+    def kill(self) -> None:
+        """kill -9, and all processes that it has: as if the power of its host failed, but for the disk."""
+        left = _descend(self.pid)
+        signal_all(self.pid, signal.SIGSTOP)
+        for each in left:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        self._wait()
+
+    def restart(self) -> None:
+        """Stop it as an administrator does, and start it again."""
+        os.kill(self.pid, signal.SIGTERM)
+        self._wait()
+        self.start()
+
+    @abstractmethod
+    def _wait(self) -> None: ...
+
+    def pause(self) -> None:
+        signal_all(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        signal_all(self.pid, signal.SIGCONT)
+
+
+class Program(Node):
+    """A program that is one command."""
+
+    _process: "subprocess.Popen[bytes]"
+
+    def _spawn(self, *command: str, **environment: str) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=self.folder, env=os.environ | environment, stdout=log, stderr=log
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def _wait(self) -> None:
+        self._process.wait(30)
+
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")
+
+
+class Gateway(Program):
+    """``settings``: what gateway.yaml reads from its environment."""
+
+    def __init__(self, host: Host, folder: Path, **settings: str) -> None:
+        super().__init__(host, folder)
+        (folder / "gateway.yaml").write_text((HERE / "gateway.yaml").read_text())
+        path = os.pathsep.join([str(ROOT), str(HERE.parent)])
+        self._environment = {"PYTHONPATH": path, "CLUSTER_HOST": host.name, **settings}
+
+    def spawn(self) -> None:
+        """Start it, and do not wait."""
+        self.host.run(lambda: self._spawn(sys.executable, "-m", "gateway", "run", **self._environment))
+
+    def _start(self) -> None:
+        self._spawn(sys.executable, "-m", "gateway", "run", **self._environment)
+
+    def ready(self) -> bool:
+        """Whether a load balancer would send it requests."""
+        assert not self.ended(), self.log()[-3000:]
+        with suppress(httpx.HTTPError):
+            return httpx.get(f"http://{self.host.address}:{CONSOLE}/readyz", timeout=2.0).is_success
+        return False
+
+    def stop(self) -> int:
+        """Stop it as an administrator does; its exit code."""
+        os.kill(self.pid, signal.SIGTERM)
+        return self._process.wait(60)
+
+
+class Redis(Program):
+    def _start(self) -> None:
+        settings = ["--bind", EVERYWHERE, "--port", str(REDIS), "--protected-mode", "no", "--save", ""]
+        self._spawn(program("redis-server"), *settings)
+        until(lambda: b"PONG" in self._ask(), lambda: f"Redis answers\n{self.log()}")
+
+    @staticmethod
+    def _ask() -> bytes:
+        command = [program("redis-cli"), "-p", str(REDIS), "ping"]
+        return subprocess.run(command, capture_output=True, timeout=10).stdout
+
+    @property
+    def url(self) -> str:
+        return f"redis://{self.host.address}:{REDIS}"
+
+
+class Broker(Node):
+    """A Mosquitto that keeps whatever its clients have not acknowledged."""
+
+    def __init__(self, host: Host, folder: Path, *lines: str) -> None:
+        super().__init__(host, folder)
+        more = (f"listener {MQTT} {EVERYWHERE}", "max_queued_messages 0", "max_inflight_messages 20", *lines)
+        self._broker = Mosquitto(folder, lines=more)
+
+    def _start(self) -> None:
+        self._broker.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._broker._process is not None
+        return self._broker._process.pid
+
+    def _wait(self) -> None:
+        assert self._broker._process is not None
+        self._broker._process.wait(30)
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://{self.host.address}:{MQTT}"
+
+
+class Mailbox(Node):
+    """A Dovecot."""
+
+    server: Dovecot | None = None
+
+    def _start(self) -> None:
+        if self.server is None:
+            self.server = Dovecot(self.folder, Variant(more=f"listen = {EVERYWHERE}"))
+        else:
+            self.server.start()
+
+    @property
+    def port(self) -> int:
+        assert self.server is not None
+        return self.server.port
+
+    @property
+    def pid(self) -> int:
+        assert self.server is not None
+        return self.server.process.pid
+
+    def _wait(self) -> None:
+        assert self.server is not None
+        self.server.process.wait(30)
+
+    def left(self) -> int:
+        """How many messages are not handled."""
+        assert self.server is not None
+        return self.host.run(self.server.count, "INBOX", USER)

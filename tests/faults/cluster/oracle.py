@@ -1,0 +1,79 @@
+"""What must be true after all that has failed: of the book that handlers write, and of what clients were answered."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cluster.faults import Fault
+from cluster.load import Timed
+
+DEDUPLICATED = ("sms", "smtp", "inbox", "imap", "qos2")
+"""Kinds of messages whose repetitions are recognized: docs/identity.md."""
+SLACK = 3.0
+"""Seconds after a fault within which its consequences begin: a timeout runs out, a client connects again."""
+
+
+@dataclass
+class Run:
+    """One run of a handler."""
+
+    host: str
+    event: str
+    began: float
+    ended: float = 0.0
+
+
+@dataclass
+class Book:
+    runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
+
+    @classmethod
+    def read(cls, path: Path) -> "Book":
+        book = cls()
+        for line in path.read_text().splitlines() if path.exists() else ():
+            moment, host, step, what, event = line.split()
+            if step == "begin":
+                book.runs[what].append(Run(host, event, float(moment)))
+            else:
+                running = [run for run in book.runs[what] if (run.host, run.event) == (host, event) and not run.ended]
+                running[0].ended = float(moment)
+        return book
+
+    def handled(self) -> set[str]:
+        return {what for what, runs in self.runs.items() if any(run.ended for run in runs)}
+
+
+def missing(book: Book, senders: Iterable[Timed]) -> set[str]:
+    """What was acknowledged and is not handled."""
+    return {what for sender in senders for what in sender.acknowledged} - book.handled()
+
+
+def doubled(book: Book, senders: Iterable[Timed], faults: Sequence[Fault]) -> list[str]:
+    """Runs that no guarantee allows: under another event id, or without a fault since the run before."""
+    found = []
+    tries = {what: count for sender in senders for what, count in sender.tries.items()}
+    for what, runs in book.runs.items():
+        kind = what.partition("-")[0]
+        if not kind.startswith(DEDUPLICATED):
+            continue
+        events = {run.event for run in runs}
+        if len(events) > (tries.get(what, 1) if kind == "imap" else 1):
+            found.append(f"{what}: {len(events)} event ids: {_story(runs)}")
+        for earlier, later in zip(runs, runs[1:], strict=False):
+            if earlier.event == later.event and not any(_between(fault, earlier, later) for fault in faults):
+                found.append(f"{what}: again, and nothing had failed: {_story(runs)}")
+    return found
+
+
+def _between(fault: Fault, earlier: Run, later: Run) -> bool:
+    return fault.began < later.began and earlier.began < fault.ended + SLACK
+
+
+def _story(runs: Iterable[Run]) -> str:
+    return "; ".join(f"{run.host} {run.began:.2f}-{run.ended:.2f} {run.event}" for run in runs)
+
+
+def again(book: Book) -> int:
+    """How many runs ended of messages that had been handled already."""
+    return sum(max(0, sum(bool(run.ended) for run in runs) - 1) for runs in book.runs.values())
