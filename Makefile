@@ -14,7 +14,7 @@ BENCHMARKS := http_hello websocket_echo mqtt_qos0 mqtt_qos1 mqtt_fanout mqtt_fai
 LONG_BENCHMARKS := imap_large http_routed sync_consumers mqtt_soak
 SITE := examples/site/manage.py
 .DEFAULT_GOAL := help
-.PHONY: help install run test faults check shape peers bench bench-quick schema docs dist image
+.PHONY: help install run test faults faults-cluster check shape peers bench bench-quick schema docs dist image
 
 help:
 	@echo "make run          starts the example site, on loopback: installs what it needs, copies gateway.yaml.example"
@@ -22,6 +22,7 @@ help:
 	@echo "make check        ruff, mypy, import contracts, pages that follow the source: seconds"
 	@echo "make shape        the source in figures: sizes, scope types outside their folder, ignored checks"
 	@echo "make faults       kill -9 and worse, SEEDS=20 times"
+	@echo "make faults-cluster  three hosts, kill -9, pauses and cut cables, SEEDS=20 times"
 	@echo "make bench-quick  our servers beside their peers: minutes; make bench takes its time"
 	@echo "make install      .venv with every extra"
 	@echo "make docs         the documentation as a site with a search; a dead link is an error"
@@ -116,6 +117,11 @@ faults: install peers
 	PATH=$$PATH:/usr/sbin GATEWAY_RELOADS=100 $(BIN)/python -m pytest tests/gateway/runtime/test_replace_peers.py tests/gateway/runtime/test_many_reloads.py -k many_reloads
 	GATEWAY_RETAINED=1000000 $(BIN)/python -m pytest tests/gateway/console/pages/test_many_retained.py
 	PATH=$$PATH:/usr/sbin GATEWAY_RELOADS=30 $(BIN)/python -m pytest tests/gateway/reload/test_code_reload_load.py tests/gateway/reload/test_code_reload_proxies.py tests/gateway/reload/test_code_reload_grows.py
+
+# Hosts as network namespaces, with the servers that they share, under load of every protocol: kill -9, a minute's pause, cut cables.
+faults-cluster: install peers
+	PATH=$$PATH:/usr/sbin CLUSTER_SEEDS=$(or $(SEEDS),20) CLUSTER_OPTIONS="--hosts 3 --seconds 120 --pause 60 --every 4" \
+	$(BIN)/python -m pytest tests/faults/test_cluster.py -rP
 
 # Ours beside its peers, in one run each; ratios mean something, rates are this machine's.
 bench bench-quick: install

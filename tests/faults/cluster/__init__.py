@@ -1,1 +1,4 @@
-"""A cluster of hosts on one machine, under load, whose hosts, network and servers fail: ``python -m cluster --help``."""
+"""A cluster of hosts on one machine, under load, in which hosts, network and servers fail.
+
+``python -m cluster --help`` says more.
+"""

@@ -3,18 +3,20 @@
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from cluster.trial import KINDS, Trial
 from cluster.network import isolated
+from cluster.trial import KINDS, Trial
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m cluster", description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="which faults, and when")
     parser.add_argument("--hosts", type=int, default=2, help="how many gateways (2)")
+    parser.add_argument("--store", default="sqlite:{folder}/gateway.db", help="the store (a file of SQLite)")
     parser.add_argument("--seconds", type=float, default=15, help="how long things fail (15)")
     parser.add_argument("--pause", type=float, default=6, help="how long a node sleeps or is cut off, at most (6)")
     parser.add_argument("--every", type=float, default=2, help="seconds from fault to fault (2)")
@@ -27,17 +29,18 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     given = arguments()
     if os.getpid() != 1:
-        os.execvp("unshare", isolated([sys.executable, "-m", "cluster", *sys.argv[1:]]))
+        return subprocess.run(isolated([sys.executable, "-m", "cluster", *sys.argv[1:]])).returncode
     folder = Path(tempfile.mkdtemp(prefix="cluster", dir="/tmp"))
     folder.chmod(0o755)  # Dovecot's and PostgreSQL's users pass it
-    passed = False
+    trial, failures = Trial(folder, given), ["it has not come to its end"]
     try:
-        passed = Trial(folder, given).run()
+        failures = trial.run()
     finally:
-        if given.logs and not passed:
+        if given.logs and failures:
             keep(folder, given.logs)
         shutil.rmtree(folder, ignore_errors=True)
-    return 0 if passed else 1
+        sys.stdout.write("\n".join([*trial.report, *(f"FAILED: {each}" for each in failures), ""]))
+    return len(failures) > 0
 
 
 def keep(folder: Path, logs: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cluster.network import Host, Network
-from cluster.nodes import Node
+from cluster.nodes import Gateway, Node
 
 
 @dataclass
@@ -57,7 +57,8 @@ class Plan:
         well = [node for node in self.nodes if node.name not in self._ill]
         if not well:
             return
-        node = self._chance.choice(well)
+        hosts = [node for node in well if isinstance(node, Gateway)]
+        node = self._chance.choice(hosts if hosts and self._chance.random() < 0.5 else well)
         kind = self._chance.choice(self.kinds)
         getattr(self, f"_{kind}")(node)
 

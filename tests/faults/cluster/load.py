@@ -2,6 +2,7 @@
 another host if one does not answer: as mail servers, providers and devices do."""
 
 import imaplib
+import itertools
 import smtplib
 import threading
 import time
@@ -11,13 +12,16 @@ from contextlib import suppress
 
 import httpx
 import paho.mqtt.client as paho
-from cluster.nodes import HTTP, MQTT, SMTP
 from crashing import DATE, Sender
 from servers.dovecot import PASSWORD, USER
 from servers.texts import webhook
 from websockets.exceptions import WebSocketException
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
+from cluster.nodes import HTTP, MQTT, SMTP
+
+Say = Callable[[str], bool]
+"""Says it once; whether it was acknowledged."""
 LIMIT = 4.0
 """Seconds after which a client asks elsewhere."""
 
@@ -25,15 +29,13 @@ LIMIT = 4.0
 class Timed(Sender):
     """``pause``: seconds between two things that it says. ``times``: when each was acknowledged."""
 
-    def __init__(self, prefix: str, send: Callable[[str], bool], pause: float = 0.03) -> None:
+    def __init__(self, prefix: str, send: Say, pause: float = 0.1) -> None:
         super().__init__(prefix, self._say)
         self._really, self._pause = send, pause
         self.times: list[float] = []
-        self.tries: Counter[str] = Counter()
         self.begun = time.monotonic()
 
     def _say(self, what: str) -> bool:
-        self.tries[what] += 1
         try:
             taken = self._really(what)
         except imaplib.IMAP4.error:
@@ -46,7 +48,7 @@ class Timed(Sender):
     def longest_gap(self) -> float:
         """The longest time without an acknowledgement, in seconds."""
         times = [self.begun, *self.times]
-        return max((later - earlier for earlier, later in zip(times, times[1:], strict=False)), default=0.0)
+        return max((later - earlier for earlier, later in itertools.pairwise(times)), default=0.0)
 
 
 class Turns:
@@ -55,7 +57,7 @@ class Turns:
     def __init__(self, addresses: Sequence[str], first: int) -> None:
         self._addresses, self._number = addresses, first
 
-    def __call__(self, send: Callable[[str], bool]) -> bool:
+    def __call__(self, send: Say) -> bool:
         address = self._addresses[self._number % len(self._addresses)]
         taken = False
         try:
@@ -66,7 +68,7 @@ class Turns:
         return taken
 
 
-def text(turns: Turns) -> Callable[[str], bool]:
+def text(turns: Turns) -> Say:
     client = httpx.Client(timeout=LIMIT)
 
     def send(what: str) -> bool:
@@ -78,12 +80,12 @@ def text(turns: Turns) -> Callable[[str], bool]:
     return send
 
 
-def request(turns: Turns, action: str) -> Callable[[str], bool]:
+def request(turns: Turns, action: str) -> Say:
     client = httpx.Client(timeout=LIMIT)
     return lambda what: turns(lambda host: client.post(f"http://{host}:{HTTP}/{action}/{what}").is_success)
 
 
-def mail(turns: Turns, to: str) -> Callable[[str], bool]:
+def mail(turns: Turns, to: str) -> Say:
     def send(what: str) -> bool:
         letter = f"Subject: {what}\r\nMessage-ID: <{what}@cluster.example>\r\nDate: {DATE}\r\n\r\nhello\r\n"
 
@@ -97,12 +99,17 @@ def mail(turns: Turns, to: str) -> Callable[[str], bool]:
     return send
 
 
-def append(host: str, port: int) -> Callable[[str], bool]:
-    """Put mails into the mailbox. One that got no answer may be there, and then it is there twice."""
+class Letters:
+    """Mails that are put into the mailbox. One that got no answer may be there; then it is there twice."""
 
-    def send(what: str) -> bool:
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self.copies: Counter[str] = Counter()
+
+    def send(self, what: str) -> bool:
+        self.copies[what] += 1
         letter = f"From: ann@example.net\r\nTo: {USER}\r\nSubject: {what}\r\n\r\nhello\r\n"
-        client = imaplib.IMAP4(host, port, timeout=LIMIT)
+        client = imaplib.IMAP4(self._host, self._port, timeout=LIMIT)
         try:
             client.login(USER, PASSWORD)
             return client.append("INBOX", "", "", letter.encode())[0] == "OK"
@@ -110,16 +117,15 @@ def append(host: str, port: int) -> Callable[[str], bool]:
             with suppress(OSError, imaplib.IMAP4.error):
                 client.logout()
 
-    return send
-
 
 class Device:
     """A client of MQTT with a session of its own, which paho connects again. What it has heard is in ``heard``."""
 
     def __init__(self, name: str, host: str, *, topic: str = "", qos: int = 1, subscribe: str = "") -> None:
         self.heard: list[str] = []
+        self.copies: Counter[str] = Counter()
         self._topic, self._qos, self._subscribe = topic, qos, subscribe
-        self._under_way: tuple[str, paho.MQTTMessageInfo] | None = None
+        self._given_up = 0.0
         self.client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=name, clean_session=False)
         self.client.reconnect_delay_set(1, 1)
         self.client.on_connect = self._connected
@@ -132,12 +138,15 @@ class Device:
             self.client.subscribe(self._subscribe, 1)
 
     def send(self, what: str) -> bool:
-        """Publish it once; paho sends it again on the next connection, until it is acknowledged."""
-        if self._under_way is None or self._under_way[0] != what:
-            self._under_way = what, self.client.publish(self._topic, what, self._qos)
+        """Publish it; paho sends it again on the next connection, until it is acknowledged. A broker that was killed
+        may have forgotten half of what it knew, and then it never is: after a while, it is published anew."""
+        if not self.copies[what] or time.monotonic() > self._given_up:
+            self.copies[what] += 1
+            self._given_up = time.monotonic() + 15.0
+            self._message = self.client.publish(self._topic, what, self._qos)
         with suppress(RuntimeError, ValueError):  # not connected: paho keeps it
-            self._under_way[1].wait_for_publish(1.0)
-        return self._under_way[1].is_published()
+            self._message.wait_for_publish(1.0)
+        return self._message.is_published()
 
     def close(self) -> None:
         self.client.disconnect()
@@ -162,7 +171,70 @@ class Visitor(threading.Thread):
                     with suppress(TimeoutError):
                         self.heard.setdefault(str(socket.recv(0.5)), time.monotonic())
 
-    def _connect(self):  # type: ignore[no-untyped-def]  # websockets' own type
+    def _connect(self) -> ClientConnection:
         return connect(
             f"ws://{self.host}:{HTTP}/room", open_timeout=LIMIT, close_timeout=0.5, ping_interval=2, ping_timeout=3
         )
+
+
+class Clients:
+    """All of them, of a cluster. ``hosts``: the addresses of the gateways."""
+
+    def __init__(self, hosts: Sequence[str], mailbox: tuple[str, int], broker: str, edge: str) -> None:
+        self._hosts = hosts
+        self._first = itertools.count()
+        self.letters = Letters(*mailbox)
+        self.devices = {
+            "qos1": Device("qos1", broker, topic="plant/1/kept", qos=1),
+            "qos2": Device("qos2", broker, topic="plant/2/kept", qos=2),
+            "direct": Device("direct", broker, topic="plant/1/direct", qos=1),
+            "edge": Device("edge", edge, topic="plant/3/kept", qos=2),
+        }
+        self.listener = Device("listener", broker, subscribe="out/#")
+        sends: dict[str, Say] = {"imap": self.letters.send}
+        sends |= {name: device.send for name, device in self.devices.items()}
+        sends |= {"http": self._request("order"), "say": self._request("say")}
+        for number in range(2):
+            sends |= {f"sms{number}": text(self._turns()), f"smtp{number}": mail(self._turns(), "kept@example.org")}
+            sends |= {f"inbox{number}": mail(self._turns(), "inbox@example.org")}
+        self.senders = [Timed(prefix, send) for prefix, send in sends.items()]
+        self.pages = [Visitor(host) for host in hosts]
+        for thread in (*self.pages, *self.senders):
+            thread.start()
+
+    def _turns(self) -> Turns:
+        return Turns(self._hosts, next(self._first))
+
+    def _request(self, action: str) -> Say:
+        return request(self._turns(), action)
+
+    def copies(self) -> Counter[str]:
+        """How many messages there may be that say the same; 1 of those that are not here."""
+        found = Counter(self.letters.copies)
+        for device in self.devices.values():
+            found += device.copies
+        return found
+
+    def acknowledged(self, *prefixes: str) -> set[str]:
+        """What was acknowledged to the senders whose names begin so."""
+        chosen = [sender for sender in self.senders if sender.prefix.startswith(prefixes)]
+        return {what for sender in chosen for what in sender.acknowledged}
+
+    def silent(self, since: float = 0.0) -> list[str]:
+        """The senders that have had fewer than three answers since then."""
+        return [sender.prefix for sender in self.senders if sum(moment > since for moment in sender.times) < 3]
+
+    def finish(self, seconds: float) -> list[str]:
+        """Let each have its last answer. Return the names of those that get none."""
+        for sender in self.senders:
+            sender.stopping.set()
+        deadline = time.monotonic() + seconds
+        for sender in self.senders:
+            sender.join(max(0.0, deadline - time.monotonic()))
+        return [sender.prefix for sender in self.senders if sender.is_alive()]
+
+    def close(self) -> None:
+        for stopping in (*(page.stopping for page in self.pages), *(sender.stopping for sender in self.senders)):
+            stopping.set()
+        for device in (*self.devices.values(), self.listener):
+            device.close()

@@ -24,7 +24,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def isolated(command: Sequence[str]) -> list[str]:
-    """Return the command that runs ``command`` in namespaces of its own: when it ends, all that it started ends, too."""
+    """Return the command that runs ``command`` in namespaces of its own. What it starts ends with it."""
     namespaces()
     options = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
     return [program("unshare"), *options, *command]
@@ -51,7 +51,7 @@ class Host:
                 raise OSError(ctypes.get_errno(), f"setns {self.namespace}")
 
     def run(self, call: Callable[..., T], *arguments: Any) -> T:
-        """Call it on the host, on a thread that lives as long as this object: what it starts may end with its parent."""
+        """Call it on the host, on a thread that stays: a program may end with the thread that has started it."""
         return self._thread.submit(call, *arguments).result()
 
     def ip(self, *words: str) -> None:

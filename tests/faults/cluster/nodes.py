@@ -1,21 +1,22 @@
-"""What runs on the hosts: gateways, and the servers that they share. Each can be killed, stopped for a while, and started."""
+"""What runs on the hosts: gateways, and the servers that they share. Each can be killed, paused and restarted."""
 
 import os
 import signal
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import psutil
-from cluster.network import Host
 from servers.dovecot import USER, Dovecot, Variant
 from servers.mosquitto import Mosquitto
 from servers.programs import program
 from servers.site import ROOT, until
+
+from cluster.network import Host
 
 HERE = Path(__file__).parent
 MQTT, HTTP, SMTP, CONSOLE, REDIS = 1883, 8000, 2525, 9000, 6379
@@ -118,10 +119,6 @@ class Gateway(Program):
         path = os.pathsep.join([str(ROOT), str(HERE.parent)])
         self._environment = {"PYTHONPATH": path, "CLUSTER_HOST": host.name, **settings}
 
-    def spawn(self) -> None:
-        """Start it, and do not wait."""
-        self.host.run(lambda: self._spawn(sys.executable, "-m", "gateway", "run", **self._environment))
-
     def _start(self) -> None:
         self._spawn(sys.executable, "-m", "gateway", "run", **self._environment)
 
@@ -157,7 +154,7 @@ class Redis(Program):
 class Broker(Node):
     """A Mosquitto that keeps whatever its clients have not acknowledged."""
 
-    def __init__(self, host: Host, folder: Path, *lines: str) -> None:
+    def __init__(self, host: Host, folder: Path, lines: Sequence[str] = ()) -> None:
         super().__init__(host, folder)
         more = (f"listener {MQTT} {EVERYWHERE}", "max_queued_messages 0", "max_inflight_messages 20", *lines)
         self._broker = Mosquitto(folder, lines=more)

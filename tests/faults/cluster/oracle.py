@@ -1,14 +1,14 @@
 """What must be true after all that has failed: of the book that handlers write, and of what clients were answered."""
 
-from collections import defaultdict
+import itertools
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster.faults import Fault
-from cluster.load import Timed
 
-DEDUPLICATED = ("sms", "smtp", "inbox", "imap", "qos2")
+DEDUPLICATED = ("sms", "smtp", "inbox", "imap", "qos2", "edge")
 """Kinds of messages whose repetitions are recognized: docs/identity.md."""
 SLACK = 3.0
 """Seconds after a fault within which its consequences begin: a timeout runs out, a client connects again."""
@@ -44,23 +44,17 @@ class Book:
         return {what for what, runs in self.runs.items() if any(run.ended for run in runs)}
 
 
-def missing(book: Book, senders: Iterable[Timed]) -> set[str]:
-    """What was acknowledged and is not handled."""
-    return {what for sender in senders for what in sender.acknowledged} - book.handled()
-
-
-def doubled(book: Book, senders: Iterable[Timed], faults: Sequence[Fault]) -> list[str]:
-    """Runs that no guarantee allows: under another event id, or without a fault since the run before."""
+def doubled(book: Book, copies: Counter[str], faults: Sequence[Fault]) -> list[str]:
+    """Runs that no guarantee allows: under another event id, or without a fault since the run before. ``copies``: how
+    many messages there may be that say the same, where that is more than one."""
     found = []
-    tries = {what: count for sender in senders for what, count in sender.tries.items()}
     for what, runs in book.runs.items():
-        kind = what.partition("-")[0]
-        if not kind.startswith(DEDUPLICATED):
+        if not what.startswith(DEDUPLICATED):
             continue
         events = {run.event for run in runs}
-        if len(events) > (tries.get(what, 1) if kind == "imap" else 1):
+        if len(events) > max(1, copies[what]):
             found.append(f"{what}: {len(events)} event ids: {_story(runs)}")
-        for earlier, later in zip(runs, runs[1:], strict=False):
+        for earlier, later in itertools.pairwise(runs):
             if earlier.event == later.event and not any(_between(fault, earlier, later) for fault in faults):
                 found.append(f"{what}: again, and nothing had failed: {_story(runs)}")
     return found

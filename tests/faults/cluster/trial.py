@@ -2,143 +2,79 @@
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from itertools import count
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from cluster import load, oracle
+from cluster import oracle
 from cluster.faults import Fault, Plan
+from cluster.load import Clients
 from cluster.network import Network
-from cluster.nodes import Broker, Gateway, Mailbox, Node, Redis
-from servers.site import until
+from cluster.nodes import MQTT, Broker, Gateway, Mailbox, Node, Redis
 
+N = TypeVar("N", bound=Node)
 KINDS = ("kill", "restart", "pause", "cut")
 SETTLED = 60.0
 """Seconds within which all that was acknowledged is handled, when nothing fails any more."""
+HANDLED = ("http", "sms", "smtp", "inbox", "imap", "qos", "direct", "edge")
 
 
-class Trial:
-    def __init__(self, folder: Path, given: argparse.Namespace) -> None:
-        self._folder, self._given = folder, given
-        self._network = Network()
-        self._book = folder / "book"
-        self._stack = ExitStack()
-        self._failures: list[str] = []
+class Cluster:
+    """The nodes, each on a host of its own."""
 
-    def run(self) -> bool:
-        with self._stack:
-            self._begin()
-            plan = self._plan()
-            self._expect(self._all_get_on, "every client is answered before anything fails")
-            plan.run(self._given.seconds)
-            self._end(plan.done)
-        for line in self._failures:
-            print("FAILED:", line)
-        return not self._failures
-
-    # The cluster.
-
-    def _begin(self) -> None:
-        host = self._network.host
-        self.redis = Redis(host("redis"), self._folder / "redis")
-        self.broker = Broker(host("broker"), self._folder / "broker")
-        self.mailbox = Mailbox(host("mailbox"), self._folder / "mailbox")
-        bridge = ("connection up", f"address {self.broker.host.address}:1883", "topic plant/# out 2", "cleansession false", "restart_timeout 1")
-        self.edge = Broker(host("edge"), self._folder / "edge", *bridge)
-        self._peers: list[Node] = [self.redis, self.broker, self.mailbox, self.edge]
-        for peer in self._peers:
-            peer.start()
-            self._stack.callback(peer.kill)
-        self.gateways = [self._gateway(number) for number in range(1, self._given.hosts + 1)]
-        for gateway in self.gateways:
-            gateway.start()
-            self._stack.callback(gateway.kill)
-        self._expect(lambda: all(each.ready() for each in self.gateways), "all gateways are ready")
-        self._load()
-
-    def _gateway(self, number: int) -> Gateway:
-        name = f"host{number}"
+    def __init__(self, folder: Path, number: int, store: str, stack: ExitStack) -> None:
+        self.network = Network()
+        self.book = folder / "book"
+        self._folder, self._stack = folder, stack
+        self.redis = self._peer(Redis, "redis")
+        self.broker = self._peer(Broker, "broker")
+        bridge = ("connection up", f"address {self.broker.host.address}:{MQTT}", "topic plant/# out 2")
+        self.edge = self._peer(partial(Broker, lines=(*bridge, "cleansession false", "restart_timeout 1")), "edge")
+        self.mailbox = self._peer(Mailbox, "mailbox")
         settings = {
-            "CLUSTER_BOOK": str(self._book),
-            "CLUSTER_STORE": f"sqlite:{self._folder}/gateway.db",
+            "CLUSTER_BOOK": str(self.book),
+            "CLUSTER_STORE": store.format(folder=folder),
             "CLUSTER_LAYER": "memory",
             "CLUSTER_BROKER": self.broker.url,
             "CLUSTER_MAILBOX": self.mailbox.host.address,
             "CLUSTER_MAILBOX_PORT": str(self.mailbox.port),
         }
-        return Gateway(self._network.host(name), self._folder / name, **settings)
+        self.gateways = [self._peer(partial(Gateway, **settings), f"host{each + 1}") for each in range(number)]
 
-    def _load(self) -> None:
-        addresses = [gateway.host.address for gateway in self.gateways]
-        first = count()
+    def _peer(self, make: Callable[..., N], name: str) -> N:
+        node = make(self.network.host(name), self._folder / name)
+        node.start()
+        self._stack.callback(node.kill)
+        return node
 
-        def turns() -> load.Turns:
-            return load.Turns(addresses, next(first))
+    @property
+    def nodes(self) -> list[Node]:
+        return [*self.gateways, self.redis, self.broker, self.edge, self.mailbox]
 
-        self.senders: list[load.Timed] = []
-        self.devices: list[load.Device] = []
 
-        def sends(prefix: str, send: Callable[[str], bool]) -> None:
-            self.senders.append(load.Timed(prefix, send))
+class Trial:
+    def __init__(self, folder: Path, given: argparse.Namespace) -> None:
+        self._folder, self._given = folder, given
+        self._failures: list[str] = []
+        self.report: list[str] = []
 
-        def device(prefix: str, host: str, topic: str, qos: int) -> None:
-            each = load.Device(prefix, host, topic=topic, qos=qos)
-            self.devices.append(each)
-            sends(prefix, each.send)
+    def run(self) -> list[str]:
+        """Return what went wrong. ``report`` says how it went."""
+        with ExitStack() as stack:
+            self._cluster = Cluster(self._folder, self._given.hosts, self._given.store, stack)
+            self._expect(lambda: all(each.ready() for each in self._cluster.gateways), lambda: "not ready")
+            self._clients = self._begin()
+            stack.callback(self._clients.close)
+            faults = self._fail()
+            self._settle()
+            self._judge(faults)
+            self.report = [*map(str, faults), *self._figures()]
+        return self._failures
 
-        for number in range(2):
-            sends(f"sms{number}", load.text(turns()))
-            sends(f"smtp{number}", load.mail(turns(), "kept@example.org"))
-            sends(f"inbox{number}", load.mail(turns(), "inbox@example.org"))
-        sends("http", load.request(turns(), "order"))
-        sends("say", load.request(turns(), "say"))
-        sends("imap", load.append(self.mailbox.host.address, self.mailbox.port))
-        device("qos1", self.broker.host.address, "plant/1/kept", 1)
-        device("qos2", self.broker.host.address, "plant/2/kept", 2)
-        device("direct", self.broker.host.address, "plant/1/direct", 1)
-        device("edge", self.edge.host.address, "plant/3/kept", 2)
-        self.listener = load.Device("listener", self.broker.host.address, subscribe="out/#")
-        self.pages = [load.Visitor(address) for address in addresses]
-        for thread in (*self.pages, *self.senders):
-            thread.start()
-
-    def _plan(self) -> Plan:
-        nodes = [*self.gateways, *self._peers]
-        chosen = [node for node in nodes if not self._given.only or node.name in self._given.only]
-        return Plan(self._network, chosen, self._given.seed, self._given.kinds, self._given.pause, self._given.every)
-
-    # The verdict.
-
-    def _expect(self, look: Callable[[], object], what: str, seconds: float = SETTLED) -> None:
-        until(look, lambda: f"{what}\n{self._standing()}", seconds)
-
-    def _standing(self) -> str:
-        """How things stand."""
-        return ", ".join(f"{sender.prefix}: {len(sender.acknowledged)}" for sender in self.senders)
-
-    def _all_get_on(self) -> bool:
-        return all(len(sender.acknowledged) > 3 for sender in self.senders)
-
-    def _end(self, faults: list[Fault]) -> None:
-        healed = time.monotonic()
-        self._check(lambda: all(s.times and s.times[-1] > healed for s in self.senders), lambda: f"answered again: {[s.prefix for s in self.senders if s.times[-1] < healed]}")
-        for sender in self.senders:
-            sender.stopping.set()
-        for sender in self.senders:
-            sender.join(SETTLED)
-            if sender.is_alive():
-                self._failures.append(f"{sender.prefix} gets no answer")
-        handled = [sender for sender in self.senders if sender.prefix != "say"]
-        self._check(lambda: not oracle.missing(self._read(), handled), lambda: f"lost: {sorted(oracle.missing(self._read(), handled))[:20]}")
-        told = [sender for sender in self.senders if sender.prefix.startswith(("http", "sms"))]
-        self._check(lambda: {w for s in told for w in s.acknowledged} <= set(self.listener.heard), lambda: f"not published: {sorted({w for s in told for w in s.acknowledged} - set(self.listener.heard))[:20]}")
-        self._check(lambda: self.mailbox.left() == 0, lambda: f"{self.mailbox.left()} mails are left")
-        self._failures += oracle.doubled(self._read(), self.senders, faults)[:20]
-        self._leave()
-        self._report(faults)
-
-    def _check(self, look: Callable[[], bool], what: Callable[[], str]) -> None:
+    def _expect(self, look: Callable[[], object], what: Callable[[], str]) -> None:
+        """Wait until ``look`` returns something true; after a time, ``what`` is a failure."""
         deadline = time.monotonic() + SETTLED
         while not look():
             if time.monotonic() > deadline:
@@ -146,27 +82,53 @@ class Trial:
                 return
             time.sleep(0.1)
 
-    def _leave(self) -> None:
-        for device in (*self.devices, self.listener):
-            device.close()
-        for page in self.pages:
-            page.stopping.set()
-        codes = {gateway.name: gateway.stop() for gateway in self.gateways}
-        if any(codes.values()):
-            self._failures.append(f"exit codes: {codes}")
-        for gateway in self.gateways:
+    def _begin(self) -> Clients:
+        cluster = self._cluster
+        hosts = [gateway.host.address for gateway in cluster.gateways]
+        mailbox = (cluster.mailbox.host.address, cluster.mailbox.port)
+        return Clients(hosts, mailbox, cluster.broker.host.address, cluster.edge.host.address)
+
+    def _fail(self) -> list[Fault]:
+        """Let things fail, once each client has had answers."""
+        given = self._given
+        self._expect(lambda: not self._clients.silent(), lambda: f"not answered: {self._clients.silent()}")
+        nodes = [node for node in self._cluster.nodes if not given.only or node.name in given.only]
+        plan = Plan(self._cluster.network, nodes, given.seed, given.kinds, given.pause, given.every)
+        plan.run(given.seconds)
+        return plan.done
+
+    def _settle(self) -> None:
+        """Nothing fails any more: all is answered, handled and published."""
+        clients, mended = self._clients, time.monotonic()
+        self._expect(lambda: not clients.silent(mended), lambda: f"not answered again: {clients.silent(mended)}")
+        if unanswered := clients.finish(SETTLED):
+            self._failures.append(f"no answer to the last message of {unanswered}")
+        self._expect(lambda: not self._missing(), lambda: f"acknowledged and not handled: {self._missing()}")
+        self._expect(lambda: not self._unpublished(), lambda: f"handled and not published: {self._unpublished()}")
+        self._expect(lambda: not self._cluster.mailbox.left(), lambda: "mails are left")
+
+    def _missing(self) -> list[str]:
+        return sorted(self._clients.acknowledged(*HANDLED) - self._book().handled())
+
+    def _unpublished(self) -> list[str]:
+        return sorted(self._clients.acknowledged("http", "sms") - set(self._clients.listener.heard))
+
+    def _book(self) -> oracle.Book:
+        return oracle.Book.read(self._cluster.book)
+
+    def _judge(self, faults: list[Fault]) -> None:
+        self._failures += oracle.doubled(self._book(), self._clients.copies(), faults)
+        for gateway in self._cluster.gateways:
+            if code := gateway.stop():
+                self._failures.append(f"{gateway.name} ended with {code}")
             if "Traceback" in gateway.log():
                 self._failures.append(f"{gateway.name} has a traceback in its log")
 
-    def _read(self) -> oracle.Book:
-        return oracle.Book.read(self._book)
-
-    def _report(self, faults: list[Fault]) -> None:
-        print("; ".join(map(str, faults)))
-        for sender in self.senders:
-            print(f"{sender.prefix:8} {len(sender.acknowledged):5} acknowledged, longest gap {sender.longest_gap():5.1f} s")
-        print(f"{oracle.again(self._read())} handled again under the same event id")
-        said = next(sender for sender in self.senders if sender.prefix == "say")
-        for page in self.pages:
-            lost = [what for what in said.acknowledged if what not in page.heard]
-            print(f"page at {page.host}: {len(page.heard)} heard, {len(lost)} not, opened {len(page.opened)} times")
+    def _figures(self) -> Iterator[str]:
+        for sender in self._clients.senders:
+            name, count, gap = sender.prefix, len(sender.acknowledged), sender.longest_gap()
+            yield f"{name:8} {count:5} acknowledged, the longest time without an answer {gap:4.1f} s"
+        yield f"{oracle.again(self._book())} handled again under the same event id"
+        said = self._clients.acknowledged("say")
+        for page in self._clients.pages:
+            yield f"page at {page.host}: {len(said - page.heard.keys())} of {len(said)} not heard"
