@@ -124,6 +124,8 @@ class Failed:
     """The other side refuses this item alone: the account works."""
     forward: int = 0
     """Seconds by which the machine's clock is ahead of the store's: the history has the machine's time."""
+    owner: str = ""
+    """Who tried it; empty for whoever has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,15 @@ class Hold:
     name: str
     owner: str
     is_alive: IsAlive
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Changes in a namespace, which ``owner`` makes."""
+
+    namespace: str
+    owner: str
+    changes: Changes
 
 
 @dataclass(frozen=True, slots=True)

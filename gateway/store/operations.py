@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from gateway.store.calls import (
     Begun,
-    Changes,
     DeadLetter,
     Failed,
     Finish,
@@ -22,6 +21,7 @@ from gateway.store.calls import (
     Release,
     Request,
     Retry,
+    Save,
     Settled,
     Take,
 )
@@ -81,7 +81,7 @@ class OutgoingOperations(Protocol):
 
 class KeyValueOperations(Protocol):
     def load(self, db: Database, calls: Sequence[Hold], /) -> list[dict[str, bytes]]: ...
-    def save(self, db: Database, calls: Sequence[tuple[str, Changes]], /) -> list[None]: ...
+    def save(self, db: Database, calls: Sequence[Save], /) -> list[None]: ...
 
 
 class SpaceOperations(Protocol):

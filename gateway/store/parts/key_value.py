@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from gateway.store.calls import Hold, NamespaceInUse
+from gateway.store.calls import Hold, NamespaceInUse, Save
 from gateway.store.parts.session import StoreSession
 from gateway.store.values import StoreUnavailable
 
@@ -15,7 +15,10 @@ class KeyValue(StoreSession):
             raise StoreUnavailable(str(error)) from error
 
     async def save(self, namespace: str, changes: Mapping[str, bytes | None]) -> None:
-        await self._run(self.operations.key_value.save, (namespace, changes))
+        try:
+            await self._run(self.operations.key_value.save, Save(namespace, self._owner, changes))
+        except NamespaceInUse as error:
+            raise StoreUnavailable(str(error)) from error
 
     async def release_namespaces(self) -> None:
         await self._run(self.operations.spaces.release_namespaces, self._owner)

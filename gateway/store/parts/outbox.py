@@ -29,7 +29,7 @@ class Outbox(StoreSession):
         rests: bool = False,
     ) -> None:
         now, forward = self.now(), self._set_forward()
-        failed = Failed(id, error, left, refused, due=due, rests=rests, asked=now, forward=forward)
+        failed = Failed(id, error, left, refused, due=due, rests=rests, asked=now, forward=forward, owner=self._owner)
         await self._run(self.operations.outgoing.retry, failed)
 
     async def dead_letter_outgoing(
@@ -41,7 +41,8 @@ class Outbox(StoreSession):
         refused: Outgoing | None = None,
         answered: bool = False,
     ) -> None:
-        await self._run(self.operations.outgoing.dead_letter, Failed(id, error, left, refused, answered=answered))
+        failed = Failed(id, error, left, refused, answered=answered, owner=self._owner)
+        await self._run(self.operations.outgoing.dead_letter, failed)
 
     async def wake_lanes(self) -> None:
         await self._run(self.operations.outgoing.wake_lanes, None)

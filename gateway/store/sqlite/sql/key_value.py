@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gateway.store.calls import Changes, Hold, NamespaceInUse
+from gateway.store.calls import Hold, NamespaceInUse, Save
 from gateway.store.sqlite.sql.rows import checksum, listed, text
 from gateway.store.sqlite.sql.spaces import acquire
 
@@ -43,10 +43,11 @@ def _sound(namespace: str, rows: Iterable[tuple[str, Any, int]]) -> Iterable[tup
         logger.error("store: %d records of %s are damaged and left out", damaged, namespace)
 
 
-def save(db: Database, calls: Sequence[tuple[str, Changes]]) -> list[None]:
-    for namespace, changes in calls:
-        _remove(db, text(namespace), [key for key, value in changes.items() if value is None])
-        _write(db, text(namespace), [(text(key), value) for key, value in changes.items() if value is not None])
+def save(db: Database, calls: Sequence[Save]) -> list[None]:
+    for call in calls:
+        namespace = text(call.namespace)
+        _remove(db, namespace, [key for key, value in call.changes.items() if value is None])
+        _write(db, namespace, [(text(key), value) for key, value in call.changes.items() if value is not None])
     return [None] * len(calls)
 
 

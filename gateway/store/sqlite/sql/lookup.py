@@ -5,16 +5,15 @@ A content may have many megabytes, and a traceback may be long: neither is read 
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
 
 from gateway.store.calls import Page
-from gateway.store.priority import time_of
 from gateway.store.sqlite.sql import messages
 from gateway.store.sqlite.sql import outgoing as outgoing_items
-from gateway.store.sqlite.sql.outgoing import REST, standing
-from gateway.store.sqlite.sql.rows import as_float, as_int, as_str, text
-from gateway.store.sqlite.sql.schema import BEHIND, DEAD, GONE, RUNNING, WAITING
-from gateway.store.values import LONGEST_ERROR, Counts, MessageState, OutgoingSummary, Search, Summary
+from gateway.store.sqlite.sql.outgoing import REST
+from gateway.store.sqlite.sql.rows import as_str, text
+from gateway.store.sqlite.sql.schema import DEAD, GONE
+from gateway.store.summaries import counts_of, outgoing_summary_of, summary_of
+from gateway.store.values import LONGEST_ERROR, Counts, OutgoingSummary, Search, Summary
 
 Database = sqlite3.Connection
 
@@ -22,7 +21,6 @@ _ERROR = f"substr(error, -{LONGEST_ERROR})"
 _MESSAGE = (
     f"SELECT id, type, route, key, subject, received, length(content), state, attempts, due, {_ERROR} FROM messages"
 )
-_STATES = {RUNNING: MessageState.RUNNING, DEAD: MessageState.DEAD}
 _BEHIND = "seq > coalesce((SELECT seq FROM messages WHERE id = ?4), 0)"
 
 
@@ -37,23 +35,13 @@ def waiting(db: Database, calls: Sequence[Page]) -> list[list[Summary]]:
 def _page(db: Database, state: str, call: Page) -> list[Summary]:
     sql = f"""{_MESSAGE} WHERE {state} AND (?1 IS NULL OR type = ?1) AND (?2 IS NULL OR route = ?2)
         AND {_BEHIND} ORDER BY seq LIMIT ?3"""
-    return [_summary(row) for row in db.execute(sql, (call.type, call.route, call.limit, text(call.after)))]
+    return [summary_of(row) for row in db.execute(sql, (call.type, call.route, call.limit, text(call.after)))]
 
 
 def summary(db: Database, calls: Sequence[str]) -> list[Summary | None]:
     sql = f"{_MESSAGE} WHERE id = ? AND state < {GONE}"
     rows = [db.execute(sql, [text(id_)]).fetchone() for id_ in calls]
-    return [None if row is None else _summary(row) for row in rows]
-
-
-def _summary(row: tuple[Any, ...]) -> Summary:
-    *names, received, size, state, attempts, due, error = row
-    id_, type_, route, key, subject = map(as_str, names)
-    return Summary(
-        id=id_, type=type_, route=route, key=key, subject=subject, received=as_float(received), size=as_int(size),
-        state=_STATES.get(state, MessageState.WAITING), attempts=as_int(attempts),
-        due=time_of(as_float(due)), error=as_str(error),
-    )  # fmt: skip
+    return [None if row is None else summary_of(row) for row in rows]
 
 
 _CAUSE = "SELECT {} FROM messages WHERE messages.id = item.message"
@@ -71,22 +59,11 @@ def outgoing(db: Database, calls: Sequence[Page]) -> list[list[OutgoingSummary]]
     """List items in the order of their ids: an item that leaves between two pages must not cut the second one short."""
     return [
         [
-            _outgoing(row)
+            outgoing_summary_of(row)
             for row in db.execute(_OUTGOING, (call.type, call.message, call.limit, text(call.after), call.dead))
         ]
         for call in calls
     ]
-
-
-def _outgoing(row: tuple[Any, ...]) -> OutgoingSummary:
-    *names, received, size, state, attempts, due, error, until, refusal = row
-    id_, message, type_, lane, behind, route, subject, recipient = map(as_str, names)
-    shown, due, error = standing(state, as_float(due), as_str(error), until, refusal)
-    return OutgoingSummary(
-        id=id_, message=message, type=type_, lane=lane, behind=behind, route=route, subject=subject,
-        received=None if received is None else as_float(received), size=as_int(size),
-        state=shown, attempts=as_int(attempts), due=due, error=error[-LONGEST_ERROR:], recipient=recipient,
-    )  # fmt: skip
 
 
 _RANGE = "id >= ?1 AND id < ?1 || char(1114111)"
@@ -107,12 +84,5 @@ def find(db: Database, calls: Sequence[tuple[str, Search, int]]) -> list[list[st
 
 
 def counts(db: Database, calls: Sequence[None]) -> list[Counts]:
-    by_state, unsent = messages.count_by_state(db), outgoing_items.count_by_state(db)
-    counted = Counts(
-        waiting=by_state.get(WAITING, 0) + by_state.get(BEHIND, 0),
-        running=by_state.get(RUNNING, 0),
-        dead=by_state.get(DEAD, 0),
-        outgoing=unsent.get(WAITING, 0) + unsent.get(RUNNING, 0),
-        dead_outgoing=unsent.get(DEAD, 0),
-    )
+    counted = counts_of(messages.count_by_state(db), outgoing_items.count_by_state(db))
     return [counted] * len(calls)

@@ -12,8 +12,6 @@ from gateway.store.sqlite.sql import history
 from gateway.store.sqlite.sql.rows import (
     DAMAGED,
     OUTGOING,
-    as_float,
-    as_str,
     listed,
     outgoing_checksum,
     outgoing_of,
@@ -21,7 +19,8 @@ from gateway.store.sqlite.sql.rows import (
     text,
 )
 from gateway.store.sqlite.sql.schema import DEAD, RUNNING, WAITING
-from gateway.store.values import Outgoing, OutgoingState
+from gateway.store.summaries import standing
+from gateway.store.values import Outgoing
 
 logger = logging.getLogger(__name__)
 
@@ -235,18 +234,6 @@ def _standing(state: object, until: object, refusal: object, *row: Any) -> Outgo
 
 REST = """(SELECT until FROM resting WHERE resting.lane = item.lane),
     (SELECT error FROM resting WHERE resting.lane = item.lane)"""
-
-
-def standing(state: object, due: float, error: str, until: object, refusal: object) -> tuple[OutgoingState, float, str]:
-    """An item's state, when it is due and its error, for an operator. ``until`` and ``refusal`` are those of its lane,
-    if that rests."""
-    if state == DEAD:
-        return OutgoingState.DAMAGED if error == DAMAGED else OutgoingState.DEAD, due, error
-    if state == RUNNING:
-        return OutgoingState.LEAVING, due, error
-    if until is None:
-        return OutgoingState.WAITING, due, error
-    return OutgoingState.RESTING, max(due, as_float(until)), error or as_str(refusal)
 
 
 def count_by_state(db: Database) -> dict[int, int]:

@@ -1,0 +1,22 @@
+"""Forgets what is no longer wanted, in batches, of which several processes may do some at once."""
+
+from gateway.store.postgresql.sql.schema import BUSY, GONE, Database
+from gateway.store.values import KEEP, KEEP_HISTORIES
+
+BATCH = 5_000
+"""Rows of one table that one commit forgets: other calls want theirs in between."""
+_DELETE = """DELETE FROM {table} WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM {table} WHERE {where} LIMIT %(limit)s FOR UPDATE SKIP LOCKED))"""
+_MESSAGES = _DELETE.format(
+    table="gateway_messages",
+    where=f"""state = {GONE} AND due < greatest(%(before)s, (SELECT due FROM gateway_messages
+        WHERE state = {GONE} ORDER BY due DESC LIMIT 1 OFFSET %(keep)s))""",
+)
+_CLAIMS = _DELETE.format(table="gateway_claims", where=f"state > {BUSY} AND expires < %(now)s")
+_NOTES = _DELETE.format(table="gateway_notes", where="expires < %(now)s")
+
+
+def purge(db: Database, now: float) -> int:
+    """Forget a batch of messages that are long gone, of claims and of notes that have expired; how many rows."""
+    values = {"now": now, "before": now - KEEP, "keep": KEEP_HISTORIES, "limit": BATCH}
+    return sum(db.execute(sql, values).rowcount for sql in (_MESSAGES, _CLAIMS, _NOTES))

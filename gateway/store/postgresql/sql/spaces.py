@@ -1,0 +1,68 @@
+"""Names that one process has among all that have the store open: namespaces of servers, and leases."""
+
+from collections.abc import Sequence
+
+from gateway.store.calls import Hold
+from gateway.store.postgresql.sql.rows import indexed
+from gateway.store.postgresql.sql.schema import Database
+from gateway.store.values import LEASE
+
+_ACQUIRE = """INSERT INTO gateway_spaces (space, owner)
+    SELECT %(space)s, id FROM gateway_owners WHERE id = %(owner)s FOR KEY SHARE
+    ON CONFLICT (space) DO UPDATE SET owner = excluded.owner
+    WHERE gateway_spaces.owner = excluded.owner OR gateway_spaces.owner = %(dead)s RETURNING owner"""
+"""``dead``: the owner that had it, which may have lost it to a third process meanwhile. An owner that was given up gets
+nothing."""
+
+
+def acquire(db: Database, calls: Sequence[Hold]) -> list[bool]:
+    """Give each name to the owner that asks for it, unless another living one has it: whether it is the caller's."""
+    return [_acquire(db, call) for call in calls]
+
+
+def _acquire(db: Database, call: Hold) -> bool:
+    owner = _owner(db, call.name)
+    if owner is not None and owner != call.owner and call.is_alive(owner):
+        return False
+    values = {"space": indexed(call.name), "owner": int(call.owner or 0), "dead": int(owner or 0)}
+    return db.execute(_ACQUIRE, values).fetchone() is not None
+
+
+def is_taken(db: Database, calls: Sequence[Hold]) -> list[bool]:
+    """Whether another living owner has the name. This changes nothing."""
+    owners = [_owner(db, call.name) for call in calls]
+    return [
+        owner not in (None, call.owner) and call.is_alive(str(owner)) for owner, call in zip(owners, calls, strict=True)
+    ]
+
+
+def release(db: Database, calls: Sequence[tuple[str, str]]) -> list[None]:
+    """Give up names, each with the owner that has it. Another's are left alone."""
+    for name, owner in calls:
+        db.execute("DELETE FROM gateway_spaces WHERE space = %s AND owner = %s", (indexed(name), int(owner or 0)))
+    return [None] * len(calls)
+
+
+def release_namespaces(db: Database, owners: Sequence[str]) -> list[None]:
+    """Give up everything that the owners have, except their leases."""
+    sql = "DELETE FROM gateway_spaces WHERE owner = ANY(%s) AND NOT starts_with(space, %s)"
+    db.execute(sql, ([int(owner or 0) for owner in owners], LEASE))
+    return [None] * len(owners)
+
+
+def recover(db: Database, owners: Sequence[str]) -> int:
+    """Give up everything that dead owners have."""
+    sql = "DELETE FROM gateway_spaces WHERE owner = ANY(%s)"
+    return db.execute(sql, [list(map(int, owners))]).rowcount
+
+
+def is_anothers(db: Database, name: str, owner: str) -> bool:
+    """Whether an owner other than ``owner`` has the name, which it keeps until the present transaction ends."""
+    sql = "SELECT owner FROM gateway_spaces WHERE space = %s FOR SHARE"
+    found = db.execute(sql, [indexed(name)]).fetchone()
+    return found is not None and str(found[0]) != owner
+
+
+def _owner(db: Database, name: str) -> str | None:
+    found = db.execute("SELECT owner FROM gateway_spaces WHERE space = %s", [indexed(name)]).fetchone()
+    return None if found is None else str(found[0])
