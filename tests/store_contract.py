@@ -52,7 +52,7 @@ def ids(messages: Sequence[Message | Summary]) -> list[str]:
 
 
 def summary_of(message: Message, state: MessageState) -> Summary:
-    fields = {key: value for key, value in asdict(message).items() if key not in ("content", "alone")}
+    fields = {key: value for key, value in asdict(message).items() if key not in ("content", "alone", "priority")}
     return Summary(**fields, size=len(message.content), state=state)
 
 
@@ -113,6 +113,43 @@ class StoreContract:
         assert message.subject == "mail caf\\udce9 \\x00"
         await store.dead_letter(message, error="E: \udce9")
         assert (await store.dead())[0].error == "E: \\udce9"
+
+    async def test_a_higher_priority_is_taken_first_and_the_oldest_of_each(self, store: Store) -> None:
+        for number, priority in enumerate((0, -100, 5, 100, 0, -1, 100, 5)):
+            await store.put(a_message(f"r{number}", priority=priority))
+        assert ids(await store.take(3, now=NOW)) == ["r3", "r6", "r2"]
+        assert ids(await store.take(9, now=NOW)) == ["r7", "r0", "r4", "r5", "r1"]
+
+    async def test_a_priority_counts_once_a_message_is_due(self, store: Store) -> None:
+        await store.put_all([a_message("l1", priority=9, due=NOW + 5), a_message("l2"), a_message("l3", due=NOW + 5)])
+        await store.put_all([a_message("l4", priority=-9, due=NOW + 5), a_message("l5", priority=9)])
+        assert ids(await store.take(9, now=NOW)) == ["l5", "l2"]
+        await store.retry("l5", due=NOW + 3, error="E: 1")
+        assert await store.next_due() == NOW + 3
+        assert ids(await store.take(9, now=NOW + 4)) == ["l5"]
+        await store.retry("l5", due=NOW + 5, error="E: 1")
+        await store.retry("l2", due=NOW + 5, error="E: 1")
+        assert [each.due for each in await store.waiting()] == [NOW + 5] * 5
+        assert ids(await store.take(2, now=NOW + 5)) == ["l1", "l5"]
+        assert ids(await store.take(2, now=NOW + 5)) == ["l2", "l3"]
+        assert ids(await store.take(2, now=NOW + 5)) == ["l4"]
+
+    async def test_what_waits_with_a_priority_has_no_time_for_people(self, store: Store) -> None:
+        await store.put_all([a_message("v1", priority=9), a_message("v2", priority=-9)])
+        assert [each.due for each in await store.waiting()] == [0.0, 0.0]
+        assert [message.due for message in await store.take(9, now=NOW)] == [0.0, 0.0]
+
+    async def test_a_dead_message_that_is_tried_again_has_its_priority(self, store: Store) -> None:
+        await store.put_all([a_message("q1"), a_message("q2", priority=9)])
+        for message in await store.take(9, now=NOW):
+            await store.dead_letter(message, error="E: 1")
+        assert ids(await store.dead()) == ["q1", "q2"]
+        assert await store.requeue(["q1", "q2"]) == 2
+        assert ids(await store.take(9, now=NOW)) == ["q2", "q1"]
+
+    async def test_a_priority_has_bounds(self, store: Store) -> None:
+        with pytest.raises(ValueError, match="priority 1001 is not from -1000 to 1000"):
+            await store.put(a_message(priority=1001))
 
     async def test_oldest_first_and_no_more_than_asked_for(self, store: Store) -> None:
         for number in range(5):

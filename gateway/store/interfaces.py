@@ -44,8 +44,9 @@ class InboxStore(Clock, Protocol):
         it may only be if ``begin``; see ``put_all``."""
 
     async def take(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Message]:
-        """Take at most ``limit`` waiting messages that are due, oldest first, none with a key in ``busy`` and not two
-        of one key. They are running and ours now; the attempt is counted.
+        """Take at most ``limit`` waiting messages that are due, those of the highest priority first, and of these the
+        oldest; none with a key in ``busy`` and not two of one key. They are running and ours now; the attempt is
+        counted.
 
         What a dead process had goes before all others and comes ``alone``, with nothing else in the list and while no
         other such message runs in any process: the next death is then charged to the message that caused it, not to its

@@ -4,6 +4,7 @@ damaged row."""
 import zlib
 from typing import Any
 
+from gateway.store.priority import due_or_rank, time_of
 from gateway.store.values import Message, Outgoing
 
 MESSAGE = "id, type, route, key, subject, received, content, checksum, attempts, due, error"
@@ -31,7 +32,7 @@ def message_values(message: Message) -> tuple[Any, ...]:
         float(message.received),
     )
     total = checksum(message.content, *fields)
-    return (*fields, message.content, total, message.attempts, max(0.0, message.due))
+    return (*fields, message.content, total, message.attempts, due_or_rank(message.due, message.priority))
 
 
 def message_of(row: tuple[Any, ...]) -> tuple[Message, bool]:
@@ -43,7 +44,7 @@ def message_of(row: tuple[Any, ...]) -> tuple[Message, bool]:
     return (
         Message(
             id=id_, type=type_, route=route, key=key, subject=subject, received=received,
-            content=_bytes(content), attempts=as_int(attempts), due=as_float(due),
+            content=_bytes(content), attempts=as_int(attempts), due=time_of(as_float(due)),
             error=as_str(error) if sound or DAMAGED in as_str(error) else f"{as_str(error)}\n{DAMAGED}".lstrip(),
         ),
         sound,

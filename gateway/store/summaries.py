@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.store.priority import time_of
 from gateway.store.rows import DAMAGED, as_float, as_int, as_str
 from gateway.store.states import BEHIND, DEAD, RUNNING, WAITING
 from gateway.store.values import LONGEST_ERROR, Counts, MessageState, OutgoingState, OutgoingSummary, Summary
@@ -17,7 +18,7 @@ def summary_of(row: tuple[Any, ...]) -> Summary:
     return Summary(
         id=id_, type=type_, route=route, key=key, subject=subject, received=as_float(received), size=as_int(size),
         state=_STATES.get(state, MessageState.WAITING), attempts=as_int(attempts),
-        due=as_float(due), error=as_str(error),
+        due=time_of(as_float(due)), error=as_str(error),
     )  # fmt: skip
 
 

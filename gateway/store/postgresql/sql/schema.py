@@ -79,7 +79,8 @@ CREATE TABLE gateway_messages (
     due double precision NOT NULL DEFAULT 0,
     error text COLLATE "C" NOT NULL DEFAULT '',
     story text COLLATE "C" NOT NULL DEFAULT '',
-    alone boolean NOT NULL DEFAULT false
+    alone boolean NOT NULL DEFAULT false,
+    priority integer NOT NULL DEFAULT 0
 ) WITH (
     autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
     autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 20000,
@@ -95,6 +96,8 @@ CREATE UNIQUE INDEX gateway_messages_running ON gateway_messages (key) WHERE sta
 CREATE INDEX gateway_messages_owner ON gateway_messages (owner) WHERE state = {RUNNING};
 CREATE INDEX gateway_messages_alone ON gateway_messages (state, seq) WHERE alone AND state < {BEHIND};
 CREATE INDEX gateway_messages_dead ON gateway_messages (seq) WHERE state = {DEAD};
+CREATE INDEX gateway_messages_later ON gateway_messages (due)
+    WHERE priority <> 0 AND state = {WAITING} AND due >= 1.0;
 CREATE INDEX gateway_messages_gone ON gateway_messages (due) WHERE state = {GONE};
 
 CREATE TABLE gateway_claims (

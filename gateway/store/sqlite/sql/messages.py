@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.store.calls import DeadLetter, Finish, Retry, Take
+from gateway.store.priority import FIRST_TIME, STEPS
 from gateway.store.sqlite.sql import claims, history, outgoing
 from gateway.store.sqlite.sql.put import KEYED
 from gateway.store.sqlite.sql.rows import DAMAGED, MESSAGE, listed, message_of, message_values, text
@@ -23,7 +24,13 @@ TAKE_BYTES = 64 * 1024 * 1024
 
 
 def take(db: Database, calls: Sequence[Take]) -> list[list[Message]]:
+    db.execute(_RANK, [max(call.now for call in calls)])
     return [_take(db, call) for call in calls]
+
+
+_RANK = f"""UPDATE messages INDEXED BY messages_later SET due = -priority / {STEPS}
+    WHERE priority <> 0 AND state = 0 AND due >= {FIRST_TIME} AND due <= ?"""
+"""Messages of a priority that were due later, and are by now."""
 
 
 def _take(db: Database, call: Take) -> list[Message]:
@@ -62,21 +69,25 @@ def _free(db: Database, call: Take, candidates: str) -> list[int]:
     return chosen
 
 
-_DUE = f"""SELECT seq, CASE WHEN {KEYED} THEN key END AS key, length(content) AS size FROM messages INDEXED BY %s
+_DUE = f"""SELECT seq, CASE WHEN {KEYED} THEN key END AS key, length(content) AS size, %s AS rank
+    FROM messages INDEXED BY %s
     WHERE state = {WAITING} AND %s AND key NOT IN (SELECT value FROM json_each(:busy))
     AND seq NOT IN (SELECT value FROM json_each(:without)) ORDER BY %s LIMIT :room"""
 
 
-def _oldest(*sources: str) -> str:
+def _first(*sources: str) -> str:
     union = " UNION ALL ".join(f"SELECT * FROM ({source})" for source in sources)
-    return f"SELECT json_group_array(json_array(seq, key, size)) FROM ({union} ORDER BY seq LIMIT :room)"
+    return f"SELECT json_group_array(json_array(seq, key, size)) FROM ({union} ORDER BY rank, seq LIMIT :room)"
 
 
-_UNSUSPECTED = _oldest(
-    _DUE % ("messages_due", "due = 0.0 AND NOT alone", "seq"),
-    _DUE % ("messages_due", "due > 0.0 AND due <= :now AND NOT alone", "due"),
+_UNSUSPECTED = _first(
+    _DUE % ("due", "messages_due", "due < 0.0 AND NOT alone", "due, seq"),
+    _DUE % ("0.0", "messages_due", "due = 0.0 AND NOT alone", "seq"),
+    _DUE % ("0.0", "messages_due", f"due >= {FIRST_TIME} AND due <= :now AND NOT alone", "due"),
+    _DUE % ("due", "messages_due", f"due > 0.0 AND due < {FIRST_TIME} AND NOT alone", "due, seq"),
 )
-_SUSPECT = _oldest(_DUE % ("messages_alone", f"alone AND state < {BEHIND} AND due <= :now", "seq"))
+"""Those of a high priority, those of none that are due at once or by now, those of a low one."""
+_SUSPECT = _first(_DUE % ("0.0", "messages_alone", f"alone AND state < {BEHIND} AND due <= :now", "seq"))
 
 
 def _candidates(db: Database, call: Take, sql: str, *, room: int, without: list[int]) -> list[tuple[int, str | None]]:
@@ -113,7 +124,8 @@ def _start(db: Database, owner: str, chosen: list[int]) -> list[Message]:
         story = story || ? || (attempts + 1) || char(10)
         WHERE seq IN (SELECT value FROM json_each(?)) RETURNING seq, alone, {MESSAGE}"""
     rows = db.execute(sql, (owner, history.line("attempt ").rstrip("\n"), listed(chosen))).fetchall()
-    read = [(bool(row[1]), *message_of(row[2:])) for row in sorted(rows, key=lambda row: int(row[0]))]
+    order = {seq: number for number, seq in enumerate(chosen)}
+    read = [(bool(row[1]), *message_of(row[2:])) for row in sorted(rows, key=lambda row: order[row[0]])]
     for _, message, sound in read:
         if not sound:
             _put_aside(db, message)
@@ -153,11 +165,12 @@ def _move_on(db: Database, keys: Iterable[str]) -> None:
 
 
 def retry(db: Database, calls: Sequence[Retry]) -> list[None]:
-    sql = f"""UPDATE messages SET state = {WAITING}, owner = '', due = ?, error = ?, story = substr(story || ?, ?),
-        attempts = attempts - ?, alone = 0 WHERE id = ? AND state = {RUNNING}"""
+    sql = f"""UPDATE messages SET state = {WAITING}, owner = '',
+        due = iif(?1 >= {FIRST_TIME}, ?1, -priority / {STEPS}), error = ?2, story = substr(story || ?3, ?4),
+        attempts = attempts - ?5, alone = 0 WHERE id = ?6 AND state = {RUNNING}"""
     for call in calls:
         step = history.failed(call.error, call.due + call.forward)
-        values = (max(0.0, call.due), text(call.error), step, -history.LONGEST, not call.counted, text(call.id))
+        values = (call.due, text(call.error), step, -history.LONGEST, not call.counted, text(call.id))
         db.execute(sql, values)
     return [None] * len(calls)
 
@@ -200,7 +213,8 @@ def next_due(db: Database, calls: Sequence[None]) -> list[float | None]:
 
 
 def requeue(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
-    sql = f"""UPDATE messages SET state = {WAITING}, attempts = 0, due = 0.0, error = '', story = story || ?
+    sql = f"""UPDATE messages
+        SET state = {WAITING}, attempts = 0, due = -priority / {STEPS}, error = '', story = story || ?
         WHERE state = {DEAD} AND id IN (SELECT value FROM json_each(?))"""
     return [db.execute(sql, (history.line("tried again"), listed(map(text, ids)))).rowcount for ids in calls]
 

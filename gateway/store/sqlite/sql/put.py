@@ -26,6 +26,7 @@ def put(db: Database, calls: Sequence[Put]) -> list[list[Message]]:
         states = [list(_states(call, taken)) for call in calls]
     placed = [(call, list(zip(call.messages, of, strict=True))) for call, of in zip(calls, states, strict=True)]
     _insert(db, [_row(message, state, call.owner) for call, messages in placed for message, state in messages])
+    _note_priorities(db, calls)
     return [[_as_taken(message) for message, state in messages if state == RUNNING] for _, messages in placed]
 
 
@@ -82,6 +83,13 @@ def _states(call: Put, taken: set[str]) -> Iterator[StoredState]:
             yield RUNNING
         else:
             yield WAITING
+
+
+def _note_priorities(db: Database, calls: Sequence[Put]) -> None:
+    """Most messages have none, and cost nothing for it."""
+    given = [(message.priority, text(message.id)) for call in calls for message in call.messages if message.priority]
+    if given:
+        db.executemany("UPDATE messages SET priority = ? WHERE id = ?", given)
 
 
 def _row(message: Message, state: StoredState, owner: str) -> tuple[object, ...]:

@@ -104,7 +104,12 @@ CREATE TABLE notes (
 CREATE INDEX notes_expires ON notes (expires);
 """
 
-MIGRATIONS = (FIRST, LANES, KEPT, ALONE, LIVES, ALIKE, CLOCK, NOTES)
+PRIORITY = """
+ALTER TABLE messages ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX messages_later ON messages (due) WHERE priority <> 0 AND state = 0 AND due >= 1.0;
+"""
+
+MIGRATIONS = (FIRST, LANES, KEPT, ALONE, LIVES, ALIKE, CLOCK, NOTES, PRIORITY)
 """Number n makes version n + 1 of version n. Never changed once released: append."""
 
 
