@@ -59,7 +59,7 @@ CALLS: list[tuple[Callable[..., Any], Any]] = [
     (history.read, "m77"),
     (notes.get, (["n7"], 0.0)),
     (outgoing.get, "m77-0"),
-    (outgoing.take, Take("1", 8, 1e9, ["lane1"])),
+    (outgoing.take, Take("1", 8, 12.0, ["lane1"])),
     (outgoing.finish, "m77-0"),
     (outgoing.retry, Failed("m78-0", "E", due=2e9)),
     (outgoing.dead_letter, Failed("m79-0", "E")),
