@@ -625,7 +625,7 @@ class StoreContract:
         for number in range(10):
             await store.dead_letter(a_message(f"d{number}", content=b"x" * 1_000_000), error="E")
             await store.put(a_message(f"w{number}", content=b"x" * 1_000_000))
-            await store.finish("nobody", outgoing=[Outgoing(f"o{number}", "nobody", "email", b"x" * 1_000_000)])
+            await store.put_outgoing([Outgoing(f"o{number}", "nobody", "email", b"x" * 1_000_000)])
         tracemalloc.start()
         try:
             assert [len(each) for each in (await store.dead(), await store.waiting(), await store.outgoing())] == [
@@ -700,7 +700,7 @@ class StoreContract:
         await store.finish("o", outgoing=items)
         claim = await store.claim("key", id="c", now=NOW + 1, ttl=60)
         await store.settle(claim, result=b"", outgoing=[Outgoing("c-0", "c", "email", b"")])
-        await store.finish("nobody", outgoing=[Outgoing("x-0", "x", "mqtt", b"")])
+        await store.put_outgoing([Outgoing("x-0", "x", "mqtt", b"")])
         (taken,) = await store.take_outgoing(1, now=NOW)
         assert taken.id == "o-0"
         await store.take_outgoing(9, now=NOW)
@@ -918,7 +918,7 @@ class StoreContract:
         await gone.put(a_message("left"))
         await gone.take(1, now=NOW)
         await gone.claim("key", id="e", now=NOW, ttl=60)
-        await gone.finish("nobody", outgoing=[Outgoing("left-0", "left", "email", b"")])
+        await gone.put_outgoing([Outgoing("left-0", "left", "email", b"")])
         await gone.take_outgoing(1, now=NOW)
         await gone.close()
         assert await store.recover() == 3

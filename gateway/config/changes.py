@@ -5,7 +5,8 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
 from gateway.config.document import Loc, label
-from gateway.config.masking import hide_passwords, hides
+from gateway.config.masking import hides
+from gateway.secret_names import hide_passwords
 from protocols.secret import Secret
 
 _LONGEST = 80

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from rich.cells import cell_len
 
 from gateway.config.diagnostics import Diagnostic
-from gateway.config.masking import hide_by_key, hide_passwords, speaks_of_secret
+from gateway.config.masking import hide_by_key, speaks_of_secret
+from gateway.secret_names import hide_passwords
 
 Loc = tuple[str | int, ...]
 """The way to a value: ``("routes", "mqtt", 0, "topic")``."""

@@ -14,8 +14,6 @@ _LINE = re.compile(rf"((?:{_SECRET.pattern})[\w-]*[\"']?\s*:\s*)\S.*", re.IGNORE
 _CHOICES = frozenset(("off", "optional", "required"))
 """Values of settings that choose one of a few, under keys such as ``auth``."""
 _NAMED_ONLY = re.compile(r"\$\{(\w+|file:[^}]*)\}")
-_URL_PASSWORD = re.compile(r"""(//[^\s/@:]*:)(?!\d+/)[^\s"']+@""")
-"""Also one with an `@` or a `/`, which should be escaped there; digits before a `/` are a port."""
 
 
 @lru_cache(maxsize=1024)  # a long file has few keys, many times
@@ -42,11 +40,6 @@ def speaks_of_secret(text: str) -> bool:
 def names_only(value: str) -> bool:
     """Return whether ``value`` refers to a secret and does not contain it."""
     return _NAMED_ONLY.fullmatch(value) is not None
-
-
-def hide_passwords(text: str) -> str:
-    """Return ``text`` with stars in place of the passwords in its URLs."""
-    return _URL_PASSWORD.sub(r"\1***@", text)
 
 
 def hide_by_key(line: str) -> str:

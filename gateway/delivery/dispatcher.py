@@ -27,7 +27,9 @@ class Dispatcher:
     async def open(self) -> str:
         """Open the store, before anything can arrive. What was found there, in a line. Raises StoreUnavailable."""
         self._uses = True
-        return await self.deliveries.use.begin()
+        found = await self.deliveries.use.begin()
+        self.deliveries.store.listen(self.deliveries.inbox.waiting.notify, self.deliveries.outgoing.notify)
+        return found
 
     def start(self, outlets: Mapping[str, Outlet]) -> None:
         """Begin to deliver what is stored, once the application has started."""

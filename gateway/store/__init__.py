@@ -15,6 +15,7 @@ from gateway.store.interfaces import (
     OutboxStore,
     Store,
     UpkeepStore,
+    WakingStore,
 )
 from gateway.store.transaction import LeaseLost, Mark, TransactionLost, TransactionStore
 from gateway.store.values import (
@@ -63,6 +64,7 @@ __all__ = [
     "TransactionLost",
     "TransactionStore",
     "UpkeepStore",
+    "WakingStore",
     "engine_of",
     "memory_store",
 ]

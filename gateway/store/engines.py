@@ -3,11 +3,14 @@
 from importlib import import_module
 from pathlib import Path
 
+from gateway.secret_names import hide_passwords
 from gateway.store.interfaces import Engine, MovableStore
 
+_POSTGRESQL = ("gateway.store.postgresql.engine", "postgresql://USER@HOST/DATABASE")
 ENGINES = {
     "sqlite": ("gateway.store.sqlite.engine", "sqlite:FILE, such as sqlite:var/gateway.db"),
-    "django": ("gateway.django.database", "django, for the default database of the project"),
+    "postgresql": _POSTGRESQL,
+    "postgres": _POSTGRESQL,
 }
 """Scheme of the URL -> module, which is imported when it is chosen, and how to write such a URL. The module has
 ``parse(url, folder) -> Engine``, which raises ValueError."""
@@ -18,17 +21,16 @@ def engine_of(url: str, folder: Path = HERE) -> Engine:
     """The engine that ``url`` names; a relative path starts in ``folder``. Nothing is opened. Raises ValueError, with a
     sentence for people."""
     scheme, colon, _ = url.partition(":")
-    if scheme not in ENGINES or (not colon and scheme != "django"):
-        raise ValueError(f"{url!r} is not a store; write {' or '.join(usage for _, usage in ENGINES.values())}")
+    shown = hide_passwords(url)
+    if not colon or scheme not in ENGINES:
+        raise ValueError(
+            f"{shown!r} is not a store; write {' or '.join({usage: None for _, usage in ENGINES.values()})}"
+        )
     module, usage = ENGINES[scheme]
     try:
         engine: Engine = import_module(module).parse(url, folder)
     except ValueError as error:
-        raise ValueError(f"{url!r} is not a store ({error}); write {usage}") from error
-    except ModuleNotFoundError as error:
-        if error.name != "django":
-            raise
-        raise ValueError("django: Django is not installed; pip install 'asgi-gateway[django]'") from error
+        raise ValueError(f"{shown!r} is not a store ({error}); write {usage}") from error
     return engine
 
 

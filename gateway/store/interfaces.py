@@ -9,7 +9,7 @@ nothing is acknowledged by it. Calls that wait at the same moment may share a co
 every engine to all of this.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -271,6 +271,15 @@ class MeasuredStore(Protocol):
         """Count what there is, or return what was counted a moment ago: the more there is, the longer ago."""
 
 
+class WakingStore(Protocol):
+    """What processes that share a store tell one another."""
+
+    def listen(self, messages: Callable[[], None], outgoing: Callable[[], None]) -> None:
+        """Call ``messages``, or ``outgoing``, in the event loop when another process may have put something there that
+        waits. An engine need not do so: whoever waits for something looks for it now and then. Call it once the store
+        is open."""
+
+
 class Engine(Protocol):
     """A place for a store, as a URL names it: a file, a database on a server. Nothing is opened yet.
 
@@ -310,6 +319,7 @@ class Store(
     OperatorStore,
     UpkeepStore,
     MeasuredStore,
+    WakingStore,
     Protocol,
 ):
     """All of it: what an engine makes. ``open`` before, ``close`` after; everything else may be called many times at

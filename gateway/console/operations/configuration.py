@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypedDict
 
-from gateway.config.masking import hide_passwords, hides
+from gateway.config.masking import hides
 from gateway.console.here import Here
 from gateway.console.operation import operation
 from gateway.own_thread import operator_thread
+from gateway.secret_names import hide_passwords
 from protocols.secret import Secret
 
 STARS = "***"

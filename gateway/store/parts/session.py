@@ -88,6 +88,10 @@ class StoreSession(abc.ABC):
     def now(self) -> float:
         return elapsed() + self._ahead
 
+    def listen(self, messages: Callable[[], None], outgoing: Callable[[], None]) -> None:
+        """See :class:`gateway.store.interfaces.WakingStore`. Most engines hear nothing of other processes."""
+        return None  # noqa: RET501 - it is no forgotten abstract method
+
     def _set_forward(self) -> int:
         """Seconds by which the machine's clock was set forward since the store's clock began. The two differ by less
         than a second by themselves."""

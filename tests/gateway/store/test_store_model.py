@@ -1,17 +1,18 @@
 """Any sequence of calls does what a dictionary would do."""
 
 import asyncio
+import contextlib
 import tempfile
-from collections.abc import Coroutine
-from pathlib import Path
+from collections.abc import Coroutine, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from servers.postgresql import emptied
 
-from gateway.store import Claim, Message
-from gateway.store.sqlite import SQLiteStore
+from gateway.store import Claim, Engine, Message, engine_of
 
 Result = TypeVar("Result")
 WHICH = st.integers(0, 9)
@@ -35,12 +36,14 @@ class Modelled:
 
 
 class StoreMachine(RuleBasedStateMachine):
+    """An engine's machine gives :meth:`place`."""
+
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.folder = tempfile.TemporaryDirectory()
-        self.path = Path(self.folder.name) / "gateway.db"
-        self.store = SQLiteStore(self.path)
+        self.surroundings = contextlib.ExitStack()
+        self.engine = self.surroundings.enter_context(self.place())
+        self.store = self.engine.store()
         assert self.run(self.store.open()) == ""
         self.model: dict[str, Modelled] = {}
         self.claims: dict[str, tuple[str, str, int]] = {}
@@ -54,7 +57,11 @@ class StoreMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.run(self.store.close())
         self.runner.close()
-        self.folder.cleanup()
+        self.surroundings.close()
+
+    def place(self) -> AbstractContextManager[Engine]:
+        """A place in which there is no message."""
+        raise NotImplementedError  # an engine's machine has it
 
     def in_state(self, state: str) -> list[Modelled]:
         return [each for each in self.model.values() if each.state == state]
@@ -183,7 +190,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.run(self.store.close())
-        self.store = SQLiteStore(self.path)
+        self.store = self.engine.store()
         self.run(self.store.open())
         for each in self.in_state("running"):
             each.state, each.alone = "waiting", True
@@ -225,5 +232,20 @@ class StoreMachine(RuleBasedStateMachine):
         assert [message.id for message in dead] == [each.message.id for each in self.in_state("dead")]
 
 
-StoreMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=50, deadline=None)
-TestStoreModel = StoreMachine.TestCase
+class SQLiteMachine(StoreMachine):
+    @contextlib.contextmanager
+    def place(self) -> Iterator[Engine]:
+        with tempfile.TemporaryDirectory() as folder:
+            yield engine_of(f"sqlite:{folder}/gateway.db")
+
+
+class PostgreSQLMachine(StoreMachine):
+    @contextlib.contextmanager
+    def place(self) -> Iterator[Engine]:
+        yield engine_of(emptied().url)
+
+
+SQLiteMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=50, deadline=None)
+TestSQLiteModel = SQLiteMachine.TestCase
+PostgreSQLMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=40, deadline=None)
+TestPostgreSQLModel = PostgreSQLMachine.TestCase

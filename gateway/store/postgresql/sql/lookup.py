@@ -73,7 +73,7 @@ _BY_ID = _RANGE.format("id")
 _EVENTS = (
     f"SELECT id FROM gateway_messages WHERE {_BY_ID} ORDER BY id",
     f"SELECT DISTINCT id FROM gateway_claims WHERE {_BY_ID} ORDER BY id",
-    f"SELECT DISTINCT message AS id FROM gateway_outgoing WHERE {_RANGE.format('message')} ORDER BY id",
+    f"SELECT DISTINCT message AS id FROM gateway_outgoing WHERE {_BY_ID} ORDER BY id",
 )
 _FIND = {
     Search.EVENTS: " UNION ".join(f"(SELECT id FROM ({each} LIMIT %(limit)s) AS found)" for each in _EVENTS),

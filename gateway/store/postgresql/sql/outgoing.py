@@ -57,7 +57,7 @@ def _take(db: Database, call: Take) -> list[Outgoing]:
         for _, _, item, sound in read:
             if not sound:
                 _put_aside(db, item)
-        if taken := [item for *_, item, sound in sorted(read, key=lambda each: each[:2]) if sound]:
+        if taken := [item for *_, item, sound in sorted(read, key=lambda each: int(each[1])) if sound]:
             return taken
     return []
 

@@ -25,6 +25,7 @@ __all__ = [
     "GONE",
     "KEYED",
     "MIGRATIONS",
+    "ONE_RUNNING",
     "RUNNING",
     "TABLES",
     "VERSION",
@@ -59,6 +60,8 @@ TABLES = (
     "gateway_owners",
     "gateway_version",
 )
+ONE_RUNNING = "gateway_messages_running"
+"""The index that lets one message of a key run at a time."""
 KEYED = "key <> '' AND key <> id"
 """A message whose key is empty, or its own id, has no order to keep."""
 
@@ -92,7 +95,7 @@ CREATE INDEX gateway_messages_due ON gateway_messages (due, seq) WHERE state = {
 CREATE UNIQUE INDEX gateway_messages_kept ON gateway_messages (seq) WHERE state < {DEAD};
 CREATE INDEX gateway_messages_head ON gateway_messages (key, seq) WHERE state < {BEHIND} AND {KEYED};
 CREATE INDEX gateway_messages_behind ON gateway_messages (key, seq) WHERE state = {BEHIND} AND {KEYED};
-CREATE UNIQUE INDEX gateway_messages_running ON gateway_messages (key) WHERE state = {RUNNING} AND {KEYED};
+CREATE UNIQUE INDEX {ONE_RUNNING} ON gateway_messages (key) WHERE state = {RUNNING} AND {KEYED};
 CREATE INDEX gateway_messages_owner ON gateway_messages (owner) WHERE state = {RUNNING};
 CREATE INDEX gateway_messages_alone ON gateway_messages (state, seq) WHERE alone AND state < {BEHIND};
 CREATE INDEX gateway_messages_dead ON gateway_messages (seq) WHERE state = {DEAD};
@@ -341,3 +344,11 @@ def _schema(db: Database) -> str:
 def _one(db: Database, sql: str) -> Any:
     row = db.execute(sql.encode()).fetchone()
     return None if row is None else row[0]
+
+
+def check_shared(db: Database) -> None:
+    """Raises Unsuitable if :func:`migrate` would change the tables while another process has the store open."""
+    version = _versions(db)[0]
+    if version < VERSION and _one(db, "SELECT count(*) FROM gateway_owners"):
+        change = f"its tables have version {version}, and this release makes version {VERSION} of them"
+        raise Unsuitable(f"{change}, while another process has them open: stop that first, or let it be replaced")

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from gateway.store.calls import IsAlive
+from gateway.store.postgresql.sql import owners
 from gateway.store.postgresql.sql.holdings import holdings
 from gateway.store.postgresql.sql.purge import purge as forget
 from gateway.store.postgresql.sql.schema import Database, check_writable
 
-__all__ = ["holdings", "probe", "purge"]
+__all__ = ["holdings", "probe", "purge", "recover"]
 
 
 def probe(db: Database, calls: Sequence[None]) -> list[None]:
@@ -15,6 +17,12 @@ def probe(db: Database, calls: Sequence[None]) -> list[None]:
     check_writable(db)
     db.execute("SELECT pg_logical_emit_message(true, 'gateway', '')")
     return [None] * len(calls)
+
+
+def recover(db: Database, calls: Sequence[IsAlive]) -> list[int]:
+    """Give back what ended owners have left. What dead ones had is given back by those that watch them."""
+    returned = owners.give_back_orphans(db)
+    return [returned, *[0] * (len(calls) - 1)]
 
 
 def purge(db: Database, calls: Sequence[float]) -> list[int]:

@@ -1,1 +1,0 @@
-"""The gateway's tables in a project's database. Each migration runs the engine's own statements."""

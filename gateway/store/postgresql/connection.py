@@ -1,0 +1,112 @@
+"""A session with the database, in which every answer has a time limit."""
+
+import contextlib
+import select
+import time
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import errors
+
+from gateway.store.postgresql.place import Place
+from gateway.store.postgresql.sql.arrays import register
+from gateway.store.postgresql.sql.me import GivenUp
+from gateway.store.postgresql.sql.schema import ONE_RUNNING
+from gateway.store.values import StoreUnavailable
+from gateway.store.writer import Fault
+
+Value = TypeVar("Value")
+
+ANSWER = 10.0
+"""Seconds to wait for the answer to one statement, also to COMMIT."""
+OPENING = 60.0
+"""The same while the tables are made or changed."""
+_SETTINGS = f"""
+    SET default_transaction_isolation = 'read committed';
+    SET statement_timeout = {int(ANSWER * 1000)};
+    SET idle_in_transaction_session_timeout = {int(ANSWER * 1000)};
+    SET jit = off;
+    SET enable_seqscan = off;
+    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"""
+"""A plan that reads a whole table is right while the table is small, and would be kept when it has grown. What is
+acknowledged is on disk, whatever the server's default is; a stronger setting stays."""
+_READ, _WRITE = 1, 2
+_EVENTS = {_READ: select.POLLIN, _WRITE: select.POLLOUT, _READ | _WRITE: select.POLLIN | select.POLLOUT}
+
+
+class Session(psycopg.Connection[Any]):
+    """A connection for one thread."""
+
+    limit = ANSWER
+    are_there_others: Callable[[], bool] = staticmethod(lambda: True)
+    """Whether other processes have the store open."""
+
+    @property
+    def is_heard(self) -> bool:
+        return self.are_there_others()
+
+    def wait(self, gen: Generator[Any, Any, Value], *_: Any, **__: Any) -> Value:
+        """Wait for an answer, in place of psycopg's own method, which may wait for ever. Raises OperationalError after
+        ``limit`` seconds, and the session is over then."""
+        deadline = time.monotonic() + self.limit
+        try:
+            wanted, poll = next(gen), select.poll()
+            poll.register(self.pgconn.socket, _EVENTS[wanted])
+            while True:
+                happened = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+                if not happened:
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError(f"the database has not answered for {self.limit:g} s")
+                wanted = gen.send(_ready(happened[0][1], wanted))
+                poll.modify(self.pgconn.socket, _EVENTS[wanted])
+        except StopIteration as end:
+            value: Value = end.value
+            return value
+
+    def begin(self, *, writes: bool = True) -> None:
+        """Nothing: the first statement begins the transaction."""
+
+    def rollback(self) -> None:
+        with contextlib.suppress(psycopg.Error):  # the session is over, and the transaction with it
+            super().rollback()
+
+    def sync(self) -> None:
+        """Nothing: a commit is on disk when it returns."""
+
+
+def _ready(events: int, wanted: int) -> int:
+    ready = (_READ if events & select.POLLIN else 0) | (_WRITE if events & select.POLLOUT else 0)
+    return ready or wanted  # an error of the socket: libpq says which
+
+
+def connect(place: Place, *, autocommit: bool = False) -> Session:
+    """A session that may write. Raises psycopg.OperationalError."""
+    session = Session.connect(autocommit=True, prepare_threshold=1, **place.parameters)
+    try:
+        session.execute(_SETTINGS.encode())
+        session.autocommit = autocommit
+        register(session)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+_CONFLICTS = (errors.SerializationFailure, errors.DeadlockDetected)
+_OWN = (psycopg.IntegrityError, psycopg.DataError, errors.ProgramLimitExceeded)
+_PASSING = (GivenUp, errors.DiskFull, errors.OutOfMemory, errors.QueryCanceled, errors.LockNotAvailable)
+
+
+def fault(error: Exception) -> Fault:
+    """What an exception of an operation, or of a session, means for the writer."""
+    if isinstance(error, _CONFLICTS) or _is_taken(error):
+        return Fault.CONFLICT
+    if not isinstance(error, psycopg.Error | StoreUnavailable) or isinstance(error, _OWN):
+        return Fault.OWN
+    return Fault.PASSING if isinstance(error, _PASSING) else Fault.LOST
+
+
+def _is_taken(error: Exception) -> bool:
+    """Whether another process has begun a message of the same key at the same moment."""
+    return isinstance(error, errors.UniqueViolation) and error.diag.constraint_name == ONE_RUNNING

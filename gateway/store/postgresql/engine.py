@@ -1,0 +1,95 @@
+"""PostgreSQL, as ``postgresql://USER:PASSWORD@HOST/DATABASE`` names it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.store.interfaces import Engine, Store
+from gateway.store.transaction import TransactionStore
+from gateway.store.values import StoreUnavailable
+
+if TYPE_CHECKING:
+    from gateway.store.postgresql.place import Place
+
+
+def parse(url: str, folder: Path) -> Engine:
+    try:
+        from gateway.store.postgresql.place import Place
+    except ImportError as error:
+        raise ValueError("psycopg is not installed; pip install 'asgi-gateway[postgres]'") from error
+    return PostgreSQLEngine(Place(url))
+
+
+class PostgreSQLEngine:
+    """An :class:`gateway.store.interfaces.Engine` for the database at ``place``."""
+
+    path = None
+
+    def __init__(self, place: "Place") -> None:
+        self._place = place
+
+    def __str__(self) -> str:
+        return str(self._place)
+
+    def store(self) -> Store:
+        from gateway.store.postgresql.store import PostgreSQLStore
+
+        return PostgreSQLStore(self._place)
+
+    def joined(self, connection: Any, owner: str = "") -> TransactionStore:
+        raise StoreUnavailable("transactions of others are not there yet")
+
+    def exists(self) -> bool:
+        import psycopg
+
+        from gateway.store.postgresql.sql import schema
+
+        try:
+            with self._session() as session:
+                return schema.exists(session)
+        except psycopg.Error:
+            return True  # it cannot be told: ``open`` says why
+
+    def faults(self) -> list[str]:
+        return list(self._faults())
+
+    def _faults(self) -> Iterator[str]:
+        import psycopg
+
+        from gateway.store.postgresql.sql import schema
+
+        try:
+            with self._session() as session:
+                schema.check_server(session)
+                if schema.exists(session):
+                    schema.check_writable(session)
+        except schema.Unsuitable as error:
+            yield f"{self}: {error}"
+        except psycopg.OperationalError as error:
+            if _stays(said := " ".join(str(error).split())):
+                yield f"{self}: {said}"
+
+    def check_shared(self) -> None:
+        import psycopg
+
+        from gateway.store.postgresql.sql import schema
+
+        try:
+            with self._session() as session:
+                if schema.exists(session):
+                    schema.check_shared(session)
+        except (psycopg.Error, schema.Unsuitable) as error:
+            raise StoreUnavailable(f"{self}: {' '.join(str(error).split())}") from error
+
+    def _session(self) -> Any:
+        from gateway.store.postgresql.connection import connect
+
+        return connect(self._place, autocommit=True)
+
+
+_PASSING = ("starting up", "shutting down", "recovery", "too many", "reserved", "terminating")
+
+
+def _stays(said: str) -> bool:
+    """Whether a server has refused us, and will until somebody changes something."""
+    return "FATAL" in said and not any(word in said for word in _PASSING)

@@ -1,0 +1,147 @@
+"""Lives, for other processes to see, and watches whether they do: in a thread and a session of its own.
+
+An owner's row has a counter that goes up twice a second. Another process that has seen it unchanged for ``SILENT``
+seconds, by a clock that nobody sets, gives back what the owner had, and removes the row. So no clock of a host decides,
+nor how long something takes. An owner that wakes up after that (it was stopped, or cut off) finds that its row is gone:
+nothing of what it had is its own any more, and it begins anew under another id.
+"""
+
+import logging
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psycopg
+
+from gateway.store.elapsed import elapsed
+from gateway.store.postgresql.connection import Session, connect
+from gateway.store.postgresql.place import Place
+from gateway.store.postgresql.sql import keys, owners
+
+logger = logging.getLogger(__name__)
+
+BEAT = 0.5
+"""Seconds between two beats."""
+SILENT = 2.0
+"""Seconds after which an owner that does not beat is dead."""
+ANSWER = 2.0
+"""Seconds to wait for an answer: a session that hangs is replaced before its owner is given up, mostly."""
+TIDY = 1.0
+"""Seconds between two looks for keys of which no message waits in front, at least."""
+_TIDYING = 0.02
+"""The part of its time for which a process looks for those."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was seen of another owner."""
+
+    beats: int
+    silent: float = 0.0
+    """Seconds of watching since they changed."""
+
+
+class Owner:
+    """Beats from now on, until :meth:`release`."""
+
+    def __init__(self, place: Place, session: Session, given_up: Callable[[], None]) -> None:
+        """Register by ``session``, which is the owner's from then on. ``given_up`` is called, in the owner's thread,
+        when others have given it up. Raises psycopg.Error."""
+        self._place = place
+        self._number = owners.register(session, socket.gethostname(), os.getpid())
+        self.ahead = owners.now(session) - elapsed()
+        """The database's clock, less :func:`elapsed`."""
+        self._given_up = given_up
+        self.is_alone = False
+        """Whether there was no other owner at the last look."""
+        self._seen = {owner: _Seen(beats) for owner, beats in owners.beats(session).items()}
+        self._looked = time.monotonic()
+        self._tidy_at = 0.0
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=[session], name="store-owner", daemon=True)
+        self._thread.start()
+
+    @property
+    def id(self) -> str:
+        return str(self._number)
+
+    def is_alive(self, owner: str) -> bool:
+        """Whether the owner has a row, as far as is known: one that is newer than the last look counts as alive."""
+        number, seen = int(owner or 0), self._seen
+        return number in seen or number == self._number or number > max(seen, default=self._number)
+
+    def release(self) -> None:
+        """End, and say so. What is still ours is given back by another process, or by the next."""
+        self._end.set()
+        self._thread.join()
+
+    # In the owner's thread.
+
+    def _run(self, session: Session | None) -> None:
+        pause = BEAT
+        while not self._end.wait(pause):
+            pause = BEAT
+            try:
+                if session is None:
+                    session = self._connected()
+                self._beat(session)
+            except psycopg.Error as error:
+                logger.debug("the store's owner %s cannot beat: %s", self.id, error)
+                if session is not None:
+                    session.close()
+                session = None
+                pause = random.uniform(0.1, BEAT)  # noqa: S311 - so that not all come at once
+        self._leave(session)
+
+    def _connected(self) -> Session:
+        """Watch anew: the others may have been unable to beat, as we were."""
+        self._seen = {}
+        session = connect(self._place, autocommit=True)
+        session.limit = ANSWER
+        return session
+
+    def _beat(self, session: Session) -> None:
+        if not owners.beat(session, self._number):
+            self._begin_anew(session)
+        self.ahead = owners.now(session) - elapsed()
+        self._watch(session, owners.beats(session))
+        if (began := time.monotonic()) >= self._tidy_at:
+            keys.set_heads(session)
+            took = time.monotonic() - began
+            self._tidy_at = began + max(TIDY, took / _TIDYING)
+
+    def _begin_anew(self, session: Session) -> None:
+        before, self._number = self._number, owners.register(session, socket.gethostname(), os.getpid())
+        logger.error(
+            "other processes have taken this one for dead and have what it was at: "
+            "it was stopped, or cut off from the database (owner %s, now %s)", before, self._number,
+        )  # fmt: skip
+        self._given_up()
+
+    def _watch(self, session: Session, beats: owners.Beats) -> None:
+        """Take over from those that are silent. Time in which this thread itself slept does not count."""
+        now = time.monotonic()
+        watched, self._looked = min(now - self._looked, 2 * BEAT), now
+        before, seen = self._seen, dict[int, _Seen]()
+        for owner, number in beats.items():
+            known = before.get(owner)
+            seen[owner] = _Seen(number, known.silent + watched if known and known.beats == number else 0.0)
+        self._seen, self.is_alone = seen, len(beats) <= 1
+        for owner, each in seen.items():
+            if owner != self._number and each.silent >= SILENT:
+                returned = owners.take_over(session, owner, each.beats)
+                logger.warning("taken over from a process that died: %d (owner %s)", returned, owner)
+
+    def _leave(self, session: Session | None) -> None:
+        try:
+            session = session or self._connected()
+            with session.transaction():
+                owners.leave(session, self._number)
+        except psycopg.Error as error:
+            logger.debug("the store's owner %s cannot say that it ends: %s", self.id, error)
+        if session is not None:
+            session.close()

@@ -1,0 +1,60 @@
+"""Where the database is: the parts of its URL, what people call it, and how a session with it begins."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
+CONNECT_TIMEOUT = 5
+"""Seconds until a connection is refused or accepted."""
+_ALWAYS: Mapping[str, Any] = {
+    "client_encoding": "UTF8",
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""A host that vanishes is noticed after some ten seconds. The system's own settings would take two hours."""
+_BY_DEFAULT: Mapping[str, Any] = {
+    "connect_timeout": CONNECT_TIMEOUT,
+    "target_session_attrs": "read-write",
+    "application_name": "gateway",
+}
+_QUOTED = re.compile(r'"[^"]*"')
+
+
+class Place:
+    """A database, as a URL names it. ``str()`` is the URL without passwords."""
+
+    def __init__(self, url: str) -> None:
+        """Raises ValueError, which quotes nothing of the URL that may be a password."""
+        try:
+            given = conninfo_to_dict(url)
+        except ProgrammingError as error:
+            raise ValueError(_unquoted(str(error).strip())) from None
+        database, port = str(given.get("dbname") or ""), str(given.get("port") or "")
+        if not database:
+            raise ValueError("it names no database")
+        if "@" in database:
+            raise ValueError("a / or @ of its password has to be written as %2F or %40")
+        if not all(each.isdigit() and int(each) < 65536 for each in port.split(",") if each):
+            raise ValueError("its port is no number below 65536")
+        self.parameters: dict[str, Any] = {**_BY_DEFAULT, **given, **_ALWAYS}
+        self._name = _name(database, port, given)
+
+    def __str__(self) -> str:
+        return self._name
+
+
+def _unquoted(said: str) -> str:
+    return said if "query parameter" in said else _QUOTED.sub("...", said)
+
+
+def _name(database: str, port: str, given: Mapping[str, Any]) -> str:
+    host, user = str(given.get("host") or ""), str(given.get("user") or "")
+    host = f"[{host}]" if ":" in host else host.replace("/", "%2F")
+    password = ":***" if given.get("password") else ""
+    return f"postgresql://{f'{user}{password}@' if user else ''}{host}{f':{port}' if port else ''}/{database}"

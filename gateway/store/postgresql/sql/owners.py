@@ -1,0 +1,84 @@
+"""The rows by which processes know of one another: one for each open store, whose ``beat`` goes up while it lives.
+
+Whoever has no row is dead. Its row is removed by itself when it ends, or by the first that has seen it silent for too
+long, which gives back what it had in the same transaction.
+"""
+
+from typing import Any
+
+import psycopg
+
+from gateway.store.postgresql.sql import claims, messages, outgoing, spaces, wake
+from gateway.store.postgresql.sql.schema import BUSY, RUNNING, Database
+
+Beats = dict[int, int]
+"""How often each owner has beaten."""
+
+
+def register(db: Database, host: str, pid: int) -> int:
+    """Be a new owner. Returns its id, which no other has had before."""
+    sql = "INSERT INTO gateway_owners (host, pid) VALUES (%s, %s) RETURNING id"
+    return int(_one(db.execute(sql, (host, pid))))
+
+
+def beat(db: Database, owner: int) -> bool:
+    """Live. Returns False if others have given the owner up."""
+    return db.execute("UPDATE gateway_owners SET beat = beat + 1 WHERE id = %s", [owner]).rowcount == 1
+
+
+def beats(db: Database) -> Beats:
+    return dict(db.execute("SELECT id, beat FROM gateway_owners").fetchall())
+
+
+def leave(db: Database, owner: int) -> None:
+    """End an owner. What it still has is given back by :func:`give_back_orphans`."""
+    spaces.recover(db, [str(owner)])
+    db.execute("DELETE FROM gateway_owners WHERE id = %s", [owner])
+
+
+def now(db: Database) -> float:
+    """Unix time by the database's clock."""
+    return float(_one(db.execute("SELECT extract(epoch FROM clock_timestamp())::double precision")))
+
+
+def take_over(db: Database, owner: int, beat: int) -> int:
+    """Give back what an owner has that is dead, if it has not beaten since ``beat``; how much. Rows that are locked
+    stay, and then the owner stays with them: a transaction of its own is still open."""
+    with db.transaction():
+        sql = "SELECT 1 FROM gateway_owners WHERE id = %s AND beat = %s FOR UPDATE SKIP LOCKED"
+        if db.execute(sql, (owner, beat)).fetchone() is None:
+            return 0
+        returned = _give_back(db, [owner])
+        db.execute(_REMOVE, {"owner": owner})
+        wake.wake_all(db)
+        return returned
+
+
+_REMOVE = f"""DELETE FROM gateway_owners WHERE id = %(owner)s
+    AND NOT EXISTS (SELECT 1 FROM gateway_messages WHERE owner = %(owner)s AND state = {RUNNING})
+    AND NOT EXISTS (SELECT 1 FROM gateway_claims WHERE owner = %(owner)s AND state = {BUSY})
+    AND NOT EXISTS (SELECT 1 FROM gateway_outgoing WHERE owner = %(owner)s AND state = {RUNNING})"""
+
+
+def give_back_orphans(db: Database) -> int:
+    """Give back what owners have that have no row any more; how much."""
+    found = [owner for (owner,) in db.execute(_ORPHANS).fetchall()]
+    return _give_back(db, found) if found else 0
+
+
+_OWNERS = f"""SELECT owner FROM gateway_messages WHERE state = {RUNNING}
+    UNION SELECT owner FROM gateway_claims WHERE state = {BUSY}
+    UNION SELECT owner FROM gateway_outgoing WHERE state = {RUNNING}"""
+_ORPHANS = f"SELECT owner FROM ({_OWNERS}) AS has WHERE NOT EXISTS (SELECT 1 FROM gateway_owners WHERE id = owner)"
+
+
+def _give_back(db: Database, owners: list[int]) -> int:
+    ids = list(map(str, owners))
+    spaces.recover(db, ids)
+    return sum(table.recover(db, ids) for table in (messages, claims, outgoing))
+
+
+def _one(cursor: "psycopg.Cursor[Any]") -> Any:
+    row = cursor.fetchone()
+    assert row is not None  # the statement always returns one
+    return row[0]

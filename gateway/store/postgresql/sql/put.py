@@ -1,0 +1,117 @@
+"""Puts messages into the table: waiting, behind an older one of their key, or begun in the same commit."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from psycopg import errors
+
+from gateway.store.calls import Begun, Put, PutOnce
+from gateway.store.postgresql.sql import claims, history, wake
+from gateway.store.postgresql.sql.arrays import blobs, floats, integers, texts
+from gateway.store.postgresql.sql.me import ME
+from gateway.store.postgresql.sql.rows import indexed
+from gateway.store.postgresql.sql.schema import BEHIND, KEYED, ONE_RUNNING, RUNNING, WAITING, Database, StoredState
+from gateway.store.rows import message_values, text
+from gateway.store.values import Claim, ClaimState, Message
+
+
+def put(db: Database, calls: Sequence[Put]) -> list[list[Message]]:
+    """The messages of each call that are begun. An id that is already kept ends the transaction."""
+    begins = any(call.begin for call in calls)
+    keys = {indexed(message.key) for call in calls for message in call.messages if message.is_ordered}
+    may_begin, taken = _look(db, calls, sorted(keys)) if begins or keys else (False, set[str]())
+    states = [list(_states(call, taken, call.begin if may_begin else 0)) for call in calls]
+    placed = [(call, list(zip(call.messages, of, strict=True))) for call, of in zip(calls, states, strict=True)]
+    _insert(db, [(message, state, call.owner) for call, messages in placed for message, state in messages])
+    if any(state == WAITING for of in states for state in of):
+        wake.wake(db, wake.MESSAGES, calls[0].owner)
+    return [[_as_taken(message) for message, state in messages if state == RUNNING] for _, messages in placed]
+
+
+def put_once(db: Database, calls: Sequence[PutOnce]) -> list[Begun]:
+    """The claim, and the message where it is begun."""
+    claimed = claims.claim(db, [call.request for call in calls])
+    ours = [(call, claim) for call, claim in zip(calls, claimed, strict=True) if claim.state is ClaimState.OURS]
+    puts = [
+        Put([_under(claim, call.message)], call.request.owner, int(call.begin), call.request.now)
+        for call, claim in ours
+    ]
+    begun = {claim.key: each for (_, claim), each in zip(ours, put(db, puts), strict=True)} if puts else {}
+    claims.hand_over(db, [claim for _, claim in ours], begun=False)
+    return [(claim, next(iter(begun.pop(claim.key, ())), None)) for claim in claimed]
+
+
+def _under(claim: Claim, message: Message) -> Message:
+    """The message under the id of its first delivery, which may have failed before it was put here."""
+    key = claim.id if message.key == message.id else message.key
+    return replace(message, id=claim.id, key=key, received=claim.received)
+
+
+_LOOK = f"""WITH {ME}
+    SELECT EXISTS (SELECT FROM me)
+        AND NOT EXISTS (SELECT FROM gateway_messages WHERE state = {WAITING} AND due <= %(now)s)
+        AND NOT EXISTS (SELECT FROM gateway_messages WHERE alone AND state < {BEHIND}),
+    ARRAY(SELECT key FROM unnest(%(keys)b) AS wanted (key)
+        WHERE EXISTS (SELECT FROM gateway_messages AS m WHERE m.key = wanted.key AND state < {BEHIND} AND {KEYED})
+        OR EXISTS (SELECT FROM gateway_messages AS m WHERE m.key = wanted.key AND state = {BEHIND} AND {KEYED}))"""
+_LOOK = _LOOK.replace(KEYED, "m.key <> '' AND m.key <> m.id")
+
+
+def _look(db: Database, calls: Sequence[Put], keys: Sequence[str]) -> tuple[bool, set[str]]:
+    """Whether messages may be begun, and the keys of which a message is not gone yet. None may be begun while an older
+    message is due, or one that a dead process had is there: that one runs alone. Nor by an owner that was given up."""
+    values = {"owner": int(calls[0].owner or 0), "now": max(call.now for call in calls), "keys": texts(keys)}
+    row = db.execute(_LOOK, values).fetchone()
+    assert row is not None
+    return row[0], set(row[1])
+
+
+def _states(call: Put, taken: set[str], room: int) -> Iterator[StoredState]:
+    """The state of each message; ``taken`` gets their keys."""
+    for message in call.messages:
+        if message.is_ordered:
+            if (key := indexed(message.key)) in taken:
+                yield BEHIND
+                continue
+            taken.add(key)
+        if room > 0 and message.due <= call.now:
+            room -= 1
+            yield RUNNING
+        else:
+            yield WAITING
+
+
+_INSERT = """INSERT INTO gateway_messages
+    (id, type, route, key, subject, received, content, checksum, attempts, due, state, owner, story,
+    priority) SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)"""
+
+
+def _insert(db: Database, rows: Sequence[tuple[Message, StoredState, str]]) -> None:
+    begun = history.line("attempt ").rstrip("\n")
+    values = [message_values(replace(message, key=indexed(message.key))) for message, _, _ in rows]
+    ids, types, routes, keys, subjects, received, contents, checksums, attempts, due = zip(*values, strict=True)
+    running = [state == RUNNING for _, state, _ in rows]
+    parameters = (
+        *map(texts, (ids, types, routes, keys, subjects)),
+        floats(received),
+        blobs(contents),
+        integers(checksums),
+        integers([number + runs for number, runs in zip(attempts, running, strict=True)]),
+        floats(due),
+        integers([state for _, state, _ in rows]),
+        integers([int(owner) if runs else 0 for (_, _, owner), runs in zip(rows, running, strict=True)]),
+        texts([f"{begun}{number + 1}\n" if runs else "" for number, runs in zip(attempts, running, strict=True)]),
+        integers([message.priority for message, _, _ in rows]),
+    )
+    try:
+        db.execute(_INSERT, parameters)
+    except errors.UniqueViolation as error:
+        if error.diag.constraint_name != ONE_RUNNING:
+            raise ValueError(f"not stored: {error.diag.message_detail or error}") from error
+        raise
+
+
+def _as_taken(message: Message) -> Message:
+    """The running message, as ``take`` would return it."""
+    key, subject = indexed(message.key), text(message.subject)
+    return replace(message, key=key, subject=subject, attempts=message.attempts + 1)

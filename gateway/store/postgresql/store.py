@@ -1,0 +1,162 @@
+"""A store in a PostgreSQL database."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Callable
+from typing import ClassVar
+
+import psycopg
+
+from gateway.store.elapsed import elapsed
+from gateway.store.operations import Operations
+from gateway.store.parts.whole import WholeStore
+from gateway.store.postgresql.connection import ANSWER, OPENING, Session, connect, fault
+from gateway.store.postgresql.listener import Listener
+from gateway.store.postgresql.owner import Owner
+from gateway.store.postgresql.place import Place
+from gateway.store.postgresql.sql import (
+    claims,
+    history,
+    key_value,
+    lookup,
+    messages,
+    notes,
+    outgoing,
+    owners,
+    put,
+    schema,
+    spaces,
+    upkeep,
+    wake,
+)
+from gateway.store.values import StoreUnavailable
+from gateway.store.writer import Fault
+
+Opened = tuple[Session, Owner, str]
+
+LONGEST_PAUSE = 2.0
+"""Seconds between two attempts to connect, at most."""
+
+
+class PostgreSQLStore(WholeStore):
+    """A :class:`gateway.store.interfaces.Store` in the database at ``place``."""
+
+    operations: ClassVar[Operations] = Operations(
+        put, messages, claims, outgoing, key_value, spaces, notes, lookup, history, upkeep
+    )
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self._place = place
+        self._owned: Owner | None = None
+        self._listener: Listener | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wakers: dict[str, Callable[[], None]] = {}
+        self._connect_at, self._pause, self._trouble = 0.0, 0.0, ""
+
+    def __str__(self) -> str:
+        return str(self._place)
+
+    def now(self) -> float:
+        """The database's clock, as it was a moment ago, and the seconds since then."""
+        return super().now() if self._owned is None else elapsed() + self._owned.ahead
+
+    async def open(self) -> str:
+        self._loop = asyncio.get_running_loop()
+        return await super().open()
+
+    def listen(self, messages: Callable[[], None], outgoing: Callable[[], None]) -> None:
+        self._wakers = {wake.MESSAGES: messages, wake.OUTGOING: outgoing}
+        if self._listener is None and self._open is not None:
+            self._listener = Listener(self._place, self._heard)
+
+    async def close(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            await asyncio.to_thread(listener.close)
+        await super().close()
+
+    def _note_loss(self) -> None:
+        self._losses += 1
+        self._lost.wake()
+
+    # In other threads.
+
+    def _opened(self) -> Opened:
+        session = self._connected()
+        try:
+            session.limit = OPENING
+            session.autocommit = True
+            schema.check_server(session)
+            schema.migrate(session)
+            returned = owners.give_back_orphans(session)
+            owner = Owner(self._place, connect(self._place, autocommit=True), self._tell_of_loss)
+            self._use(session, owner)
+        except BaseException as error:
+            session.close()
+            if isinstance(error, psycopg.Error | schema.Unsuitable):
+                raise self._unavailable(error) from error
+            raise
+        return (
+            session,
+            owner,
+            f"{returned} that an earlier process had not finished are tried again" if returned else "",
+        )
+
+    def _connected_again(self, owner: Owner) -> Session:
+        session = self._connected()
+        try:
+            schema.check_writable(session)
+            session.rollback()
+            self._use(session, owner)
+        except BaseException as error:
+            session.close()
+            if isinstance(error, psycopg.Error | schema.Unsuitable):
+                raise self._unavailable(error) from error
+            raise
+        return session
+
+    def _connected(self) -> Session:
+        """A session, or why there is none: after an attempt that failed the next one waits for a moment."""
+        if time.monotonic() < self._connect_at:
+            raise StoreUnavailable(self._trouble)
+        try:
+            session = connect(self._place)
+        except psycopg.Error as error:
+            self._pause = min(max(0.1, self._pause * 2), LONGEST_PAUSE)
+            pause = random.uniform(self._pause / 2, self._pause)  # noqa: S311 - so that not all come at once
+            self._connect_at = time.monotonic() + pause
+            self._trouble = str(self._unavailable(error))
+            raise self._unavailable(error) from error
+        self._pause = 0.0
+        return session
+
+    def _use(self, session: Session, owner: Owner) -> None:
+        session.autocommit = False
+        session.limit = ANSWER
+        session.are_there_others = lambda: not owner.is_alone
+        self._owned = owner
+
+    def _unavailable(self, error: Exception) -> StoreUnavailable:
+        return StoreUnavailable(f"{self}: {' '.join(str(error).split())}")
+
+    def _fault(self, error: Exception) -> Fault:
+        return fault(error)
+
+    def _is_alive(self, owner: str) -> bool:
+        return self._owned is None or self._owned.is_alive(owner)
+
+    def _tell_of_loss(self) -> None:
+        self._call(self._note_loss)
+
+    def _heard(self, what: str, who: str) -> None:
+        if who == "" or who != self._owner:
+            for waker in [self._wakers[what]] if what in self._wakers else self._wakers.values():
+                self._call(waker)
+
+    def _call(self, what: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(what)
