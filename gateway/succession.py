@@ -1,6 +1,7 @@
 """The gateways of one process that took over from one another, and what those that have ended have counted."""
 
 import time
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from gateway.services import Service
@@ -23,6 +24,11 @@ class Reloads:
             self.succeeded = time.time()
 
 
+Gather = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+"""Sends each worker a request by its control socket. Returns ``found``, a list with the ``process`` and the ``answer``
+of each, which is None if it does not answer."""
+
+
 class Succession:
     """Each gateway has one when it is built; a successor in the same process shares that of its predecessor.
 
@@ -38,6 +44,8 @@ class Succession:
         self.gone: dict[tuple[str, str], float] = {}
         """The servers and routes of these counters that no file names any more, and since when."""
         self.reloads = Reloads()
+        self.gather: Gather | None = None
+        """Asks all workers of the gateway something; None if this process is the only one."""
 
     def begin(self, gateway: Any) -> None:
         self.running.insert(0, gateway)

@@ -30,9 +30,14 @@ Record = tuple[str, bytes]
 class ServerStatus:
     """The state of a server, for the banner and /readyz."""
 
-    state: Literal["starting", "ready", "connecting", "draining", "stopped"]
+    state: Literal["starting", "ready", "connecting", "draining", "stopped", "standby"]
     detail: str = ""
     """A few words for the operator: ``websocket too``, ``connection refused; next try in 2 s``."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the server serves, or stands by because it serves in another process."""
+        return self.state in ("ready", "standby")
 
 
 class Outdated(Protocol):
@@ -57,7 +62,8 @@ class Server(ABC):
     listener: Listener | None = None
     """Where it listens. None: it is a client, or another server carries it."""
     exclusive: bool = False
-    """Whether a predecessor must have stopped before it starts: both would read one mailbox, or keep one state."""
+    """Whether it lives only once: two of them would read one mailbox, or keep one state. A predecessor must have
+    stopped before it starts, and of several workers one has it."""
     traffic: Traffic | None = None
     """The bytes that it has received and sent. None: it does not count them."""
     login_outcomes: Mapping[str, int] | None = None

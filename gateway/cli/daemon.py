@@ -16,7 +16,10 @@ def run_daemon(file: str, command: str, launch: Launch, *, tries: bool) -> NoRet
     prepare()
     samples = Path(file).absolute() if tries else None
     again = Reading(file)  # before the file's folder is the current one
-    gateway = built_to_run(loaded_to_run(file))
+    parsed = loaded_to_run(file)
+    if parsed.settings.workers > 1:
+        imported("gateway.workers.parent:run_parent")(file, parsed.settings, parsed.document.folder, launch)
+    gateway = built_to_run(parsed)
     successor = imported("gateway.reload.successor:Successor")  # later its file may be that of another release
 
     def start_next(running: Running) -> NextProcess:

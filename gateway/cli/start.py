@@ -12,6 +12,9 @@ from protocols.lazy_names import imported
 VERSION = "GATEWAY_RELOAD"
 """Set if this process is one of several versions: :data:`gateway.reload.version.ENVIRONMENT`."""
 
+WORKER = "GATEWAY_WORKER"
+"""Set if this process is one of several workers: :data:`gateway.workers.worker.ENVIRONMENT`."""
+
 SUCCESSOR = "GATEWAY_HAND_OVER"
 """Set if this process takes over from another one: :data:`gateway.reload.successor.ENVIRONMENT`."""
 
@@ -44,6 +47,8 @@ def _home() -> str:
     """Return what runs in this process."""
     if VERSION in os.environ:
         return "gateway.cli.version_daemon:run_version"
+    if WORKER in os.environ:
+        return "gateway.cli.worker:run_worker"
     if SUCCESSOR in os.environ:
         return "gateway.cli.successor:run_successor"
     return "gateway.cli.daemon:run_daemon"

@@ -183,6 +183,15 @@ class Settings:
     a line in the log."""
     outgoing: OutgoingSettings = field(default_factory=OutgoingSettings)
     """How long the gateway tries to send what handlers send on routes with a policy."""
+    workers: Annotated[int, Between(1, 256)] = 1
+    """How many processes serve, each on a core of its own. With more than one, a parent process starts, watches and
+    replaces them. A broker, a mailbox and an `mqtt-client` live in one of them, which a lease in the store chooses."""
+    worker_max_memory: Bytes = 0
+    """With `workers`: a worker that has more memory than this is replaced, without losing a connection. Each worker
+    adds up to a tenth, so that they do not all go at once. 0: no limit."""
+    worker_max_age: Seconds = 0.0
+    """With `workers`: a worker that is older than this is replaced, without losing a connection. Each worker adds up to
+    a tenth. 0: no limit."""
     threads: Annotated[int, Between(1, 1000)] = DEFAULT_SIZE
     """How many sync handlers run at once; more wait."""
     shutdown_timeout: Seconds = 10.0

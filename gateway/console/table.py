@@ -9,7 +9,7 @@ from gateway.console.operation import Operation
 
 NOUNS = (
     *("status", "servers", "clients", "sessions", "retained", "arrivals", "messages", "dead", "outgoing", "reload"),
-    *("log", "routes", "certificates", "configuration", "description"),
+    *("log", "routes", "certificates", "configuration", "description", "workers"),
 )
 """The files of ``operations``."""
 

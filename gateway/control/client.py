@@ -44,8 +44,9 @@ class Conversation:
     Use it as a context manager: leaving it ends the conversation.
     """
 
-    def __init__(self, beside: Iterable[Path], request: Mapping[str, Any]) -> None:
-        """Raises ControlError."""
+    def __init__(self, beside: Iterable[Path], request: Mapping[str, Any], *, one: bool = False) -> None:
+        """``one``: of the workers of one gateway ask one only. Raises ControlError."""
+        self._one = one
         self._beside = list(beside)
         self._line = json.dumps(request).encode() + b"\n"
         self._selector = selectors.DefaultSelector()
@@ -61,7 +62,7 @@ class Conversation:
         """Ask the daemons that have come since, too. Return why others cannot be asked."""
         trouble: dict[Path, OSError] = {}
         for path in (path for each in self._beside for path in place.sockets(each)):
-            if path not in self._joined:
+            if path not in self._joined and not (self._one and self._has_joined(place.process_of(path))):
                 try:
                     connection = connect(path, self._line)
                 except OSError as error:
@@ -71,6 +72,9 @@ class Conversation:
                     connection.settimeout(0)
                     self._selector.register(connection, selectors.EVENT_READ, bytearray())
         return trouble
+
+    def _has_joined(self, process: str) -> bool:
+        return any(place.process_of(each) == process for each in self._joined)
 
     def __enter__(self) -> "Conversation":
         return self

@@ -46,14 +46,21 @@ def _works_in(process: str, folder: Path) -> bool:
         return False
 
 
-def socket_path(beside: Path) -> Path:
-    """Return a free path for the socket of this process, in the folder of ``beside``."""
-    own = str(os.getpid())
-    number = 1
+def socket_path(beside: Path, parent: int | None = None) -> Path:
+    """Return a free path for the socket of this process, in the folder of ``beside``. Those of workers begin with the
+    number of their ``parent``."""
+    process, number = (os.getpid(), 1) if parent is None else (parent, os.getpid())
+    own = str(process) if parent is None else f"{parent}-{number}"
     while (path := beside.with_name(f"{beside.name}.{own}{_SUFFIX}")).exists():  # of a process in another container
         number += 1
-        own = f"{os.getpid()}-{number}"
+        own = f"{process}-{number}"
     return path
+
+
+def process_of(path: Path) -> str:
+    """Return the number in the name of a socket: all workers of a gateway have that of their parent."""
+    found = _SOCKET.fullmatch(path.name)
+    return found["process"] if found is not None else ""
 
 
 def address(path: Path) -> str:

@@ -62,22 +62,34 @@ class Unavailable(BadRequest):
 class ControlServer:
     """Answers requests by ``commands``, whose keys are what ``do`` may name. Only this user can connect."""
 
-    def __init__(self, beside: Path, commands: Mapping[str, Command], load: Callable[[], object] = tuple) -> None:
+    def __init__(
+        self,
+        beside: Path,
+        commands: Mapping[str, Command],
+        load: Callable[[], object] = tuple,
+        *,
+        parent: int | None = None,
+    ) -> None:
         """``beside``: the file beside which the socket is made. ``load`` is called on a thread with the first request:
-        it imports what ``commands`` needs."""
+        it imports what ``commands`` needs. ``parent``: the number of the process whose worker this is."""
         self._beside = beside
         self._commands = commands
         self._load: Callable[[], object] | None = load
+        self._parent = parent
+        self.path = ""
+        """The path of the socket, once it listens."""
         self._listener: Listener | None = None
         self._tasks = Tasks("control socket")
 
     async def start(self) -> None:
         """Listen. Remove the sockets of daemons that have died. Raises OSError."""
         remove_dead(self._beside)
-        own = place.address(place.socket_path(self._beside))
+        path = place.socket_path(self._beside, self._parent)
+        own = place.address(path)
         self._listener = Listener(f"unix:{own}", private=True, reserved=True)
         refusal = _line(_error(Unavailable(f"{CONNECTIONS} clients have the control socket already")))
         await self._listener.start(self._connection, count=lambda: len(self._tasks), limit=CONNECTIONS, refusal=refusal)
+        self.path = str(path.absolute())
 
     def retire(self) -> None:
         """Begin no conversation any more, and remove the socket."""

@@ -82,7 +82,7 @@ class Outbox(Poller[Outgoing]):
         full = {lane for lane, number in own.items() if number >= self.room}
         most = max((number for lane, number in own.items() if lane not in full), default=0)
         limit = (self.room - most + 1) // 2  # if they are all of one lane, they just fill it
-        return await self.store.take_outgoing(limit, now=now, busy=full | self._at_rest())
+        return await self.store.take_outgoing(limit, now=now, busy=full | self._at_rest() | self._here.absent)
 
     def _repaired(self) -> bool:
         repaired = [lane for lane, is_repaired in self._watched.items() if is_repaired()]

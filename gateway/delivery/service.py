@@ -47,6 +47,8 @@ class Deliveries:
         """Store calls that no request waits for. They are cancelled at the end; the next start makes up for them."""
         self.counters: OutgoingCounters = OutgoingCounters() if before is None else before.counters
         self.ends = delivery_counters(self.routes)
+        self.absent: set[str] = set()
+        """Outgoing lanes that leave by a server of another worker."""
         self.observer: DeliveryObserver | None = None
         """Told of attempts at what is stored, while somebody listens."""
 

@@ -1,11 +1,11 @@
-"""What ``/metrics`` answers: the metrics of this process."""
+"""What ``/metrics`` answers."""
 
 import gzip
 
 from gateway.console.http.answer import Exposition
-from gateway.metrics.process import snapshot
 from gateway.metrics.snapshot import Snapshot
 from gateway.metrics.table import FAMILIES
+from gateway.metrics.workers import of_all
 from gateway.own_thread import operator_thread
 from gateway.succession import Succession
 
@@ -16,7 +16,7 @@ LEVEL = 1
 async def scrape(here: Succession, accept: str, accept_encoding: str) -> Exposition:
     """``accept`` and ``accept_encoding`` are header fields of the request. The answer is written on a thread: thousands
     of series take a while."""
-    return await operator_thread.run(_write, await snapshot(here), accept, accepts_gzip(accept_encoding))
+    return await operator_thread.run(_write, await of_all(here), accept, accepts_gzip(accept_encoding))
 
 
 def _write(taken: Snapshot, accept: str, is_zipped: bool) -> Exposition:

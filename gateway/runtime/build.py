@@ -24,7 +24,7 @@ from gateway.routing.table import labels_of, route_table
 from gateway.runtime.application import ApplicationBuilder
 from gateway.runtime.channel_layer import make_layer
 from gateway.runtime.prepare_imports import prepare_imports
-from gateway.runtime.servers import Senders, Servers, make_outlets, needs_store
+from gateway.runtime.servers import Senders, Servers, lives_once, make_outlets, needs_store
 from gateway.scopes.email.submission import measured, open_submission
 from gateway.scopes.outgoing import answering_of, outgoing_servers
 from gateway.scopes.server_kind import Given
@@ -106,7 +106,9 @@ def _build(parsed: ParsedConfig, make: Makers, before: Gateway | None) -> Gatewa
         missing += checks.django_mail(parsed)
     kept = any(map(needs_store, settings.servers.values()))
     kept = kept or parsed.names_store or _has_policies(app)
+    kept = kept or (settings.workers > 1 and any(map(lives_once, settings.servers.values())))  # for the leases
     missing += _other_store(parsed, before) if kept else []
+    missing += _other_number(parsed, before)
     parsed.finish([*wrong, *unprepared, *no_layer, *builder.diagnostics, *missing])
     lifespan = Lifespan(app)
     submission = measured(make.submission(settings.submission)) if settings.submission else None
@@ -150,6 +152,14 @@ def _other_store(parsed: ParsedConfig, before: Gateway | None) -> list[Diagnosti
         return []
     message = f"store cannot change while the gateway runs: it uses {used}; restart it to use {wanted}"
     return [parsed.document.at_key(("store",), message)]
+
+
+def _other_number(parsed: ParsedConfig, before: Gateway | None) -> list[Diagnostic]:
+    """The number of workers cannot change: each has its sockets."""
+    if before is None or before.settings.workers == parsed.settings.workers:
+        return []
+    message = f"workers cannot change while the gateway runs: there are {before.settings.workers}; restart it"
+    return [parsed.document.at_key(("workers",), message)]
 
 
 def _deliveries(settings: Settings, app: Application, make: Makers, before: Gateway | None) -> Deliveries:

@@ -79,6 +79,8 @@ class Daemon:
         self._code = CodeReload(start_next, lambda: self._running, self)
         self._here = Here(lambda: self._running.gateway, self._recent, self._generations, self._replace)
         self._commands = Commands(self._here)
+        self._parent: int | None = None
+        """The number of the process whose worker this is."""
         self._control: dict[Path, ControlServer] = {}
         """The control socket, and those at the places of earlier generations."""
         self._kept_sockets = KeptSockets()
@@ -150,7 +152,7 @@ class Daemon:
             self._recent.start()
         if (place := _place(self._running.gateway)) in self._control:
             return
-        self._control[place] = control = ControlServer(place, self._commands, self._commands.load)
+        self._control[place] = control = ControlServer(place, self._commands, self._commands.load, parent=self._parent)
         try:
             await control.start()
         except OSError as error:

@@ -100,6 +100,9 @@ class Generations:
         self._in_turn = asyncio.Lock()
         self._reconnects_in_turn = asyncio.Lock()
         self._tasks = Tasks("reload")
+        self.roll: Callable[[], Awaitable[str]] | None = None
+        """Lets other processes take over with what the file says, in place of another gateway in this one. Returns why
+        they do not; empty if they do."""
 
     @property
     def is_busy(self) -> bool:
@@ -115,6 +118,11 @@ class Generations:
     @property
     def can_reload(self) -> bool:
         return self._again is not None
+
+    async def idle(self) -> None:
+        """Wait until no reload is under way."""
+        async with self._in_turn:
+            pass
 
     async def reload(self, *, check: bool = False, force: bool = False, why: str = "") -> Reload:
         """Read the file again, and let what it says take over; with ``check`` do all but that. A file that says the
@@ -186,6 +194,11 @@ class Generations:
 
     async def _take_over(self, new: RunningGateway) -> str:
         """Return why it has failed, if it has."""
+        if self.roll is not None:
+            await new.abort()
+            why = await self.roll()
+            self.number += not why
+            return why
         try:
             await install(new, self.current)
         except (StartupFailed, StoreUnavailable, OSError) as error:

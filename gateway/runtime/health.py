@@ -120,7 +120,7 @@ class Console:
             }
             for server in self._servers
         }
-        ready = all(server.status.state == "ready" or not self._is_required(server) for server in self._servers)
+        ready = all(server.status.is_up or not self._is_required(server) for server in self._servers)
         body: dict[str, Any] = {"ready": ready, "servers": servers, "outgoing": {}}
         if self._dispatcher is not None:
             body["outgoing"] = self._dispatcher.deliveries.counters.by_kind()

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -37,6 +37,9 @@ BATCH, BATCH_BYTES = 500, 256 * 1024
 """Records, and their bytes, that pass to a successor in one part; a larger one is a part of its own."""
 CONSOLE_GRACE = 2.0
 """Seconds for which requests to the console that are under way go on at its end: a scrape must not fail at a reload."""
+
+
+STANDBY = ServerStatus("standby", "another worker has it")
 
 
 class Predecessor(Protocol):
@@ -103,7 +106,32 @@ class RunningGateway:
                 await self._bind([self.gateway.console])
             await self._start_application()
             self._deliver()
-            await self._bind(self.gateway.servers)
+            await self._bind(each for each in self.gateway.servers if each.status.state != "standby")
+
+    async def begin(self, server: Server) -> None:
+        """Start a server that stands by. Raises BindError; then another one stands by in its place."""
+        server.status = ServerStatus("starting")
+        try:
+            with entered(self.gateway.services):
+                await self._bind([server])
+        except BaseException:  # also where it is cancelled
+            await _abandon(server)
+            self._put_spare(server.name)
+            raise
+
+    async def stand_by(self, names: Collection[str]) -> None:
+        """Stop the servers that have these names, and let others stand by in their places."""
+        stopped = [each for each in self._started if each.name in names and each in self.gateway.servers]
+        await asyncio.gather(*(each.retire() for each in stopped))
+        await asyncio.gather(*(_stop(each, self._grace) for each in stopped))
+        self._started = [each for each in self._started if each not in stopped]
+        for each in stopped:
+            self._put_spare(each.name)
+
+    def _put_spare(self, name: str) -> None:
+        spare = self.gateway.servers.make(name)
+        spare.status = STANDBY
+        self.gateway.servers.put(spare)
 
     async def take_over(self, predecessor: Predecessor) -> None:
         """Start in the place of ``predecessor``. Raises as :meth:`start` does, and RuntimeError where another one has

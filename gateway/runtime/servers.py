@@ -76,13 +76,13 @@ class Line:
 
 
 class Senders(Collection[Server]):
-    """The servers by which a gateway sends, also when others have come after it."""
+    """The servers by which a gateway sends, also when others have come after it; none that stands by."""
 
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
 
     def __iter__(self) -> Iterator[Server]:
-        return iter(self._servers.line.newest)
+        return (each for each in self._servers.line.newest if each.status.state != "standby")
 
     def __len__(self) -> int:
         return len(self._servers.line.newest)
@@ -94,6 +94,11 @@ class Senders(Collection[Server]):
 def needs_store(settings: Any) -> bool:
     """Return whether a server with these settings keeps state of its own."""
     return SERVERS[settings.protocol].needs_store(settings)
+
+
+def lives_once(settings: Any) -> bool:
+    """Return whether of several workers one alone has a server with these settings."""
+    return is_configured(settings) and SERVERS[settings.protocol].server_class().exclusive
 
 
 NOTHING = Given()

@@ -8,7 +8,7 @@ from gateway.config.loader import ParsedConfig, load
 from gateway.config_file import config_file, looked_at
 from gateway.consumers.answering import answering
 from gateway.delivery.policy import Policy
-from gateway.runtime.servers import needs_store
+from gateway.runtime.servers import lives_once, needs_store
 from gateway.scopes.outgoing import answering_of, outgoing_servers
 from gateway.sender import sender
 from gateway.sending.store_sender import StoreSender
@@ -43,9 +43,15 @@ def _services(file: Path, changed: int) -> Services:
 def _engine(parsed: ParsedConfig) -> Engine | None:
     """Return the place of the gateway's store; None if the gateway has none, as far as the file shows."""
     settings = parsed.settings
+    has_leases = settings.workers > 1 and any(map(lives_once, settings.servers.values()))
     routes = [getattr(settings.routes, name) for name in vars(settings.routes)] if settings.routes else []
     lines = [line for route in routes for line in (route if isinstance(route, list) else [route])]
-    kept = parsed.names_store or any(map(needs_store, settings.servers.values())) or any(map(_has_policy, lines))
+    kept = (
+        parsed.names_store
+        or has_leases
+        or any(map(needs_store, settings.servers.values()))
+        or any(map(_has_policy, lines))
+    )
     return engine_of(settings.store, parsed.document.folder) if kept else None
 
 

@@ -82,12 +82,24 @@ class Listener:
         self._inherited: list[socket.socket] = []
         self._has_successor = False
 
-    def inherit(self, sockets: Sequence[socket.socket]) -> None:
+    @property
+    def backlog(self) -> int:
+        """How many connections may wait in the system's queue."""
+        return self._backlog
+
+    @property
+    def is_private(self) -> bool:
+        """Whether its Unix socket is for this user alone."""
+        return self._private
+
+    def inherit(self, sockets: Sequence[socket.socket], *, are_kept: bool = False) -> None:
         """Listen on ``sockets``, a predecessor's :meth:`copies`, instead of binding the address; bind it if there are
         none. Before start.
 
-        A connection that comes between the two waits in the system's queue, and is never refused.
+        A connection that comes between the two waits in the system's queue, and is never refused. Where the sockets
+        ``are_kept`` by another process, the path of a Unix socket stays at the end.
         """
+        self._has_successor = are_kept
         self._inherited = list(sockets)
         for each in self._inherited:
             self._open.callback(each.close)
@@ -140,7 +152,7 @@ class Listener:
         """
         self.prepare()
         try:
-            self._sockets = self._inherited or await _bind(self.bind, self._backlog, private=self._private)
+            self._sockets = self._inherited or await bound(self.bind, self._backlog, private=self._private)
         except OSError as error:
             raise BindError(f"{self.bind}: {reason(self.bind, error)}") from error
         if self._private and self._inherited and isinstance(self.bind, Unix):
@@ -238,7 +250,7 @@ def reason(address: BindAddress, error: OSError) -> str:
     return _REASONS.get(error.errno or 0) or error.strerror or str(error)
 
 
-async def _bind(address: BindAddress, backlog: int, *, private: bool) -> list[socket.socket]:
+async def bound(address: BindAddress, backlog: int, *, private: bool) -> list[socket.socket]:
     """Return listening sockets: one, or one for each address of a host name. Raises OSError."""
     match address:
         case TCP(host, port):

@@ -19,7 +19,7 @@ class ServerState(TypedDict):
     address: str
     """Where it serves, or what it is connected to."""
     state: str
-    """`starting`, `ready`, `connecting`, `draining` or `stopped`."""
+    """`starting`, `ready`, `connecting`, `draining`, `stopped`, or `standby`: it serves in another worker."""
     detail: str
     """A few words, such as `connection refused; next try in 2 s`."""
     required: bool

@@ -80,7 +80,7 @@ class Status(TypedDict):
 async def status(here: Here) -> Status:
     """Tell how the gateway is: version, uptime, memory, its servers and its store."""
     servers, store = states(here), await _store(here)
-    ready = all(each["state"] == "ready" or not each["required"] for each in servers)
+    ready = all(each["state"] in ("ready", "standby") or not each["required"] for each in servers)
     return {
         "version": __version__,
         "file": here.gateway.file,
@@ -90,7 +90,7 @@ async def status(here: Here) -> Status:
         "started": here.started,
         "uptime": max(0.0, time.time() - here.started),
         "ready": ready and not (store and store["trouble"]),
-        "memory": _memory(),
+        "memory": memory(),
         "servers": servers,
         "store": store,
     }
@@ -125,7 +125,7 @@ async def _store(here: Here) -> StoreState | None:
 _COUNTED = tuple(each.name for each in fields(Counts))
 
 
-def _memory() -> int:
+def memory() -> int:
     """Bytes of memory now; on systems that do not tell, the most so far."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

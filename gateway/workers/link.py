@@ -1,0 +1,95 @@
+"""The parent, as a worker sees it."""
+
+import asyncio
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+from gateway.exit_codes import CANNOT_START, INTERRUPTED
+from gateway.reload.channel import Channel, Message, Received, close_all
+from gateway.reload.errors import HandOverFailed
+from gateway.workers.worker import ENVIRONMENT, PROTOCOL
+from protocols.errors import BindError
+
+
+class Link:
+    """This process' way to its parent."""
+
+    def __init__(self, channel: Channel, slot: int) -> None:
+        self.slot = slot
+        self.parent = os.getppid()
+        self.generation = 1
+        self.is_first = False
+        """Whether it is the first worker of a gateway that starts."""
+        self._channel = channel
+        self._asked: dict[str, asyncio.Future[Received]] = {}
+
+    @classmethod
+    def of_environment(cls) -> Self:
+        """Return that of this process. It ends if the parent speaks another version of the protocol. Programs that the
+        application starts do not see it."""
+        version, *rest = os.environ.pop(ENVIRONMENT).split()
+        if version != str(PROTOCOL):
+            sys.stderr.write("the release that is in place now has other workers; restart the gateway to run it\n")
+            sys.exit(CANNOT_START)
+        slot, descriptor = map(int, rest)
+        return cls(Channel.inherited(descriptor, "the parent process"), slot)
+
+    def begin(self) -> tuple[str, str]:
+        """Wait for the beginning. Return the text of the gateway's file, and its folder."""
+        if (received := self._channel.wait()) is None:
+            sys.exit(INTERRUPTED)
+        message = received[0]
+        self.generation, self.is_first = message["generation"], message["first"]
+        return message["text"], message["folder"]
+
+    async def listen(self, acts: Mapping[str, Callable[[], object]]) -> None:
+        """Do what the parent says, until it has ended."""
+        while (received := await self._received()) is not None:
+            message, sockets = received
+            if message["do"] == "answer" and (asked := self._asked.pop(message["to"], None)) is not None:
+                if asked.done():  # the task that asked was cancelled
+                    close_all(sockets)
+                else:
+                    asked.set_result(received)
+            elif (act := acts.get(message["do"])) is not None:
+                act()
+        for asked in self._asked.values():
+            if not asked.done():
+                asked.set_exception(BindError("the parent process has ended"))
+
+    async def _received(self) -> Received | None:
+        try:
+            return await self._channel.receive()
+        except HandOverFailed:
+            return None
+
+    def say(self, do: str, **more: object) -> None:
+        self._channel.send({"do": do, **more})
+
+    async def sockets(self, **wanted: object) -> list[socket.socket]:
+        """Return the sockets of this worker for an address. Raises BindError."""
+        message, sockets = await self._ask("sockets", **wanted)
+        if "error" in message:
+            raise BindError(message["error"])
+        return sockets
+
+    async def roll(self, **more: object) -> str:
+        """Let all workers be replaced. Return why they are not; empty if they are."""
+        message, _ = await self._ask("roll", **more)
+        why: str = message["why"]
+        return why
+
+    async def gather(self, request: Mapping[str, Any]) -> Message:
+        """Ask every worker something. In the answer ``found`` has, for each, its number and its answer."""
+        return (await self._ask("gather", ask=dict(request)))[0]
+
+    async def _ask(self, do: str, **more: object) -> Received:
+        request = secrets.token_hex(8)
+        asked: asyncio.Future[Received] = asyncio.get_running_loop().create_future()
+        self._asked[request] = asked
+        self.say(do, request=request, **more)
+        return await asked

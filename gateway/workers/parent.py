@@ -1,0 +1,390 @@
+"""The parent: starts the workers, watches them and replaces them."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from gateway.config.settings import Settings
+from gateway.exit_codes import CANNOT_START, FORCED, MISTAKE, OK
+from gateway.logs import setup
+from gateway.reload.channel import Message
+from gateway.runtime import process
+from gateway.runtime.launch import Launch
+from gateway.runtime.systemd import keep_alive, notify, reloading
+from gateway.workers.ask import ask
+from gateway.workers.crashes import MOST, SHORT, Crashes
+from gateway.workers.slot import Slot
+from gateway.workers.sockets import Sockets, Wanted
+from gateway.workers.totals import Totals
+from gateway.workers.worker import Worker, described
+from protocols.errors import BindError
+from protocols.tasks import Tasks
+from protocols.units import parse_address
+
+logger = logging.getLogger(__name__)
+
+WITHIN = 120.0
+"""Seconds for a new worker to serve, where nobody says how long it may take."""
+PATROL = 1.0
+"""Seconds between two looks at the limits of the workers."""
+LAST = 30.0
+"""Seconds that a worker gets at the end in addition to ``shutdown_timeout``; then it is killed."""
+
+
+class File:
+    """The gateway's file, as the workers of one moment have it: one that starts later must not read a newer one."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path).absolute()
+
+    def read(self) -> Message:
+        """Raises OSError or ValueError."""
+        text = self._path.read_bytes().decode("utf-8-sig")
+        return {"text": text, "folder": str(self._path.resolve().parent)}
+
+
+class Parent:
+    """Runs ``settings.workers`` processes, which ``launch`` starts, with ``file``."""
+
+    def __init__(self, file: str, settings: Settings, launch: Launch) -> None:
+        self._file = File(file)
+        self._settings = settings
+        self._launch = launch
+        self._slots = [Slot(number) for number in range(settings.workers)]
+        self._sockets = Sockets(settings.workers)
+        self._crashes = Crashes()
+        self._totals = Totals()
+        self._tasks = Tasks("workers")
+        self._rolling = asyncio.Lock()
+        self._over = asyncio.Event()
+        self._code = OK
+        self._signals: int = 0
+        self._now: Message = {}
+        """What the file says to the workers that start."""
+        self._generation = 1
+
+    async def run(self) -> int:
+        """Return the exit code."""
+        self._handle_signals()
+        self._tasks.spawn(keep_alive(), name="watchdog")
+        if not await self._start():
+            return await self._end()
+        notify("READY=1")
+        self._sockets.store()
+        setup.started()
+        self._tasks.spawn(self._patrol(), name="patrol")
+        await self._over.wait()
+        return await self._end()
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        acts: Mapping[int, Callable[[], object]] = {
+            signal.SIGTERM: self._stop,
+            signal.SIGINT: self._stop,
+            signal.SIGHUP: self._hang_up,
+            signal.SIGUSR1: self._reopen_log,
+            signal.SIGUSR2: lambda: logger.warning("SIGUSR2: the gateway ignores it"),
+        }
+        for number, act in acts.items():
+            loop.add_signal_handler(number, act)
+
+    # The beginning, and the end.
+
+    async def _start(self) -> bool:
+        """Start the first worker, which finds what is wrong, and then the others. Return whether all serve."""
+        try:
+            self._now = self._file.read()
+        except (OSError, ValueError) as error:
+            logger.error("cannot start: %s", error)
+            self._code = CANNOT_START
+            return False
+        first, *others = self._slots
+        if (code := await self._first(first)) is not None:
+            self._code = code if code >= 0 else CANNOT_START
+            return False
+        done = await asyncio.gather(*(self._first(each) for each in others))
+        self._code = max((CANNOT_START for code in done if code is not None), default=OK)
+        serves = self._code == OK and not self._over.is_set()
+        if serves:
+            logger.info("%d workers serve", len(self._slots))
+        return serves
+
+    async def _first(self, slot: Slot) -> int | None:
+        """Return the exit code of a worker that does not come to serve."""
+        async with slot.changes:
+            if self._over.is_set():
+                return None
+            worker = await self._launched(slot)
+            code = await worker.ready
+            if code is None:
+                self._promote(slot, worker)
+            elif not self._over.is_set():
+                if code not in (MISTAKE, CANNOT_START):  # then it has said why
+                    logger.error("cannot start: %s %s", worker, described(code))
+                return code
+            return None
+
+    async def _end(self) -> int:
+        """Stop the workers that are left, and wait for them."""
+        notify("STOPPING=1")
+        was_asked = self._over.is_set() and self._signals
+        self._over.set()
+        if not os.environ.get("NOTIFY_SOCKET"):
+            self._sockets.close()  # a connection that no worker would accept is refused at once
+        for each in () if was_asked else self._workers():
+            each.signal(signal.SIGTERM)
+        forced = self._tasks.spawn(self._kill_late(), name="end")
+        while workers := list(self._workers()):
+            await asyncio.wait([asyncio.ensure_future(each.ended()) for each in workers])
+        forced.cancel()
+        self._sockets.close()
+        await self._tasks.cancel()
+        return FORCED if self._signals > 1 else self._code
+
+    async def _kill_late(self) -> None:
+        await asyncio.sleep(self._settings.shutdown_timeout + LAST)
+        for each in self._workers():
+            logger.error("%s does not end, and is killed", each)
+            each.kill()
+
+    def _stop(self) -> None:
+        self._signals += 1
+        if self._signals == 1:
+            self._over.set()
+            for each in self._workers():
+                each.signal(signal.SIGTERM)  # the start may wait for one of them
+        else:
+            for each in self._workers():
+                each.kill() if self._signals > 2 else each.signal(signal.SIGTERM)
+
+    def _workers(self) -> Iterator[Worker]:
+        for slot in self._slots:
+            yield from slot
+
+    # One worker.
+
+    async def _launched(self, slot: Slot) -> Worker:
+        """Raises OSError."""
+        slot.coming = worker = await Worker.start(self._launch, slot.number, self._hear)
+        if self._over.is_set():  # meanwhile
+            worker.signal(signal.SIGTERM)
+        is_first = self._generation == 1 and not any(each.serving for each in self._slots)
+        worker.say("begin", generation=self._generation, first=is_first, **self._now)
+        return worker
+
+    async def _come(self, slot: Slot, within: float = WITHIN) -> str:
+        """Put another worker into the place of the one that serves. Return why it does not serve; empty if it does."""
+        async with slot.changes:
+            if self._over.is_set():
+                return "the gateway stops"
+            try:
+                worker = await self._launched(slot)
+            except OSError as error:
+                return f"a worker cannot be started: {error}"
+            try:
+                async with asyncio.timeout(within):
+                    code = await asyncio.shield(worker.ready)
+            except TimeoutError:
+                worker.kill()
+                return f"{worker} was not ready within {within:g} s"
+            if code is not None:
+                return f"{worker} {described(code)} before it served; its log says why"
+            self._promote(slot, worker)
+            return ""
+
+    def _promote(self, slot: Slot, worker: Worker) -> None:
+        if (before := slot.promote(worker)) is not None:
+            before.say("give_way")
+
+    def _ended(self, worker: Worker, code: int) -> None:
+        slot = self._slots[worker.slot]
+        served, was_leaving = slot.serving is worker, worker in slot.leaving
+        slot.forget(worker)
+        self._totals.end(worker.pid)
+        self._say_all("leases")
+        if self._over.is_set() or (was_leaving and code == OK):
+            return
+        if was_leaving:
+            logger.warning("%s %s while it finished what it had accepted", worker, described(code))
+        if served:
+            logger.error("%s %s; another one takes its place", worker, described(code))
+            self._crashes.note(worker.started)
+            self._tasks.spawn(self._replace(slot), name="replace")
+
+    async def _replace(self, slot: Slot) -> None:
+        """Put another worker into an empty place. Connections wait there meanwhile."""
+        while not self._over.is_set():
+            if self._crashes.is_loop:
+                said = "%d workers have ended within %g s of their start, one after another: the gateway stops"
+                logger.error(said, MOST, SHORT)
+                self._code = CANNOT_START
+                self._over.set()
+                return
+            await asyncio.sleep(self._crashes.pause)
+            began = asyncio.get_running_loop().time()
+            if slot.serving is not None or not (why := await self._come(slot)):
+                return
+            if not self._over.is_set():
+                logger.error("%s", why)
+            self._crashes.note(began)
+
+    async def _patrol(self) -> None:
+        """Replace workers that have reached a limit, one at a time, and those that systemd would take for dead."""
+        while True:
+            await asyncio.sleep(PATROL)
+            for slot in self._slots:
+                if slot.serving is not None and (why := self._limit_of(slot.serving)):
+                    async with self._rolling:
+                        logger.info("%s is replaced: %s", slot.serving, why)
+                        if trouble := await self._come(slot):
+                            logger.error("%s; the one before keeps running", trouble)
+
+    def _limit_of(self, worker: Worker) -> str:
+        """Return which limit it has reached; empty if none."""
+        memory, age = self._settings.worker_max_memory, self._settings.worker_max_age
+        silent = _watched_for()
+        if silent and asyncio.get_running_loop().time() - worker.heard > silent:
+            logger.error("%s has said nothing for %g s, and is killed: its event loop is blocked", worker, silent)
+            worker.kill()
+        elif memory and worker.memory > memory * worker.stretch:
+            return f"it has {worker.memory // 1024**2} MiB of memory (worker_max_memory)"
+        elif age and worker.age > age * worker.stretch:
+            return f"it is {worker.age:.0f} s old (worker_max_age)"
+        return ""
+
+    # What a signal, or a worker, asks for.
+
+    def _hang_up(self) -> None:
+        """SIGHUP: let a worker read the file, which asks for the others if it is right."""
+        worker = next((slot.serving for slot in self._slots if slot.serving is not None), None)
+        if worker is None or self._over.is_set():
+            logger.warning("SIGHUP: the file is not read again, because the gateway starts or stops")
+        else:
+            worker.say("hang_up")
+
+    def _reopen_log(self) -> None:
+        setup.reopen()
+        for each in self._workers():
+            each.signal(signal.SIGUSR1)
+
+    async def _roll(self, within: float, last: int) -> str:
+        """Replace the workers one after another, that of the slot ``last`` at the end. Return why that has failed;
+        empty if it has not."""
+        if self._rolling.locked():
+            return "the workers are being replaced already; try again in a moment"
+        async with self._rolling:
+            with reloading():
+                slots = [*self._slots[last + 1 :], *self._slots[: last + 1]]
+                before, generation = self._now, self._generation
+                try:
+                    self._now = self._file.read()
+                except (OSError, ValueError) as error:
+                    return str(error)
+                self._generation += 1
+                for number, slot in enumerate(slots):
+                    if slot.serving is not None:
+                        slot.serving.say("stay_out")
+                    if why := await self._come(slot, within):
+                        if not number:
+                            self._now, self._generation = before, generation
+                        return self._stopped(slots[number:], why)
+                self._sockets.keep({each for worker in self._workers() for each in worker.listens_on})
+                self._sockets.store()
+                return ""
+
+    def _stopped(self, left: list[Slot], why: str) -> str:
+        """The roll stops: the workers of the slots that are ``left`` go on."""
+        for slot in left:
+            if slot.serving is not None:
+                slot.serving.say("join_in")
+        told = f"{why}; {len(left)} of {len(self._slots)} workers run as before"
+        logger.error("the workers are not replaced: %s", told)
+        return told
+
+    def _hear(self, worker: Worker, message: Message) -> None:
+        """Do what a worker asks for."""
+        acts: dict[str, Callable[[], Awaitable[None] | None]] = {
+            "sockets": lambda: self._give_sockets(worker, message),
+            "ready": lambda: self._is_ready(worker, message),
+            "alive": lambda: setattr(worker, "memory", message["memory"]),
+            "ring": lambda: self._say_all("ring", worker),
+            "leases": lambda: self._say_all("leases", worker),
+            "roll": lambda: self._roll_for(worker, message),
+            "gather": lambda: self._gather(worker, message),
+            "last": lambda: self._totals.note(worker.pid, message["counted"]),
+            "ended": lambda: self._ended(worker, message["code"]),
+            "broken": worker.kill,
+        }
+        act = acts.get(message["do"])
+        if act is None:
+            logger.error("%s said %r, which the parent does not know", worker, message["do"])
+        elif (doing := act()) is not None:
+            self._tasks.spawn(_to_end(doing), name=message["do"])
+
+    def _is_ready(self, worker: Worker, message: Message) -> None:
+        worker.control = message["control"]
+        if not worker.ready.done():
+            worker.ready.set_result(None)
+
+    async def _give_sockets(self, worker: Worker, message: Message) -> None:
+        wanted = Wanted(parse_address(message["bind"]), message["server"], message["once"])
+        try:
+            found = await self._sockets.of(worker.slot, wanted, backlog=message["backlog"], private=message["private"])
+        except BindError as error:
+            worker.say("answer", to=message["request"], error=str(error))
+        else:
+            worker.listens_on.add(wanted)
+            worker.say("answer", found, to=message["request"])
+
+    async def _roll_for(self, worker: Worker, message: Message) -> None:
+        why = await self._roll(message.get("within", WITHIN), worker.slot)
+        worker.say("answer", to=message["request"], why=why)
+
+    async def _gather(self, worker: Worker, message: Message) -> None:
+        """Ask every worker something, and answer what they have said."""
+        asked = [each for each in self._workers() if each.ready.done()]
+        answers = await asyncio.gather(*(ask(each.control, message["ask"]) for each in asked))
+        found = [{"process": each.pid, "answer": answer} for each, answer in zip(asked, answers, strict=True)]
+        for each in found:
+            self._complete(each)
+        gone = self._totals.gone() if message["ask"]["do"] == _SNAPSHOT else {}
+        worker.say("answer", to=message["request"], found=found, gone=gone)
+
+    def _complete(self, found: dict[str, Any]) -> None:
+        """Remember what a worker has counted; of one that does not answer, take what it had counted before."""
+        answer = found["answer"]
+        if answer is None:
+            found["counted"] = self._totals.last(found["process"])
+        elif "counted" in answer:
+            counted = {name: answer["snapshot"][name] for name in answer["counted"]}
+            self._totals.note(found["process"], counted)
+
+    def _say_all(self, do: str, but: Worker | None = None) -> None:
+        for each in self._workers():
+            if each is not but:
+                each.say(do)
+
+
+_SNAPSHOT = "snapshot"
+"""The operation that answers what a worker has counted."""
+
+
+async def _to_end(doing: Awaitable[None]) -> None:
+    await doing
+
+
+def _watched_for() -> float:
+    """Return after how many seconds of silence systemd would end the gateway; 0 if it would not."""
+    return int(os.environ.get("WATCHDOG_USEC") or 0) / 1e6
+
+
+def run_parent(file: str, settings: Settings, folder: Path, launch: Launch) -> NoReturn:
+    """Run the workers until a signal."""
+    os.chdir(folder)
+    setup.configure(settings.log, sys.stderr, to_files=True)
+    process.leave(asyncio.run(Parent(file, settings, launch).run()))

@@ -1,0 +1,357 @@
+"""``workers: N``: a parent, its workers, and what operators see of them."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import paho.mqtt.client as mqtt
+import psutil
+import pytest
+from paho.mqtt.packettypes import PacketTypes
+from servers import command
+from servers.site import ROOT, until
+from servers.workers import HANDLERS, Workers, alive, gone
+
+from gateway.exit_codes import CANNOT_START, FORCED, MISTAKE, OK
+
+pytestmark = pytest.mark.timeout(120)
+
+Start = Callable[..., Workers]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[Workers] = []
+
+    def run(**options: object) -> Workers:
+        started.append(Workers(tmp_path, **options))
+        return started[-1]
+
+    yield run
+    for each in started:
+        each.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    """Two workers that no test ends."""
+    running = Workers(tmp_path_factory.mktemp("workers"))
+    running.all_serve()
+    yield running
+    running.close()
+
+
+class Subscriber:
+    """A client of the broker, with a session that lasts."""
+
+    def __init__(self, port: int, topic: str, name: str = "subscriber") -> None:
+        self.got: list[str] = []
+        self.connects = 0
+        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
+        self._client.reconnect_delay_set(1, 1)
+        self._client.on_message = lambda _, __, message: self.got.append(message.payload.decode())
+        self._client.on_connect = self._connected
+        subscribed: list[int] = []
+        self._client.on_subscribe = lambda *_: subscribed.append(1)
+        properties = mqtt.Properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = 3600
+        self._client.connect("127.0.0.1", port, clean_start=False, properties=properties)
+        self._client.loop_start()
+        self._client.subscribe(topic, 1)
+        until(lambda: subscribed, "it has subscribed")
+
+    def _connected(self, *_: object) -> None:
+        self.connects += 1
+
+    def publish(self, topic: str, payload: str) -> None:
+        published = self._client.publish(topic, payload, 1)
+        published.wait_for_publish(20)
+        assert published.is_published()
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@pytest.fixture
+def subscriber(site: Workers) -> Iterator[Subscriber]:
+    subscriber = Subscriber(site.mqtt, "told")
+    yield subscriber
+    subscriber.close()
+
+
+def test_every_worker_serves_the_one_address(site: Workers) -> None:
+    until(lambda: site.answering() == set(map(str, site.pids())), "both answer")
+
+
+def test_status_shows_every_worker(site: Workers) -> None:
+    shown = site.command("status")
+    assert all(f"process {pid}" in shown for pid in site.pids())
+    assert shown.count("mqtt  devices") == 2
+    assert shown.count("standby") == 1
+
+
+def test_a_scrape_of_any_worker_is_the_sum_of_all(site: Workers) -> None:
+    before = site.metric("gateway_runs_total")
+    until(lambda: len(site.answering()) == 2, "both answer")
+    made = site.metric("gateway_runs_total") - before
+    assert made
+    assert made % 12 == 0
+    assert {site.metric("gateway_runs_total") - before for _ in range(8)} == {made}
+
+
+def test_what_any_worker_publishes_reaches_the_broker_of_one(site: Workers, subscriber: Subscriber) -> None:
+    sent: list[tuple[str, str]] = []
+    while len({pid for pid, _ in sent}) < 2:
+        text = str(len(sent))
+        sent.append((httpx.post(f"{site.url}publish", content=text).text, text))
+    until(lambda: sorted(subscriber.got) == sorted(map(" ".join, sent)), lambda: f"{sent} in {subscriber.got}")
+
+
+def test_messages_of_the_broker_are_handled_in_any_worker(site: Workers, subscriber: Subscriber) -> None:
+    """A worker takes no more than it has places for: what waits then is for the others."""
+    handled = site.folder / "handled"
+    handled.unlink(missing_ok=True)
+    other = Subscriber(site.mqtt, "none", "publisher")
+    for number in range(60):
+        other._client.publish("slow", str(number), 1)
+    until(lambda: handled.exists() and len(handled.read_text().splitlines()) == 60, "all are handled")
+    lines = [line.split() for line in handled.read_text().splitlines()]
+    assert sorted(int(number) for _, number in lines) == list(range(60))
+    other.close()
+
+
+def test_a_killed_worker_is_replaced_and_no_counter_goes_back(start: Start) -> None:
+    site = start()
+    site.all_serve()
+    until(lambda: len(site.answering()) == 2, "both answer")
+    counted = site.metric("gateway_runs_total")
+    victim = site.pids()[0]
+    os.kill(victim, signal.SIGKILL)
+    site.says(f"(process {victim}) was killed by SIGKILL; another one takes its place")
+    assert site.metric("gateway_runs_total") >= counted
+    until(lambda: len(site.answering()) == 2 and victim not in site.pids(), "another one answers")
+    assert site.metric("gateway_runs_total") >= counted + 12
+
+
+def test_the_broker_moves_when_its_worker_is_killed_and_the_sessions_go_on(start: Start) -> None:
+    site = start()
+    site.all_serve()
+    subscriber = Subscriber(site.mqtt, "told")
+    for number in range(2):
+        _move(site, subscriber, number)
+    assert [each.split()[1] for each in subscriber.got] == ["0", "1"]
+    subscriber.close()
+
+
+def _move(site: Workers, subscriber: Subscriber, number: int) -> None:
+    victim = site.broker()
+    os.kill(victim, signal.SIGKILL)
+    site.says("this worker has devices now", number + 2)
+    until(lambda: subscriber.connects == number + 2, "the client is back")
+    assert httpx.post(f"{site.url}publish", content=str(number)).text
+    until(lambda: len(subscriber.got) == number + 1, "it gets what is sent")
+    assert site.broker() != victim
+    until(lambda: len(site.answering()) == 2, "both answer")
+
+
+def test_a_reload_replaces_one_worker_after_the_other_and_loses_no_request(start: Start) -> None:
+    site = start()
+    site.all_serve()
+    before = set(site.pids())
+    site.write("gateway.yaml", site.text + "threads: 7\n")
+    answers: list[str] = []
+    with httpx.Client() as client:
+        reloading = _reload(site)
+        while reloading.poll() is None:
+            answers += [site.answer(), client.get(site.url).text]
+    told, _ = reloading.communicate()
+    assert reloading.returncode == OK, told
+    assert "-> 7" in told
+    assert "generation 2 runs" in told
+    assert all(answers)
+    until(lambda: not before & set(site.pids()) and len(site.pids()) == 2, "both are replaced")
+    assert "generation 2" in site.command("status")
+
+
+def _reload(site: Workers, *options: str) -> "subprocess.Popen[str]":
+    words = [sys.executable, "-m", "gateway", "reload", *options]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    return subprocess.Popen(
+        words, cwd=site.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def test_a_wrong_file_changes_nothing(start: Start) -> None:
+    site = start()
+    site.all_serve()
+    before = site.pids()
+    site.write("gateway.yaml", site.text + "thread: 7\n")
+    told = site.command("reload")
+    assert "unknown key 'thread'" in told
+    site.write("gateway.yaml", site.text.replace("workers: 2", "workers: 3"))
+    assert "workers cannot change while the gateway runs" in site.command("reload")
+    os.kill(before[0], signal.SIGKILL)  # its successor has the file that the others have
+    until(lambda: len(site.answering()) == 2 and before[0] not in site.pids(), "another one answers")
+    assert before[1] in site.pids()
+
+
+def test_a_new_worker_that_does_not_come_up_stops_the_roll(start: Start) -> None:
+    site = start()
+    site.all_serve()
+    before = site.pids()
+    site.write("handlers.py", HANDLERS + "\nraise SystemExit(7)\n")
+    told = site.command("reload", "--force", "--code")
+    assert "before it served" in told
+    assert "2 of 2 workers run as before" in told
+    assert site.pids() == before
+    assert site.said().count("the workers are not replaced") == 1
+    assert site.answer() in map(str, before)
+
+
+def test_the_code_of_a_new_process_is_that_of_now(start: Start) -> None:
+    site = start()
+    site.all_serve()
+    site.write("handlers.py", HANDLERS.replace("str(os.getpid()))", '"new")'))
+    site.command("reload", "--code")
+    until(lambda: site.answering() == {"new"}, "the new code answers")
+
+
+def test_a_hang_up_reads_the_file_once(start: Start) -> None:
+    site = start()
+    site.all_serve()
+    before = set(site.pids())
+    site.process.send_signal(signal.SIGHUP)
+    site.says("SIGHUP: gateway.yaml has not changed")
+    site.write("gateway.yaml", site.text + "threads: 7\n")
+    site.process.send_signal(signal.SIGHUP)
+    until(lambda: not before & set(site.pids()) and len(site.pids()) == 2, "both are replaced")
+    assert site.said().count("SIGHUP: gateway.yaml has not changed") == 1
+    assert site.said().count("SIGHUP: gateway.yaml was reloaded") == 1
+
+
+def test_a_worker_that_is_too_old_is_replaced(start: Start) -> None:
+    site = start(more="worker_max_age: 3s")
+    site.all_serve()
+    before = set(site.pids())
+    until(lambda: not before & set(site.pids()), "all are replaced", 40)
+    assert "(worker_max_age)" in site.said()
+    assert "ERROR" not in site.said()
+
+
+def test_a_worker_that_has_too_much_memory_is_replaced(start: Start) -> None:
+    grows = HANDLERS.replace("str(os.getpid()))", "str(os.getpid())); kept.append(bytearray(200 * 1024 * 1024))")
+    site = start(more="worker_max_memory: 180MiB", handlers=f"kept = []\n{grows}")
+    site.says("(worker_max_memory)")
+    until(lambda: site.said().count("was replaced") >= 1, "the old one has ended")
+
+
+DIES = """
+import os, threading, time
+
+def die():
+    while not os.path.exists("die"):
+        time.sleep(0.05)
+    time.sleep(1)
+    os.kill(os.getpid(), 9)
+
+threading.Thread(target=die, daemon=True).start()
+"""
+
+
+def test_a_crash_loop_ends_with_a_sentence(start: Start) -> None:
+    site = start(handlers=DIES + HANDLERS)
+    site.all_serve()
+    (site.folder / "die").touch()
+    assert site.process.wait(60) == CANNOT_START
+    assert "5 workers have ended within 10 s of their start, one after another: the gateway stops" in site.said()
+    assert not site.is_bound()
+
+
+def test_a_gateway_that_cannot_start_says_why_once_and_ends(start: Start, tmp_path: Path) -> None:
+    site = start(more="postmaster: nothing.here\n")
+    assert site.process.wait(20) == MISTAKE
+    assert site.said().count("nothing.here") >= 1
+    assert "worker" not in site.said()
+
+
+def test_an_address_that_another_gateway_has_is_refused(start: Start, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """SO_REUSEPORT alone would let both have it."""
+    site = start()
+    site.all_serve()
+    folder = tmp_path_factory.mktemp("other")
+    (folder / "handlers.py").write_text(HANDLERS)
+    (folder / "gateway.yaml").write_text((site.folder / "gateway.yaml").read_text().replace(str(site.mqtt), "0"))
+    ended = command.run(folder, "run")
+    assert ended.returncode == CANNOT_START
+    assert "the address is already in use" in ended.stderr
+
+
+def test_a_second_signal_forces_the_end(start: Start) -> None:
+    site = start(handlers=HANDLERS.replace("time.sleep(0.2)", "time.sleep(20)"), more="")
+    site.all_serve()
+    device = Subscriber(site.mqtt, "none")
+    device._client.publish("slow", "never", 1)
+    until(lambda: "1 running" in site.command("status"), "a handler runs")
+    site.process.send_signal(signal.SIGTERM)
+    site.says("draining")
+    site.process.send_signal(signal.SIGTERM)
+    assert site.process.wait(2.5) == FORCED
+    device.close()
+
+
+def test_a_signal_ends_all(start: Start) -> None:
+    site = start()
+    site.all_serve()
+    pids = site.pids()
+    site.process.send_signal(signal.SIGTERM)
+    assert site.process.wait(20) == OK
+    assert not alive(pids)
+    assert site.said().count("stopped: 0 lost") == 2
+
+
+def test_a_parent_that_is_killed_takes_its_workers_along(start: Start) -> None:
+    site = start()
+    site.all_serve()
+    pids = site.pids()
+    site.process.kill()
+    site.process.wait()
+    site.start()  # at once, while the workers of the one before still end
+    gone(pids)
+    until(lambda: len(site.answering()) == 2, "the new ones answer")
+    assert site.process.poll() is None
+
+
+def test_a_unix_socket_is_shared_and_its_path_is_gone_at_the_end(start: Start) -> None:
+    file = """
+workers: {workers}
+servers:
+  web: {{protocol: http, bind: "127.0.0.1:PORT"}}
+  local: {{protocol: http, bind: "unix:web.sock"}}
+routes: {{http: handlers.Page}}
+console: {{bind: "127.0.0.1:{console}"}}
+{more}
+"""
+    site = start(file=file)
+    path = site.folder / "web.sock"
+    site.all_serve()
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
+        assert client.get("http://local/").text in map(str, site.pids())
+    os.kill(site.pids()[0], signal.SIGTERM)
+    until(lambda: len(site.answering()) == 2, "both answer")
+    assert path.exists()
+    site.process.send_signal(signal.SIGTERM)
+    assert site.process.wait(20) == OK
+    assert not path.exists()
+    assert not (site.folder / "one.db").exists()
+
+
+def test_one_worker_is_one_process(start: Start) -> None:
+    site = start(workers=1)
+    site.says("valid")
+    assert site.answer() == str(site.process.pid)
+    assert psutil.Process(site.process.pid).children() == []
