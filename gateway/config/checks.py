@@ -349,6 +349,22 @@ def store(parsed: ParsedConfig) -> Iterator[Diagnostic]:
         yield parsed.document.at_value(("store",), f"store: {error}")
 
 
+def django_store(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    """Find why the database of the project cannot be the store, where it is to be. Django has to be set up."""
+    if parsed.settings.store == DJANGO:
+        from gateway.django.database import fault
+
+        if said := fault():
+            yield parsed.document.at_value(("store",), f"store: {said}")
+
+
+def django_store_named(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    """Find a store in the database of a project that the file does not name."""
+    if parsed.settings.store == DJANGO and parsed.settings.django is None and not parsed.spoiled("django"):
+        message = "store: django is the database of a project; write django: {settings: ...}, too"
+        yield parsed.document.at_value(("store",), message)
+
+
 def _certificates(parsed: ParsedConfig) -> Iterator[Diagnostic]:
     for name, settings in parsed.settings.servers.items():
         holder: Any = settings if hasattr(settings, "context") else getattr(settings, "tls", None)
@@ -395,6 +411,7 @@ _CHECKS: tuple[Callable[[ParsedConfig], Iterator[Diagnostic]], ...] = (
     _submission,
     _reply_tokens,
     store,
+    django_store_named,
     _certificates,
     _access_file,
     _console,

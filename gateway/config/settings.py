@@ -171,8 +171,9 @@ class Settings:
     names a layer of Channels, or a function that returns one."""
     store: Annotated[str, Text(most=1000)] = "sqlite:var/gateway.db"
     """The durable store: messages of routes with a policy, dead letters, outgoing items, and the state of servers
-    with `persistence`. Write `sqlite:` and a path. A gateway opens it if one of these needs it, or if the file has
-    this key: what code outside of handlers sends is then stored first."""
+    with `persistence`. Write `sqlite:` and a path, or `django` for the default database of the project. A gateway
+    opens it if one of these needs it, or if the file has this key: what code outside of handlers sends is then stored
+    first."""
     submission: Annotated[SubmissionSettings, TextFor("url")] | None = None
     """Where outgoing mail goes."""
     reply_tokens: ReplyTokenSettings | None = None

@@ -103,7 +103,7 @@ def _build(parsed: ParsedConfig, make: Makers, before: Gateway | None) -> Gatewa
         layer, no_layer = make_layer(parsed) if not unprepared else (InMemoryChannelLayer(), [])
     missing = [*checks.answers(parsed, app), *checks.replies(parsed, app)]
     if not unprepared:
-        missing += checks.django_mail(parsed)
+        missing += [*checks.django_mail(parsed), *checks.django_store(parsed)]
     kept = any(map(needs_store, settings.servers.values()))
     kept = kept or parsed.names_store or _has_policies(app)
     kept = kept or (settings.workers > 1 and any(map(lives_once, settings.servers.values())))  # for the leases

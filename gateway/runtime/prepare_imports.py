@@ -5,14 +5,17 @@ module is imported once, so that two gateways of one process share the modules t
 or a second folder with a module of the same name, needs a process of its own.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gateway.config import checks
 from gateway.config.diagnostics import Diagnostic
 from gateway.config.loader import ParsedConfig
 from gateway.runtime.importing import place_of, source_lines
+from gateway.scopes.email.submission import DJANGO
 from protocols.errors import describe_error
 
 DJANGO_SETTINGS = "GATEWAY_DJANGO_SETTINGS"
@@ -28,6 +31,21 @@ def prepare_imports(parsed: ParsedConfig) -> list[Diagnostic]:
         return []
     problem, trace = _set_up_django(os.environ.get(DJANGO_SETTINGS) or parsed.settings.django.settings)
     return [parsed.document.at_value(("django", "settings"), problem).with_lines(trace)] if problem else []
+
+
+def prepare_store(parsed: ParsedConfig) -> list[Diagnostic]:
+    """Set Django up for a store in the project's database, unless this process has it set up. Return what went wrong.
+    What the project's modules print goes to standard error."""
+    if parsed.settings.store != DJANGO:
+        return []
+    with contextlib.redirect_stdout(sys.stderr):
+        unprepared = [] if _is_set_up() else [*checks.django_store_named(parsed), *prepare_imports(parsed)]
+    return unprepared or [*checks.django_store(parsed)]
+
+
+def _is_set_up() -> bool:
+    found = sys.modules.get("django.apps")
+    return found is not None and bool(found.apps.ready)
 
 
 def add_to_path(folder: Path) -> None:

@@ -8,6 +8,7 @@ from gateway.config.loader import ParsedConfig, load
 from gateway.config_file import config_file, looked_at
 from gateway.consumers.answering import answering
 from gateway.delivery.policy import Policy
+from gateway.runtime.prepare_imports import prepare_store
 from gateway.runtime.servers import lives_once, needs_store
 from gateway.scopes.outgoing import answering_of, outgoing_servers
 from gateway.sender import sender
@@ -33,7 +34,7 @@ def services() -> Services:
 def _services(file: Path, changed: int) -> Services:
     """``changed``: the time of the last change, after which the file is read again."""
     parsed = load(file)
-    settings = parsed.finish()
+    settings = parsed.finish(prepare_store(parsed))
     return {
         sender: StoreSender(parsed, outgoing_servers(settings), _engine(parsed)),
         answering: answering_of(settings),

@@ -6,11 +6,13 @@ from pathlib import Path
 from gateway.secret_names import hide_passwords
 from gateway.store.interfaces import Engine, MovableStore
 
+_DJANGO = "django"
 _POSTGRESQL = ("gateway.store.postgresql.engine", "postgresql://USER@HOST/DATABASE")
 ENGINES = {
     "sqlite": ("gateway.store.sqlite.engine", "sqlite:FILE, such as sqlite:var/gateway.db"),
     "postgresql": _POSTGRESQL,
     "postgres": _POSTGRESQL,
+    _DJANGO: ("gateway.django.database", "django, for the default database of the project"),
 }
 """Scheme of the URL -> module, which is imported when it is chosen, and how to write such a URL. The module has
 ``parse(url, folder) -> Engine``, which raises ValueError."""
@@ -22,7 +24,7 @@ def engine_of(url: str, folder: Path = HERE) -> Engine:
     sentence for people."""
     scheme, colon, _ = url.partition(":")
     shown = hide_passwords(url)
-    if not colon or scheme not in ENGINES:
+    if scheme not in ENGINES or (not colon and scheme != _DJANGO):
         raise ValueError(
             f"{shown!r} is not a store; write {' or '.join({usage: None for _, usage in ENGINES.values()})}"
         )
@@ -31,6 +33,10 @@ def engine_of(url: str, folder: Path = HERE) -> Engine:
         engine: Engine = import_module(module).parse(url, folder)
     except ValueError as error:
         raise ValueError(f"{shown!r} is not a store ({error}); write {usage}") from error
+    except ModuleNotFoundError as error:
+        if error.name != _DJANGO:
+            raise
+        raise ValueError("django: Django is not installed; pip install 'asgi-gateway[django]'") from error
     return engine
 
 

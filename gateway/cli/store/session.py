@@ -7,8 +7,10 @@ from typing import TypeVar
 
 from gateway.cli.terminal import fail, file_of, print_error
 from gateway.config import checks
+from gateway.config.diagnostics import ConfigErrors
 from gateway.config.loader import load
 from gateway.console.kept.selection import Unknown
+from gateway.runtime.prepare_imports import prepare_store
 from gateway.store import OperatorStore, Store, StoreUnavailable, engine_of
 
 T = TypeVar("T")
@@ -20,6 +22,8 @@ def with_store(config: str | None, work: Callable[[OperatorStore], Awaitable[T]]
     if (wrong := list(checks.store(parsed))) or parsed.spoiled("store"):
         parsed.finish(wrong)
     os.chdir(parsed.document.folder)
+    if unprepared := prepare_store(parsed):
+        raise ConfigErrors(unprepared)
     engine = engine_of(parsed.settings.store)
     if not engine.exists():  # made here, it would belong to this user, and not to the daemon's
         fail(f"there is no store yet at {engine}: no message was kept", 1)

@@ -1,14 +1,17 @@
 """SQLite, as ``sqlite:FILE`` names it."""
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.store.interfaces import Engine, Store
 from gateway.store.sqlite.file.held import is_held
 from gateway.store.sqlite.file.owner import SHARED_LOCKS, lock_path
 from gateway.store.transaction import TransactionStore
 from protocols.writable import file_fault, folder_fault
+
+if TYPE_CHECKING:
+    import sqlite3  # when the store is opened: many files need none
 
 
 def parse(url: str, folder: Path) -> Engine:
@@ -32,7 +35,7 @@ class SQLiteEngine:
 
         return SQLiteStore(self.path)
 
-    def joined(self, connection: sqlite3.Connection, owner: str = "") -> TransactionStore:
+    def joined(self, connection: "sqlite3.Connection", owner: str = "") -> TransactionStore:
         from gateway.store.joined import Joined
         from gateway.store.sqlite.sql import locks
         from gateway.store.sqlite.store import SQLiteStore

@@ -45,7 +45,7 @@ class SQLiteStore(WholeStore):
 
     def _opened(self) -> Opened:
         try:
-            private_files.make_folder(self.path.parent)
+            self._prepare()
             owner = Owner(self.path)
         except OSError as error:
             raise StoreUnavailable(f"{self.path}: {error.strerror}") from error
@@ -61,9 +61,17 @@ class SQLiteStore(WholeStore):
 
     def _connected(self, owner: Owner) -> tuple[FairConnection, str]:
         """Open the file and read its clock. It may be another file than at the first time."""
-        database, found = open_database(self.path, owner)
+        database, found = self._database(owner)
         self._ahead = clock.ahead(database)
         return database, found
+
+    def _prepare(self) -> None:
+        """Raises OSError."""
+        private_files.make_folder(self.path.parent)
+
+    def _database(self, owner: Owner) -> tuple[FairConnection, str]:
+        """Raises StoreUnavailable."""
+        return open_database(self.path, owner)
 
     def _fault(self, error: Exception) -> Fault:
         if not isinstance(error, sqlite3.Error | StoreUnavailable) or isinstance(error, _OWN_FAULT):

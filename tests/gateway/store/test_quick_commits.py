@@ -210,9 +210,9 @@ async def test_a_file_system_without_shared_memory_has_a_journal_that_syncs_by_i
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """SQLite keeps the journal that it has where it cannot have a write-ahead log."""
-    monkeypatch.setattr(connection, "_SETTINGS", [each for each in connection._SETTINGS if "WAL" not in each])
+    monkeypatch.setattr(FairConnection, "_first", ())
     opened = FairConnection(path)
-    assert opened.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert opened.execute("PRAGMA synchronous").fetchone() == (3,)
     opened.close()
     store = SQLiteStore(path)
     await store.open()

@@ -11,7 +11,7 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,10 +27,9 @@ BUSY = 5.0
 LOOK_AGAIN = 0.0005
 """Seconds between two looks at a lock that somebody else has; a commit takes longer than that on most disks."""
 _SETTINGS = (
-    "journal_mode = WAL",
-    "synchronous = NORMAL",  # only checkpoints sync by themselves; FairConnection.sync() does it for commits
-    "journal_size_limit = 67108864",
-    "wal_autocheckpoint = 4000",
+    "PRAGMA synchronous = NORMAL",  # only checkpoints sync by themselves; FairConnection.sync() does it for commits
+    "PRAGMA journal_size_limit = 67108864",
+    "PRAGMA wal_autocheckpoint = 4000",
 )
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync()
 
@@ -38,9 +37,18 @@ _sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync()
 class FairConnection(sqlite3.Connection):
     """A connection to the database at ``path``. Each statement is a transaction of its own until ``begin``."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises OSError or sqlite3.Error."""
-        super().__init__(path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=256)
+    _first: Sequence[str] = ("PRAGMA journal_mode = WAL",)
+    """What is executed first. Some network file systems have no such log."""
+
+    def __init__(self, path: Path, *, busy: float | None = None) -> None:
+        """``busy``: seconds to wait for another's lock, by default ``BUSY``. Raises OSError or sqlite3.Error."""
+        super().__init__(
+            path,
+            timeout=BUSY if busy is None else busy,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
         try:
             self._path = path
             self._file = file_at(path)
@@ -53,11 +61,11 @@ class FairConnection(sqlite3.Connection):
         self._is_torn = False
         """Whether a sync of the log has failed."""
         try:
-            for setting in _SETTINGS:
-                self.execute(f"PRAGMA {setting}")
+            for statement in (*self._first, *_SETTINGS):
+                self.execute(statement)
             self._has_log = self.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-            if not self._has_log:  # as on some network file systems: each commit syncs by itself there
-                self.execute("PRAGMA synchronous = FULL")
+            if not self._has_log:  # each commit syncs by itself, and EXTRA syncs the folder, too
+                self.execute("PRAGMA synchronous = EXTRA")
         except sqlite3.Error:
             self.close()
             raise

@@ -59,11 +59,17 @@ def _opened(path: Path, *, alone: bool) -> tuple[FairConnection, str]:
             raise StoreUnavailable(f"{path} is damaged ({error}) and another process has it open: stop that") from error
         database, said = _repaired(path, str(error))
         found.append(said)
+    found.append(started(database, path))
+    return database, "; ".join(filter(None, found))
+
+
+def started(database: FairConnection, path: Path) -> str:
+    """Set the store's clock, and give back what dead owners had. What was given back, in one line."""
     set_clock(database)
-    if dead := dead_owners(database, partial(is_alive, path)):
-        found.append(f"{_recovered(database, dead)} that an earlier process had not finished are tried again")
+    dead = dead_owners(database, partial(is_alive, path))
+    given_back = _recovered(database, dead) if dead else 0
     database.sync()
-    return database, "; ".join(found)
+    return f"{given_back} that an earlier process had not finished are tried again" if dead else ""
 
 
 def _tightened(path: Path) -> Iterator[str]:

@@ -1,0 +1,44 @@
+"""The store in the database of a Django project: which kinds of database can hold it."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from gateway.store.interfaces import Engine
+
+VENDORS = {"sqlite": "gateway.store.sqlite.project.vendor"}
+"""The vendor of a connection, as Django names it -> the module of its :class:`Vendor`, imported when it is needed."""
+
+
+class Vendor(Protocol):
+    """What an engine gives for databases that are a project's."""
+
+    NEWEST: int
+    """The version of the tables that this release uses."""
+
+    def migrate(self, execute: Callable[[str], object], *, have: int, to: int) -> None:
+        """Bring the tables from version ``have`` to version ``to`` by statements for ``execute``, all in one
+        transaction of its caller. Version 0 has no tables."""
+
+    def remove(self, execute: Callable[[str], object]) -> None:
+        """Drop the tables, and what is in them."""
+
+    def engine(self, parameters: Mapping[str, Any], alias: str = "") -> Engine:
+        """Return the store in the database that Django connects to with ``parameters``; ``alias``: its name, if it is
+        not the default one. Raises ValueError, with a sentence for people, if it cannot be there."""
+
+
+def vendor(name: str) -> Vendor:
+    """Return what is there for databases of the vendor ``name``. Raises ValueError, with a sentence for people."""
+    if name not in VENDORS:
+        known = " or ".join(_TITLES[each] for each in VENDORS)
+        raise ValueError(f"it is on {_TITLES.get(name, name)}, and the gateway's store needs {known}")
+    return cast("Vendor", import_module(VENDORS[name]))
+
+
+_TITLES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL or MariaDB", "oracle": "Oracle"}
+
+
+def command(alias: str = "") -> str:
+    """What a person has to do where the tables are missing or old."""
+    return "run: manage.py migrate gateway" + (f" --database {alias}" if alias else "")

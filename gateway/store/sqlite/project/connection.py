@@ -1,0 +1,77 @@
+"""A connection to the file of a project, which has writers of its own."""
+
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gateway.store.sqlite.file.connection import BUSY, FairConnection
+from gateway.store.sqlite.project.names import in_project
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFile:
+    """Where the file is, and how the project opens it."""
+
+    path: Path
+    first: tuple[str, ...] = ()
+    """Statements for each new connection: ``init_command`` in Django."""
+    busy: float = BUSY
+    """Seconds to wait for another's commit."""
+    alias: str = ""
+    """What the project calls it, if it is not its default database."""
+
+
+class Renamed:
+    """A connection of the project's own, for statements for a gateway's own file."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        return self._connection.execute(in_project(sql), parameters)
+
+    def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
+        return self._connection.executemany(in_project(sql), parameters)
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._connection.in_transaction
+
+
+LONGEST_PAUSE = 0.05
+"""Seconds between two commits of ours, at most."""
+
+
+class ProjectConnection(FairConnection):
+    """Its statements are those for a gateway's own file, and it finds the tables under the names that they have here.
+
+    Whether the file has a write-ahead log is a property of the file, and stays the project's choice.
+    """
+
+    def __init__(self, file: ProjectFile) -> None:
+        self._first = file.first
+        self._free_until = 0.0
+        self._began: float | None = None
+        super().__init__(file.path, busy=file.busy)
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        return super().execute(in_project(sql), parameters)
+
+    def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
+        return super().executemany(in_project(sql), parameters)
+
+    def begin(self, *, writes: bool = True) -> None:
+        """Leave the project's own writers as much time as we take: who waits for the lock in SQLite sleeps, up to 0.1 s
+        at a time, and looks again. One who writes without pause would have the lock at each of these looks."""
+        if writes and (pause := self._free_until - time.monotonic()) > 0:
+            time.sleep(pause)
+        super().begin(writes=writes)
+        self._began = time.monotonic() if writes else None
+
+    def commit(self) -> None:
+        super().commit()
+        if self._began is not None:
+            now = time.monotonic()
+            self._free_until = now + min(now - self._began, LONGEST_PAUSE)

@@ -1,0 +1,68 @@
+"""Opens the file of a project. It is the project's: nothing here creates, migrates, repairs or replaces it."""
+
+import contextlib
+import errno
+import os
+import sqlite3
+from pathlib import Path
+
+from gateway.store.project import command
+from gateway.store.sqlite.file.database import started
+from gateway.store.sqlite.file.owner import opening
+from gateway.store.sqlite.project.connection import ProjectConnection, ProjectFile
+from gateway.store.sqlite.project.schema import NEWEST, version_of
+from gateway.store.values import StoreUnavailable
+
+NO_FILE = "there is no such file"
+_TABLES = "its tables for the gateway"
+
+
+def open_project(file: ProjectFile) -> tuple[ProjectConnection, str]:
+    """The database, ready for use, and what was found, in one line. Raises StoreUnavailable."""
+    if not file.path.exists():
+        raise StoreUnavailable(f"{file.path}: {NO_FILE}; {command(file.alias)}")
+    try:
+        with opening(file.path):
+            return _opened(file)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreUnavailable(f"{file.path}: {error}") from error
+
+
+def _opened(file: ProjectFile) -> tuple[ProjectConnection, str]:
+    with contextlib.ExitStack() as on_error:
+        database = ProjectConnection(file)
+        on_error.callback(database.close)
+        if fault := _version_fault(version_of(database), file):
+            raise StoreUnavailable(f"{file.path}: {fault}")
+        found = started(database, file.path)
+        on_error.pop_all()
+    return database, found
+
+
+def fault(file: ProjectFile) -> str:
+    """Why the file cannot be opened by this release; empty if it can. It is only read, and that by SQLite: Django may
+    have it open here, too (:mod:`gateway.store.sqlite.file.held`)."""
+    if not file.path.exists():
+        return f"{NO_FILE}; {command(file.alias)}"
+    if not os.access(file.path, os.R_OK | os.W_OK):
+        return os.strerror(errno.EACCES)
+    try:
+        return _version_fault(version_in(file.path), file)
+    except sqlite3.Error as error:
+        return str(error)
+
+
+def version_in(path: Path) -> int:
+    """The version of the gateway's tables in the file at ``path``, which is only read; 0 if there are none. Raises
+    sqlite3.Error."""
+    with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        return version_of(database)
+
+
+def _version_fault(version: int, file: ProjectFile) -> str:
+    if version > NEWEST:
+        return f"{_TABLES} have version {version}, and this release knows {NEWEST}; run the newer release again"
+    if version == NEWEST:
+        return ""
+    lacks = f"{_TABLES} are those of an older release" if version else "it has no tables for the gateway"
+    return f"{lacks}; {command(file.alias)}"

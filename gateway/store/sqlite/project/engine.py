@@ -1,0 +1,50 @@
+"""The engine for the file of a project. Whatever is wrong with the file, it stays as it is."""
+
+import sqlite3
+
+from gateway.store.interfaces import Store
+from gateway.store.sqlite.project.connection import ProjectFile, Renamed
+from gateway.store.sqlite.project.database import fault, version_in
+from gateway.store.transaction import TransactionStore
+from protocols.writable import folder_fault
+
+
+class ProjectEngine:
+    """An :class:`gateway.store.interfaces.Engine`."""
+
+    path = None
+    """The file is the project's: nothing of the gateway's is found by it."""
+
+    def __init__(self, file: ProjectFile) -> None:
+        self._file = file
+
+    def __str__(self) -> str:
+        return str(self._file.path)
+
+    def store(self) -> Store:
+        from gateway.store.sqlite.project.store import ProjectStore
+
+        return ProjectStore(self._file)
+
+    def joined(self, connection: sqlite3.Connection, owner: str = "") -> TransactionStore:
+        from gateway.store.joined import Joined
+        from gateway.store.sqlite.sql import locks
+        from gateway.store.sqlite.store import SQLiteStore
+
+        return Joined(Renamed(connection), owner, SQLiteStore.operations, locks)
+
+    def exists(self) -> bool:
+        """Whether the migrations have made its tables."""
+        try:
+            return version_in(self._file.path) > 0
+        except sqlite3.Error:
+            return False
+
+    def faults(self) -> list[str]:
+        """The first thing that is wrong."""
+        path = self._file.path
+        said = f"{path}: {found}" if (found := fault(self._file)) else folder_fault(path.resolve().parent, made=False)
+        return [said] if said else []
+
+    def check_shared(self) -> None:
+        """A gateway changes no tables here."""

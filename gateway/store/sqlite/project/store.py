@@ -1,0 +1,20 @@
+"""A store in the file of a project."""
+
+from gateway.store.sqlite.file.owner import Owner
+from gateway.store.sqlite.project.connection import ProjectConnection, ProjectFile
+from gateway.store.sqlite.project.database import open_project
+from gateway.store.sqlite.store import SQLiteStore
+
+
+class ProjectStore(SQLiteStore):
+    """A :class:`gateway.store.interfaces.Store` in tables that the project's migrations have made."""
+
+    def __init__(self, file: ProjectFile) -> None:
+        super().__init__(file.path)
+        self._file = file
+
+    def _prepare(self) -> None:
+        """Nothing: the file is there, or is missed when it is opened."""
+
+    def _database(self, owner: Owner) -> tuple[ProjectConnection, str]:
+        return open_project(self._file)

@@ -1,0 +1,54 @@
+"""The migrations of the app `gateway.django` make the tables that the store's engines use."""
+
+import contextlib
+import sqlite3
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+from servers.project_store import ProjectSite
+
+from gateway.django import migrations
+from gateway.django.tables import Tables
+from gateway.store.project import VENDORS, vendor
+
+
+def operations() -> list[Tables]:
+    """In the order in which they are applied."""
+    names = sorted(module.name for module in iter_modules(migrations.__path__))
+    made = [import_module(f"gateway.django.migrations.{name}").Migration for name in names]
+    found = [operation for each in made for outer in each.operations for operation in outer.database_operations]
+    return [operation for operation in found if isinstance(operation, Tables)]
+
+
+def test_the_last_migration_makes_the_tables_that_this_release_uses() -> None:
+    versions: dict[str, int] = {}
+    for operation in operations():
+        assert operation.have == versions, "each begins where the one before it ends"
+        versions = operation.to
+    assert versions == {name: vendor(name).NEWEST for name in VENDORS}
+
+
+def test_the_models_are_those_of_the_migrations_and_the_way_back_leaves_nothing(tmp_path: Path) -> None:
+    site = ProjectSite(tmp_path)
+    assert "No changes detected" in site.manage("makemigrations", "gateway", "--check", "--dry-run")
+    assert "CREATE TABLE gateway_messages" in site.manage("sqlmigrate", "gateway", "0001")
+    site.migrate()
+    assert "gateway_messages" in tables(site.file)
+    site.manage("migrate", "gateway", "zero")
+    assert not [name for name in tables(site.file) if name.startswith("gateway_")]
+    site.manage("migrate", "gateway")
+    assert "gateway_messages" in tables(site.file)
+
+
+def test_the_models_are_the_columns_of_the_tables(tmp_path: Path) -> None:
+    site = ProjectSite(tmp_path)
+    site.migrate()
+    read = "from gateway.django import models\n"
+    read += "for model in (models.Message, models.Outgoing): assert list(model.objects.all()) == []\n"
+    assert site.python(read) == ""
+
+
+def tables(file: Path) -> set[str]:
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

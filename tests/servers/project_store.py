@@ -1,0 +1,163 @@
+"""A Django project whose own database is the gateway's store, in a folder; daemons and commands run beside it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from servers.daemon import Daemon
+from servers.ports import free_port
+from servers.site import ROOT
+
+SETTINGS = """
+import json
+from pathlib import Path
+
+SECRET_KEY = "tests"
+ALLOWED_HOSTS = ["*"]
+USE_TZ = True
+ROOT_URLCONF = "keeping_urls"
+INSTALLED_APPS = [
+    "django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions",
+    "django.contrib.messages", "gateway.django", "keeping",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [{
+    "BACKEND": "django.template.backends.django.DjangoTemplates",
+    "APP_DIRS": True,
+    "OPTIONS": {"context_processors": [
+        "django.template.context_processors.request", "django.contrib.auth.context_processors.auth",
+        "django.contrib.messages.context_processors.messages",
+    ]},
+}]
+DATABASES = json.loads((Path(__file__).parent / "databases.json").read_text())
+DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+EMAIL_BACKEND = "gateway.django.EmailBackend"
+DEFAULT_FROM_EMAIL = "Desk <desk@example.org>"
+GATEWAY_CONFIG = Path(__file__).parent / "gateway.yaml"
+"""
+MODELS = """
+from django.db import models
+
+
+class Order(models.Model):
+    what = models.TextField()
+"""
+CONFIG = """
+django: {{settings: keeping_settings}}
+store: django
+submission: {{url: "{submission}"}}
+servers:
+  web: {{protocol: http, bind: "127.0.0.1:{web}"}}
+  mail: {{protocol: smtp, bind: "127.0.0.1:{mail}"}}
+routes:
+  http: django
+  email: [{{domain: example.org, app: keeping.handlers.Desk, inbox: true, attempts: 1}}]
+"""
+HANDLERS = """
+from gateway import EmailConsumer
+
+
+class Desk(EmailConsumer):
+    def receive(self, message):
+        from keeping.models import Order
+
+        if "broken" in message.subject:
+            raise LookupError(message.subject)
+        Order.objects.create(what=message.subject)
+"""
+
+
+class ProjectSite:
+    """``databases``: the setting. ``settings`` and ``urls`` are added to the modules."""
+
+    def __init__(
+        self,
+        folder: Path,
+        databases: Mapping[str, Mapping[str, object]] | None = None,
+        *,
+        settings: str = "",
+        urls: str = "urlpatterns = []",
+        submission: str = "file:outbox",
+    ) -> None:
+        self.folder, self.web, self.mail = folder, free_port(), free_port()
+        self.file = folder / "db.sqlite3"
+        self.write_databases(databases or sqlite(self.file))
+        (folder / "keeping_settings.py").write_text(SETTINGS + settings)
+        (folder / "keeping_urls.py").write_text(urls)
+        app = folder / "keeping"
+        (app / "migrations").mkdir(parents=True)
+        for empty in (app, app / "migrations"):
+            (empty / "__init__.py").touch()
+        (app / "models.py").write_text(MODELS)
+        (app / "handlers.py").write_text(HANDLERS)
+        config = CONFIG.format(web=self.web, mail=self.mail, submission=submission)
+        (folder / "gateway.yaml").write_text(config)
+
+    def write_databases(self, databases: Mapping[str, Mapping[str, object]]) -> None:
+        import json
+
+        (self.folder / "databases.json").write_text(json.dumps(databases))
+
+    def migrate(self) -> None:
+        self.manage("makemigrations", "keeping", "--verbosity", "0")
+        self.manage("migrate", "--verbosity", "0")
+
+    def manage(self, *arguments: str, code: int = 0) -> str:
+        """What ``manage.py`` prints."""
+        done = self._run("-m", "django", *arguments)
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    def gateway(self, *arguments: str, code: int = 0) -> str:
+        """What the command ``gateway`` prints."""
+        done = self._run("-m", "gateway", *arguments)
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    def python(self, program: str) -> str:
+        """What ``program`` prints, a process of the project: Django is set up in it."""
+        done = self._run("-c", f"import django\ndjango.setup()\n{program}")
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {
+            "PYTHONPATH": f"{ROOT}:{self.folder}",
+            "DJANGO_SETTINGS_MODULE": "keeping_settings",
+            "COLUMNS": "200",
+            "NO_COLOR": "1",
+        }
+
+    def _run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+        )
+
+    def daemon(self) -> Daemon:
+        """A gateway that has begun to serve; the caller closes it."""
+        daemon = Daemon(self.folder)
+        try:
+            daemon.says(f"127.0.0.1:{self.mail}  ready")
+        except BaseException:
+            daemon.close()
+            raise
+        return daemon
+
+
+def sqlite(file: Path, **options: object) -> dict[str, dict[str, object]]:
+    """The setting DATABASES for a file."""
+    return {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file), "OPTIONS": options}}
