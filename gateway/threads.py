@@ -118,6 +118,24 @@ class Pool:
             self._executor = self._bridge = None
 
 
+class Pinned:
+    """The one thread on which all sync code of a run goes, in place of the pool's."""
+
+    def __init__(self, thread: ThreadPoolExecutor) -> None:
+        self.bridge = SyncToAsync(call_on_thread, thread_sensitive=False, executor=thread)
+        self.is_over = False
+        """Whether the thread is somebody else's by now: code that has outlived the run goes to the pool."""
+
+
+pinned: ContextVar[Pinned | None] = ContextVar("pinned", default=None)
+"""The thread of the run to which the current code belongs; None: any of the pool."""
+
+
+def _bridge(pool: Pool) -> SyncToAsync[..., Any]:
+    thread = pinned.get()
+    return pool.bridge() if thread is None or thread.is_over else thread.bridge
+
+
 thread_pool: Service[Pool] = Service("pool of threads", Pool())
 
 
@@ -199,7 +217,7 @@ async def _bridged(function: Callable[..., R], args: Sequence[Any], kwargs: Mapp
     pool = thread_pool.get()
     call = PooledCall(pool.use)
     try:
-        result: R = await pool.bridge()(function, args, kwargs, call)
+        result: R = await _bridge(pool)(function, args, kwargs, call)
     except BaseException as error:
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_code is not call_on_thread.__code__:

@@ -75,15 +75,36 @@ def warnings(parsed: ParsedConfig) -> Iterator[Diagnostic]:
         )
         yield parsed.document.at_value(("console", "bind"), message)
     yield from _doubts(parsed)
+    yield from _elsewhere(parsed)
+
+
+def _elsewhere(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    """Find routes with ``atomic: true`` of a Django project whose rows are in another database than the store."""
+    if parsed.settings.django is None or parsed.settings.store == DJANGO:
+        return
+    for loc, line in _lines(parsed):
+        if getattr(line, "atomic", False):
+            place = (*loc, "atomic")
+            message = (
+                f"{label(place)}: rows that the handler writes by Django's ORM are not in the transaction, because the "
+                "store is in another database; write store: django, or write the rows by self.connection"
+            )
+            yield parsed.document.at_value(place, message)
 
 
 def _doubts(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    for loc, line in _lines(parsed):
+        kind = KINDS[loc[1]]
+        for key, message in kind.doubts(line) if isinstance(line, kind.route) else ():
+            yield parsed.document.at_value((*loc, key), f"{label((*loc, key))}: {message}")
+
+
+def _lines(parsed: ParsedConfig) -> Iterator[tuple[Any, Any]]:
+    """The routes of the file, each with its place."""
     for kind in KINDS.made().values():
         lines = getattr(parsed.settings.routes, kind.name, None)
         places = parsed.items("routes", kind.name) if isinstance(lines, list) else [("routes", kind.name)]
-        for loc, line in zip(places, lines if isinstance(lines, list) else [lines], strict=True):
-            for key, message in kind.doubts(line) if isinstance(line, kind.route) else ():
-                yield parsed.document.at_value((*loc, key), f"{label((*loc, key))}: {message}")
+        yield from zip(places, lines if isinstance(lines, list) else [lines], strict=True)
 
 
 def _console(parsed: ParsedConfig) -> Iterator[Diagnostic]:

@@ -5,8 +5,10 @@ import contextlib
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
+from gateway.atomic import once_committed
 from gateway.consumers import message_arguments
 from gateway.consumers.hooks import (
     Call,
@@ -372,4 +374,4 @@ class Consumer(Generic[R]):
         """Send ``message``, a dict with ``type``, to everyone in a group."""
         checked = message_arguments.layer_message("group_send", name, message)
         origins.note(checked)
-        return self.perform(get_channel_layer().group_send(name, checked))
+        return self.perform(once_committed(partial(get_channel_layer().group_send, name, checked)))

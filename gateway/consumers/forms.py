@@ -8,6 +8,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from gateway.atomic import AsyncHandlerConnection, HandlerConnection, running_transaction
 from gateway.consumers.base import CLEAN_UP, Consumer, Handler, logged_disconnect
 from gateway.consumers.hooks import is_plain
 from gateway.frames import place_of
@@ -33,6 +34,12 @@ class AsyncForm(Consumer[Awaited]):
             if name in written and is_plain(method):
                 where = f"{cls.__name__}.{name} (line {method.__code__.co_firstlineno})"
                 raise TypeError(f"{where} is not async in an async consumer: write async def, or use the sync form")
+
+    @property
+    def connection(self) -> AsyncHandlerConnection:
+        """The connection of the transaction in which the handler runs, on a route with ``atomic: true``. Raises
+        LookupError elsewhere."""
+        return AsyncHandlerConnection(running_transaction())
 
     async def _call(self, handler: Handler, event: Any) -> Any:
         if spans.by is not None and (span := spans.by.handler(self, handler, event)) is not None:
@@ -71,6 +78,12 @@ class SyncForm(Consumer[None]):
         for name, method in cls._called().items():
             if inspect.iscoroutinefunction(method):
                 raise TypeError(f"{cls.__name__}.{name} is async in a sync consumer: use the Async form")
+
+    @property
+    def connection(self) -> HandlerConnection:
+        """The connection of the transaction in which the handler runs, on a route with ``atomic: true``. Raises
+        LookupError elsewhere."""
+        return HandlerConnection(running_transaction())
 
     async def _call(self, handler: Handler, event: Any) -> Any:
         if spans.by is not None and (span := spans.by.handler(self, handler, event)) is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context, copy_context
@@ -9,10 +10,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
+from gateway.atomic import Part, RunAgain, current_part
 from gateway.consumers.base import Asked
 from gateway.consumers.failure import failed_with
 from gateway.consumers.forms import AsyncForm, Awaited, SyncForm
-from gateway.consumers.gathering import Gathering, Part
+from gateway.consumers.gathering import Gathering
+from gateway.consumers.gathering import Part as GatheredPart
 from gateway.consumers.hooks import Call, require
 from gateway.consumers.mqtt import OF_A_CONNECTION, TAKEN, MqttConnection, never, not_now
 from gateway.sender import Keeper, current_keeper
@@ -23,6 +26,8 @@ from protocols.errors import Disconnected, LocalProtocolError
 from protocols.events import Event, step
 from protocols.mqtt.events import BATCH, CHECKS
 
+CONFLICTS = 20
+"""How often a batch is handled, if other transactions are in the way."""
 R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
@@ -53,6 +58,12 @@ class MqttMessage:
     """Sends an event to its connection."""
     keeper: Keeper | None = field(default=None, repr=False)
     """Keeps what leaves with this message's "done", on routes with a policy."""
+    part: Part | None = field(default=None, repr=False)
+    """Its part in the batch's transaction, on routes with ``atomic: true``."""
+
+    @property
+    def is_deferred(self) -> bool:
+        return bool(self.verdict["type"] == "mqtt.defer")
 
     def defer(self, retry_after: float | None = None) -> None:
         """Ask for this message again, after ``retry_after`` seconds or the route's backoff. For routes with a
@@ -76,6 +87,8 @@ class MqttBatchMethods(MqttConnection[R]):
     _required = ("receive_batch", "handle")
     instead = {**MqttConnection.asks, "mqtt.receive": Asked("receive_batch", "self.publish(topic, payload)")}
 
+    gathers: ClassVar = True
+    """Whether a transaction is one of a batch, and not of a message."""
     max_batch: ClassVar[int] = 100
     """Messages at once."""
     max_delay: ClassVar[float] = 0.05
@@ -83,7 +96,7 @@ class MqttBatchMethods(MqttConnection[R]):
 
     gathering: Gathering[MqttMessage]
     """Shared by the connections of one application."""
-    _part: Part[MqttMessage]
+    _part: GatheredPart[MqttMessage]
 
     @classmethod
     def as_asgi(cls, **initkwargs: Any) -> Application:
@@ -105,7 +118,7 @@ class MqttBatchMethods(MqttConnection[R]):
         stored = delivery is not None
         # A message that failed, or killed the process, must not do that to the other messages of a batch.
         again = delivery is not None and delivery["attempt"] > 1
-        async with Part(self.gathering, _acknowledge, at_once=stored, alone=again) as self._part:
+        async with GatheredPart(self.gathering, _acknowledge, at_once=stored, alone=again) as self._part:
             await super()._serve(receive)
             await self._part.idle()
 
@@ -125,6 +138,36 @@ class MqttBatchMethods(MqttConnection[R]):
 
     async def handle(self, messages: Sequence[MqttMessage]) -> None:
         """Call ``receive_batch``. What it publishes leaves when it has returned, and not at all when it raises."""
+        parts = [message.part for message in messages if message.part is not None]
+        if not parts:
+            await self._handle(messages)
+            return
+        for tried in range(1, CONFLICTS + 1):
+            try:
+                await self._handle_in_transaction(messages, parts)
+            except RunAgain:
+                if tried == CONFLICTS:
+                    raise
+                await asyncio.sleep(random.uniform(0, 0.01 * tried))  # noqa: S311 - so that two do not meet again
+            else:
+                return
+
+    async def _handle_in_transaction(self, messages: Sequence[MqttMessage], parts: Sequence[Part]) -> None:
+        """Commit what the handler does together with the "done" of all messages that it does not defer."""
+        transaction = await parts[0].begin_with(parts[1:])
+        try:
+            async with transaction.entered():
+                await self._handle(messages)
+            done = [not message.is_deferred for message in messages if message.part is not None]
+            if any(done):
+                await transaction.commit(done)
+            else:
+                await transaction.roll_back(None)
+        except BaseException as error:
+            await transaction.roll_back(error)
+            raise
+
+    async def _handle(self, messages: Sequence[MqttMessage]) -> None:
         sent: list[tuple[Any, Context]] = []
 
         async def keep(event: Any) -> None:
@@ -156,7 +199,7 @@ class MqttBatchMethods(MqttConnection[R]):
             current_keeper.reset(token)
             if held is not None:
                 held.end()
-        await _publish_all(messages, sent)
+        await _publish_all(sorted(messages, key=lambda message: message.is_deferred), sent)
 
     async def _receive(self, messages: Sequence[MqttMessage]) -> None:
         result = await self._call(type(self).receive_batch, messages)
@@ -186,7 +229,7 @@ class _Held:
     def give(self, messages: Sequence[MqttMessage]) -> None:
         """Let it leave with the first message that is not deferred. If all are, the handler sends it again."""
         self.end()
-        keepers = [message.keeper for message in messages if message.verdict["type"] != "mqtt.defer" and message.keeper]
+        keepers = [message.keeper for message in messages if not message.is_deferred and message.keeper]
         for event in self._events:
             any(keeper.keep(event) is not None for keeper in keepers)
 
@@ -207,6 +250,7 @@ def _message(event: MQTTReceiveEvent, scope: MQTTScope, to_peer: Send) -> MqttMe
         event.get(TRACE),
         to_peer=to_peer,
         keeper=current_keeper.get(),
+        part=current_part.get(),
     )
 
 

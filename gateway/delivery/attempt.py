@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gateway.counts import UNREAD, counted
-from gateway.delivery.delivery_context import CutOff
+from gateway.delivery.cut_off import CutOff
 from gateway.delivery.time_limit import NoThread
 from gateway.sender import current_keeper
 from protocols.app_run import AppRun
@@ -74,6 +74,10 @@ class Attempt(AppRun):
         if self.is_whole:
             last: Any = {"type": f"{scope['type']}.disconnect"}
             self.feed(last)
+
+    @property
+    def is_over(self) -> bool:
+        return self._over
 
     async def outcome(self) -> Outcome:
         """Run the application. Only cancelling comes out of here; a crash is in the outcome, and not logged. What it

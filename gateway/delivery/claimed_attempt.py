@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from gateway.delivery.atomic_part import Atomic, AtomicPart
 from gateway.delivery.attempt import Outcome
-from gateway.delivery.delivery_context import cut_off
+from gateway.delivery.cut_off import cut_off
 from gateway.delivery.disposition import Disposition, disposition_of
 from gateway.delivery.incoming import Incoming
 from gateway.delivery.outgoing import outgoing_of
@@ -14,8 +15,9 @@ from gateway.delivery.reports import report, warn_late
 from gateway.delivery.retry_until_stored import retry_until_stored
 from gateway.delivery.running_attempts import Answer, RunningAttempt
 from gateway.delivery.service import Deliveries
-from gateway.store import Claim, Outgoing, codec
-from protocols.asgi import describe
+from gateway.delivery.transactions import End
+from gateway.store import Claim, LeaseLost, Outgoing, codec
+from protocols.asgi import Application, describe
 from protocols.events import Event
 
 logger = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ class ClaimedAttempt:
         self._here = here
         self._incoming = incoming
         self._claim = claim
+        self._part = self._in_transaction() if incoming.policy.atomic else None
         extension = {"id": claim.id, "attempt": claim.attempts, "first_received": claim.received}
         self._scope: Any = {**incoming.scope, "extensions": {**incoming.scope["extensions"], "delivery": extension}}
 
@@ -51,6 +54,9 @@ class ClaimedAttempt:
     async def _carry_out(self, running: RunningAttempt) -> Answer:
         policy, attempts = self._incoming.policy, self._claim.attempts
         outcome = await self._outcome(running)
+        if isinstance(outcome.error, LeaseLost):
+            logger.warning("%s: not handled here, another process has it", describe(self._scope))
+            return [self._incoming.kind.defer()]
         disposition = disposition_of(policy, outcome, attempts)
         if disposition.state != "done":
             report(self._scope, outcome, policy, disposition, attempts, stored=False)
@@ -64,15 +70,27 @@ class ClaimedAttempt:
         incoming = self._incoming
         if (error := cut_off(incoming.policy, self._claim.attempts)) is not None:
             return Outcome(None, [], [], error)
-        limited = partial(running.run, incoming.app, incoming.policy.timeout)
-        return await incoming.kind.attempt(limited, self._scope, incoming.events).outcome()
+        limited: Application = partial(running.run, incoming.app, incoming.policy.timeout)
+        if (part := self._part) is None:
+            return await incoming.kind.attempt(limited, self._scope, incoming.events).outcome()
+        app = Atomic(limited, part)
+        return await part.outcome(lambda: incoming.kind.attempt(app, self._scope, incoming.events))
+
+    def _in_transaction(self) -> AtomicPart:
+        claim = self._claim
+
+        def end(outcome: Outcome) -> End:
+            result, outgoing = codec.encode({}, self._answer(outcome)), self._sent(outcome)
+            return lambda store, mark: store.settle(mark, result=result, outgoing=outgoing)
+
+        return AtomicPart(self._here.use.transactions, lambda store: store.begin_claim(claim), end)
 
     async def _settle(self, outcome: Outcome, disposition: Disposition, running: RunningAttempt) -> Answer:
         """While the store cannot take the outcome, the sender does not wait, and the outcome is not given up."""
         kind, claim, claims = self._incoming.kind, self._claim, self._here.claims
         match disposition.state:
             case "done":
-                await self._done(outcome, answer := [*outcome.replies, outcome.verdict or kind.accept()], running)
+                await self._done(outcome, answer := self._answer(outcome), running)
                 return answer
             case "again":
                 answer = [{**(outcome.verdict or kind.defer()), "retry_after": disposition.wait}]
@@ -87,9 +105,19 @@ class ClaimedAttempt:
         await retry_until_stored(keep, told=running.say)
         return answer
 
+    def _answer(self, outcome: Outcome) -> Answer:
+        return [*outcome.replies, outcome.verdict or self._incoming.kind.accept()]
+
+    def _sent(self, outcome: Outcome) -> list[Outgoing]:
+        """Make the items for what its handler sends."""
+        return outgoing_of(self._claim.id, self._scope, outcome.outgoing, self._here.claims.now())
+
     async def _done(self, outcome: Outcome, answer: Sequence[Event], running: RunningAttempt) -> None:
         here, claim = self._here, self._claim
-        outgoing: list[Outgoing] = outgoing_of(claim.id, self._scope, outcome.outgoing, here.claims.now())
+        if self._part is not None and self._part.is_committed:
+            here.outgoing.notify()
+            return
+        outgoing = self._sent(outcome)
         settle = partial(here.claims.settle, claim, result=codec.encode({}, answer), outgoing=outgoing)
         await retry_until_stored(settle, told=running.say)
         if outgoing:

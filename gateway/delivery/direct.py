@@ -3,8 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
+from gateway.atomic import once_committed
 from gateway.delivery.kind import kind_of_event
 from gateway.delivery.outbox import Outlet
 from gateway.delivery.outgoing import THROUGH, outgoing_of
@@ -73,7 +75,7 @@ class DirectSender:
         return addressed if spans.by is None else spans.by.sends(addressed)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        await get_channel_layer().group_send(group, message)
+        await once_committed(partial(get_channel_layer().group_send, group, message))
 
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return call_from_thread(self._running_loop(), coroutine)

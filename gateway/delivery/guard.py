@@ -43,7 +43,7 @@ class Guard:
             await self.app(scope, receive, send)
         elif (context := current_delivery.get()) is not None:
             context.policy = self.policy  # by which the worker settles the message
-            await under_policy(self.app, self.policy, context.attempt)(scope, receive, send)
+            await under_policy(self.app, self.policy, context.attempt, context.part)(scope, receive, send)
         elif (live := kind.live(self.app, self.label, self.policy)) is not None:
             await live(scope, receive, send)
         else:

@@ -34,6 +34,10 @@ class Policy:
     order: Literal["key", "none"] = "none"
     """`key`: messages of one MQTT topic, or of one sender, are handled in the order in which they came."""
 
+    atomic: bool = False
+    """Commit the handler's rows in the store's database, what it sends, and that the message is handled, in one
+    transaction: [exactly once](exactly-once.md)."""
+
     def __post_init__(self) -> None:
         """Check the settings. Raises ValueError if two of them exclude each other."""
         if self.inbox and self.on_error == "refuse":

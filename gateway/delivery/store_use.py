@@ -1,5 +1,6 @@
 """One store that several gateways of a process have at one time: each for as long as what came to it is handled."""
 
+from gateway.delivery.transactions import Transactions
 from gateway.store import Store
 
 
@@ -9,6 +10,8 @@ class StoreUse:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._users = 0
+        self.transactions = Transactions(store)
+        """Transactions of handlers, on routes with ``atomic: true``."""
 
     @property
     def is_shared(self) -> bool:
@@ -22,4 +25,5 @@ class StoreUse:
     async def end(self) -> None:
         self._users -= 1
         if not self._users:
+            self.transactions.close()
             await self._store.close()

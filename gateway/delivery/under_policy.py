@@ -2,18 +2,20 @@
 
 from typing import Any
 
-from gateway.delivery.delivery_context import cut_off
+from gateway.delivery.atomic_part import Atomic, AtomicPart
+from gateway.delivery.cut_off import cut_off
 from gateway.delivery.policy import Policy
 from gateway.delivery.reports import warn_late
 from gateway.delivery.time_limit import Limit
 from protocols.asgi import Application, Receive, Send
 
 
-def under_policy(app: Application, policy: Policy, attempt: int) -> Application:
-    """``app`` for attempt number ``attempt``: within the time of the policy. It raises CutOff if that is one attempt
-    too many."""
+def under_policy(app: Application, policy: Policy, attempt: int, part: AtomicPart | None) -> Application:
+    """``app`` for attempt number ``attempt``: within the time of the policy, and in a transaction if it asks for one.
+    It raises CutOff if that is one attempt too many."""
     within_limits = policy.timeout is None and (policy.attempts is None or attempt <= policy.attempts)
-    return app if within_limits else _Limited(app, policy, attempt)
+    limited = app if within_limits else _Limited(app, policy, attempt)
+    return Atomic(limited, part) if policy.atomic and part is not None else limited
 
 
 class _Limited:

@@ -9,6 +9,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+from gateway.delivery.atomic_part import AtomicPart
 from gateway.delivery.attempt import Outcome
 from gateway.delivery.current_event import current_event
 from gateway.delivery.current_route import current_route
@@ -22,9 +23,10 @@ from gateway.delivery.poller import Poller
 from gateway.delivery.reports import report
 from gateway.delivery.retry_until_stored import retry_until_stored
 from gateway.delivery.service import Deliveries
+from gateway.delivery.transactions import End
 from gateway.delivery.under_policy import under_policy
 from gateway.spans import Told, spans
-from gateway.store import InboxStore, Message, StoreUnavailable, UpkeepStore, codec
+from gateway.store import InboxStore, LeaseLost, Message, Outgoing, StoreUnavailable, UpkeepStore, codec
 from protocols.asgi import Application
 from protocols.queue import Queue
 
@@ -50,6 +52,7 @@ def _untold(verdict: str, error: BaseException | None) -> None:
     """Nobody traces the attempt."""
 
 
+_LEFT = _End("retried", "left to another process")
 _DONE, _REJECTED, _DEAD = (_End(word, word) for word in ("done", "rejected", "dead"))
 _NOT_TRACED: AbstractContextManager[Told] = nullcontext(_untold)
 
@@ -162,15 +165,19 @@ class Worker(Poller[Message]):
 
     async def _deliver(self, kind: DeliveryKind, message: Message, scope: Any, events: list[Any]) -> None:
         app, context, began = self._app, DeliveryContext(message.attempts), time.monotonic()
-        if (route := self._routes.find(scope, message.route)) is not None:
+        route = self._routes.find(scope, message.route)
+        if route is None or route.policy.atomic:
+            context.part = self._part(kind, message, scope)
+        if route is not None:
             current_route.set(message.route)
             context.policy = route.policy
-            app = under_policy(route.app, route.policy, message.attempts)
+            app = under_policy(route.app, route.policy, message.attempts, context.part)
         delivery = {"id": message.id, "attempt": message.attempts, "first_received": message.received}
         scope = {**scope, "state": self._state.copy(), "extensions": {**scope["extensions"], "delivery": delivery}}
         current_delivery.set(context)
         with _NOT_TRACED if spans.by is None else spans.by.stored(message, scope, events) as tell:
-            outcome = await kind.attempt(app, scope, events).outcome()
+            attempt = partial(kind.attempt, app, scope, events)
+            outcome = await (attempt().outcome() if context.part is None else context.part.outcome(attempt))
             seconds = time.monotonic() - began
             end = await self._settle(kind, message, scope, outcome, context)
             self._ends.of(message.type, current_route.get()).add(end.word, seconds)
@@ -181,6 +188,9 @@ class Worker(Poller[Message]):
     async def _settle(
         self, kind: DeliveryKind, message: Message, scope: Any, outcome: Outcome, context: DeliveryContext
     ) -> _End:
+        if isinstance(outcome.error, LeaseLost):
+            logger.warning("%s: not handled here, another process has it", message.subject)
+            return _LEFT
         if context.policy is None and (outcome.error is not None or outcome.rejected):
             await self._end(message, outcome.failure if outcome.error else "no route takes it any more")
             return _DEAD
@@ -190,7 +200,7 @@ class Worker(Poller[Message]):
             report(scope, outcome, policy, disposition, message.attempts, stored=True)
         match disposition.state:
             case "done":
-                await self._finish(kind, message, scope, outcome)
+                await self._finish(kind, message, scope, outcome, context)
                 return _REJECTED if outcome.rejected else _DONE
             case "again":
                 due = self.store.now() + disposition.wait
@@ -202,11 +212,29 @@ class Worker(Poller[Message]):
                 await self._keep_dead(message, outcome.failure)
                 return _DEAD
 
-    async def _finish(self, kind: DeliveryKind, message: Message, scope: Any, outcome: Outcome) -> None:
+    def _part(self, kind: DeliveryKind, message: Message, scope: Any) -> AtomicPart:
+        """Return its part in a transaction, which begins where the handler does."""
+
+        def end(outcome: Outcome) -> End:
+            outgoing = self._sent(kind, message, scope, outcome)
+            return lambda store, mark: store.finish(mark, outgoing)
+
+        return AtomicPart(self._here.use.transactions, lambda store: store.begin(message), end)
+
+    def _sent(self, kind: DeliveryKind, message: Message, scope: Any, outcome: Outcome) -> list[Outgoing]:
+        """Make the items for what its handler sends."""
+        sent = [*outcome.outgoing, *(kind.addressed(reply, scope) for reply in outcome.replies)]
+        return outgoing_of(message.id, scope, sent, self.store.now())
+
+    async def _finish(
+        self, kind: DeliveryKind, message: Message, scope: Any, outcome: Outcome, context: DeliveryContext
+    ) -> None:
         if outcome.rejected:
             logger.warning("%s: rejected by its handler, after it had been acknowledged", message.subject)
-        sent = [*outcome.outgoing, *(kind.addressed(reply, scope) for reply in outcome.replies)]
-        outgoing = outgoing_of(message.id, scope, sent, self.store.now())
+        if context.part is not None and context.part.is_committed:
+            self._outgoing.notify()
+            return
+        outgoing = self._sent(kind, message, scope, outcome)
         if not outgoing:
             self._finishing.add(message.id)
             self._handled.put(message)

@@ -14,10 +14,18 @@ from gateway.store.interfaces import (
     OperatorStore,
     OutboxStore,
     Store,
+    TransactionalStore,
     UpkeepStore,
     WakingStore,
 )
-from gateway.store.transaction import LeaseLost, Mark, TransactionLost, TransactionStore
+from gateway.store.transaction import (
+    LeaseLost,
+    Mark,
+    OutcomeUnknown,
+    Transaction,
+    TransactionLost,
+    TransactionStore,
+)
 from gateway.store.values import (
     Claim,
     ClaimState,
@@ -54,6 +62,7 @@ __all__ = [
     "MovableStore",
     "OperatorStore",
     "OutboxStore",
+    "OutcomeUnknown",
     "Outgoing",
     "OutgoingState",
     "OutgoingSummary",
@@ -61,8 +70,10 @@ __all__ = [
     "Store",
     "StoreUnavailable",
     "Summary",
+    "Transaction",
     "TransactionLost",
     "TransactionStore",
+    "TransactionalStore",
     "UpkeepStore",
     "WakingStore",
     "engine_of",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gateway.store.figures import Commits, Holdings
-from gateway.store.transaction import TransactionStore
+from gateway.store.transaction import Transaction, TransactionStore
 from gateway.store.values import Claim, Counts, HistoryEntry, Message, Outgoing, OutgoingSummary, Search, Summary
 
 
@@ -280,6 +280,13 @@ class WakingStore(Protocol):
         is open."""
 
 
+class TransactionalStore(UpkeepStore, Protocol):
+    """A store with whose changes a handler's own rows can be committed."""
+
+    def transaction(self) -> Transaction:
+        """A new connection for transactions of handlers. It is opened by the first of them."""
+
+
 class Engine(Protocol):
     """A place for a store, as a URL names it: a file, a database on a server. Nothing is opened yet.
 
@@ -317,7 +324,7 @@ class Store(
     LeaseStore,
     NoteStore,
     OperatorStore,
-    UpkeepStore,
+    TransactionalStore,
     MeasuredStore,
     WakingStore,
     Protocol,
@@ -348,3 +355,7 @@ class MovableStore(Store, Protocol):
 
     async def due_now(self) -> int:
         """How many messages and outgoing items run, or are due."""
+
+    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Execute a statement on its database, and return the rows: for the tables of handlers with ``atomic: true``.
+        Raises the driver's errors."""

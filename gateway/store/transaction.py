@@ -7,7 +7,7 @@ to this.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.store.values import Claim, Message, Outgoing
 
@@ -18,6 +18,10 @@ class LeaseLost(Exception):
 
 class TransactionLost(Exception):
     """The transaction is not the one that ``begin`` was called in: it was committed or rolled back meanwhile."""
+
+
+class OutcomeUnknown(Exception):
+    """The connection was lost during the commit. Whether there was one is seen in the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +64,32 @@ class TransactionStore(Protocol):
     def settle(self, mark: Mark, *, result: bytes, outgoing: Sequence[Outgoing] = ()) -> None:
         """The claimed message is handled: keep ``result`` for repetitions, and what its handler sends. Raises
         TransactionLost."""
+
+
+class Transaction(Protocol):
+    """A connection to the store's database on which a handler can have a transaction, one after the other. All calls
+    are on one thread, and raise the driver's errors."""
+
+    @property
+    def at_once(self) -> int | None:
+        """How many of them can have a transaction at once in a process; None: as many as there are threads."""
+
+    @property
+    def connection(self) -> Any:
+        """The driver's own connection, while there is a transaction."""
+
+    def begin(self) -> TransactionStore:
+        """Begin a transaction; return what the store can do in it."""
+
+    def commit(self) -> None:
+        """Commit: on disk when this returns. Raises OutcomeUnknown if the connection was lost meanwhile."""
+
+    def roll_back(self) -> None:
+        """End the transaction, if there is one, and give up a connection that is no longer good. Raises nothing."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+    def is_conflict(self, error: BaseException) -> bool:
+        """Whether ``error`` says that another transaction was in the way, so that the handler may succeed if it runs
+        again: a serialization failure, or a deadlock."""

@@ -19,7 +19,8 @@ ANY = {
         gateway/routing/unrouted.py
         gateway/scopes/email/postmaster.py gateway/scopes/email/router.py gateway/scopes/mqtt/router.py""",
     DELIVERY: """
-        gateway/delivery/incoming.py gateway/delivery/attempt.py gateway/delivery/claimed_attempt.py
+        gateway/delivery/atomic_part.py gateway/delivery/incoming.py gateway/delivery/attempt.py
+        gateway/delivery/claimed_attempt.py
         gateway/delivery/current_event.py gateway/delivery/guard.py gateway/delivery/kind.py
         gateway/delivery/outgoing.py gateway/delivery/reports.py gateway/delivery/route_table.py
         gateway/delivery/time_limit.py gateway/delivery/under_policy.py gateway/delivery/worker.py

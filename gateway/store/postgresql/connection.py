@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg import errors
+from psycopg.rows import tuple_row
 
 from gateway.store.postgresql.place import Place
 from gateway.store.postgresql.sql.arrays import register
@@ -20,6 +21,8 @@ Value = TypeVar("Value")
 
 ANSWER = 10.0
 """Seconds to wait for the answer to one statement, also to COMMIT."""
+LONGEST_STATEMENT = 600.0
+"""The same for the statements of handlers."""
 OPENING = 60.0
 """The same while the tables are made or changed."""
 _SETTINGS = f"""
@@ -35,8 +38,15 @@ _READ, _WRITE = 1, 2
 _EVENTS = {_READ: select.POLLIN, _WRITE: select.POLLOUT, _READ | _WRITE: select.POLLIN | select.POLLOUT}
 
 
+_FOR_HANDLERS = """
+    SET default_transaction_isolation = 'read committed';
+    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"""
+
+
 class Session(psycopg.Connection[Any]):
     """A connection for one thread."""
+
+    settings = _SETTINGS
 
     limit = ANSWER
     are_there_others: Callable[[], bool] = staticmethod(lambda: True)
@@ -75,16 +85,51 @@ class Session(psycopg.Connection[Any]):
         """Nothing: a commit is on disk when it returns."""
 
 
+class HandlerSession(Session):
+    """A session for transactions of handlers: their own statements may take their time."""
+
+    settings = _FOR_HANDLERS
+    limit = LONGEST_STATEMENT
+
+    def commit(self) -> None:
+        self.limit = ANSWER
+        try:
+            super().commit()
+        finally:
+            self.limit = LONGEST_STATEMENT
+
+    def rollback(self) -> None:
+        """Raises psycopg.OperationalError if the session is over."""
+        psycopg.Connection.rollback(self)
+
+
+class Plain:
+    """Somebody else's connection, for the store's statements: their parameters are bound by the server, and their rows
+    are tuples, whatever cursors the connection makes by itself."""
+
+    def __init__(self, connection: "psycopg.Connection[Any]") -> None:
+        register(connection)
+        self._connection = connection
+        self.info = connection.info
+
+    @property
+    def autocommit(self) -> bool:
+        return self._connection.autocommit
+
+    def execute(self, query: Any, params: Any = None) -> "psycopg.Cursor[Any]":
+        return psycopg.Cursor(self._connection, row_factory=tuple_row).execute(query, params)
+
+
 def _ready(events: int, wanted: int) -> int:
     ready = (_READ if events & select.POLLIN else 0) | (_WRITE if events & select.POLLOUT else 0)
     return ready or wanted  # an error of the socket: libpq says which
 
 
-def connect(place: Place, *, autocommit: bool = False) -> Session:
+def connect(place: Place, *, autocommit: bool = False, kind: type[Session] = Session) -> Session:
     """A session that may write. Raises psycopg.OperationalError."""
-    session = Session.connect(autocommit=True, prepare_threshold=1, **place.parameters)
+    session = kind.connect(autocommit=True, prepare_threshold=1, **place.parameters)
     try:
-        session.execute(_SETTINGS.encode())
+        session.execute(kind.settings.encode())
         session.autocommit = autocommit
         register(session)
     except BaseException:

@@ -37,7 +37,11 @@ class PostgreSQLEngine:
         return PostgreSQLStore(self._place)
 
     def joined(self, connection: Any, owner: str = "") -> TransactionStore:
-        raise StoreUnavailable("transactions of others are not there yet")
+        from gateway.store.joined import Joined
+        from gateway.store.postgresql.connection import Plain
+        from gateway.store.postgresql.store import PostgreSQLStore
+
+        return Joined(Plain(connection), owner, PostgreSQLStore.operations, PostgreSQLStore.locks)
 
     def exists(self) -> bool:
         import psycopg

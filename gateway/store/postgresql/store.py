@@ -10,9 +10,10 @@ from typing import ClassVar
 import psycopg
 
 from gateway.store.elapsed import elapsed
+from gateway.store.joined import Locks
 from gateway.store.operations import Operations
 from gateway.store.parts.whole import WholeStore
-from gateway.store.postgresql.connection import ANSWER, OPENING, Session, connect, fault
+from gateway.store.postgresql.connection import ANSWER, OPENING, HandlerSession, Session, connect, fault
 from gateway.store.postgresql.listener import Listener
 from gateway.store.postgresql.owner import Owner
 from gateway.store.postgresql.place import Place
@@ -20,6 +21,7 @@ from gateway.store.postgresql.sql import (
     claims,
     history,
     key_value,
+    locks,
     lookup,
     messages,
     notes,
@@ -46,6 +48,8 @@ class PostgreSQLStore(WholeStore):
     operations: ClassVar[Operations] = Operations(
         put, messages, claims, outgoing, key_value, spaces, notes, lookup, history, upkeep
     )
+
+    locks: ClassVar[Locks] = locks
 
     def __init__(self, place: Place) -> None:
         super().__init__()
@@ -131,6 +135,11 @@ class PostgreSQLStore(WholeStore):
             self._trouble = str(self._unavailable(error))
             raise self._unavailable(error) from error
         self._pause = 0.0
+        return session
+
+    def _for_handlers(self) -> Session:
+        session = connect(self._place, kind=HandlerSession)
+        session.are_there_others = lambda: self._owned is None or not self._owned.is_alone
         return session
 
     def _use(self, session: Session, owner: Owner) -> None:

@@ -37,10 +37,9 @@ class SQLiteEngine:
 
     def joined(self, connection: "sqlite3.Connection", owner: str = "") -> TransactionStore:
         from gateway.store.joined import Joined
-        from gateway.store.sqlite.sql import locks
         from gateway.store.sqlite.store import SQLiteStore
 
-        return Joined(connection, owner, SQLiteStore.operations, locks)
+        return Joined(connection, owner, SQLiteStore.operations, SQLiteStore.locks)
 
     def exists(self) -> bool:
         try:

@@ -3,8 +3,10 @@
 import contextlib
 import secrets
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from gateway.store.sqlite.file.connection import FairConnection
 from gateway.store.sqlite.file.owner import Owner
@@ -14,12 +16,34 @@ from gateway.store.sqlite.store import Opened, SQLiteStore
 
 
 class _Connection(FairConnection):
-    """A database that no other process has."""
+    """A connection to a database that no other process has. In a database in memory one transaction does not wait for
+    another: ``turn`` makes them wait."""
 
-    def __init__(self) -> None:
-        sqlite3.Connection.__init__(self, ":memory:", isolation_level=None, check_same_thread=False)
+    def __init__(self, name: str, turn: threading.Lock) -> None:
+        uri = f"file:{name}?mode=memory&cache=shared"
+        sqlite3.Connection.__init__(self, uri, uri=True, isolation_level=None, check_same_thread=False)
         self._path = Path(":memory:")
         self._file = None
+        self._turn = turn
+        self._is_ours = False
+
+    def begin(self, *, writes: bool = True) -> None:
+        self._turn.acquire()
+        self._is_ours = True
+        self.execute("BEGIN")
+
+    def commit(self) -> None:
+        super().commit()
+        self._end_turn()
+
+    def rollback(self) -> None:
+        super().rollback()
+        self._end_turn()
+
+    def _end_turn(self) -> None:
+        if self._is_ours:
+            self._is_ours = False
+            self._turn.release()
 
     def close(self) -> None:
         sqlite3.Connection.close(self)
@@ -48,12 +72,20 @@ class MemoryStore(SQLiteStore):
     def __init__(self) -> None:
         super().__init__(":memory:")
         self._moved = 0.0
+        self._name = secrets.token_hex(8)
+        self._turn = threading.Lock()
 
     def _opened(self) -> Opened:
-        database = _Connection()
+        database = self._for_handlers()
         migrate(database)
         set_clock(database)
         return database, _Owner(), ""
+
+    def _for_handlers(self) -> FairConnection:
+        return _Connection(self._name, self._turn)
+
+    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        return await self._run(_execute, (sql, parameters))
 
     def now(self) -> float:
         return super().now() + self._moved
@@ -71,6 +103,10 @@ class MemoryStore(SQLiteStore):
     async def due_now(self) -> int:
         """How many messages and outgoing items run, or are due."""
         return await self._read(_due, self.now())
+
+
+def _execute(db: sqlite3.Connection, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Any]]:
+    return [db.execute(sql, parameters).fetchall() for sql, parameters in calls]
 
 
 def _due(db: sqlite3.Connection, calls: Sequence[float]) -> list[int]:

@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 from typing import ClassVar
 
+from gateway.store.joined import Locks
 from gateway.store.operations import Operations
 from gateway.store.parts.whole import WholeStore
 from gateway.store.sqlite.file.connection import FairConnection
@@ -14,6 +15,7 @@ from gateway.store.sqlite.sql import (
     clock,
     history,
     key_value,
+    locks,
     lookup,
     messages,
     notes,
@@ -35,6 +37,9 @@ class SQLiteStore(WholeStore):
     operations: ClassVar[Operations] = Operations(
         put, messages, claims, outgoing, key_value, spaces, notes, lookup, history, upkeep
     )
+
+    locks: ClassVar[Locks] = locks
+    handlers_at_once: ClassVar[int | None] = 1  # there is one write lock
 
     def __init__(self, path: str | Path) -> None:
         super().__init__()
@@ -72,6 +77,9 @@ class SQLiteStore(WholeStore):
     def _database(self, owner: Owner) -> tuple[FairConnection, str]:
         """Raises StoreUnavailable."""
         return open_database(self.path, owner)
+
+    def _for_handlers(self) -> FairConnection:
+        return FairConnection(self.path)
 
     def _fault(self, error: Exception) -> Fault:
         if not isinstance(error, sqlite3.Error | StoreUnavailable) or isinstance(error, _OWN_FAULT):

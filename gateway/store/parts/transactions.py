@@ -1,0 +1,95 @@
+"""Transactions of handlers; see :class:`gateway.store.transaction.Transaction`."""
+
+import contextlib
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from gateway.store.joined import Joined, Locks
+from gateway.store.parts.session import StoreSession
+from gateway.store.transaction import OutcomeUnknown, TransactionStore
+from gateway.store.writer import Connection, Fault
+
+
+class Transactions(StoreSession):
+    locks: ClassVar[Locks]
+    """The engine's, which know its connection."""
+    handlers_at_once: ClassVar[int | None] = None
+    """How many handlers can have a transaction at once in a process; None: any number."""
+
+    @abstractmethod
+    def _for_handlers(self) -> Connection:
+        """Connect for handlers; in one of their threads. Raises the driver's errors."""
+
+    def _driver_connection(self, database: Any) -> Any:
+        """The driver's own connection behind ``database``."""
+        return database
+
+    def transaction(self) -> "StoreTransaction":
+        return StoreTransaction(
+            self._for_handlers, self._joined, self._driver_connection, self._fault, self.handlers_at_once
+        )
+
+    def _joined(self, database: Any) -> TransactionStore:
+        return Joined(database, self.owner, self.operations, self.locks)
+
+
+@dataclass(eq=False)
+class StoreTransaction:
+    """A connection of the engine beside the one of the store's own thread."""
+
+    connect: Callable[[], Connection]
+    join: Callable[[Connection], TransactionStore]
+    driver_connection: Callable[[Connection | None], Any]
+    fault: Callable[[Exception], Fault]
+    at_once: int | None
+    database: Connection | None = None
+
+    @property
+    def connection(self) -> Any:
+        return self.driver_connection(self.database)
+
+    def begin(self) -> TransactionStore:
+        if self.database is None:
+            self.database = self.connect()
+        self.database.begin()
+        return self.join(self.database)
+
+    def commit(self) -> None:
+        assert self.database is not None
+        try:
+            self.database.commit()
+            self.database.sync()
+        except Exception as error:
+            if self.fault(error) is Fault.LOST:
+                raise OutcomeUnknown(str(error)) from error
+            raise
+
+    def roll_back(self) -> None:
+        if self.database is None:
+            return
+        try:
+            self.database.rollback()
+        except Exception:  # whatever a driver raises: the next transaction begins on a new connection
+            self.close()
+
+    def close(self) -> None:
+        if self.database is not None:
+            database, self.database = self.database, None
+            with contextlib.suppress(Exception):
+                database.close()
+
+    def is_conflict(self, error: BaseException) -> bool:
+        return any(self.fault(each) is Fault.CONFLICT for each in causes(error))
+
+
+def causes(error: BaseException) -> Iterator[Exception]:
+    """Yield ``error``, and those that it was raised from: Django raises its own from the driver's."""
+    seen: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in seen:
+        seen.append(following)
+        if isinstance(following, Exception):
+            yield following
+        following = following.__cause__ or following.__context__
