@@ -180,7 +180,7 @@ class Visitor(threading.Thread):
 class Clients:
     """All of them, of a cluster. ``hosts``: the addresses of the gateways."""
 
-    def __init__(self, hosts: Sequence[str], mailbox: tuple[str, int], broker: str, edge: str) -> None:
+    def __init__(self, hosts: Sequence[str], mailbox: tuple[str, int], broker: str, edge: str, balancer: str) -> None:
         self._hosts = hosts
         self._first = itertools.count()
         self.letters = Letters(*mailbox)
@@ -188,7 +188,8 @@ class Clients:
             "qos1": Device("qos1", broker, topic="plant/1/kept", qos=1),
             "qos2": Device("qos2", broker, topic="plant/2/kept", qos=2),
             "direct": Device("direct", broker, topic="plant/1/direct", qos=1),
-            "edge": Device("edge", edge, topic="plant/3/kept", qos=2),
+            "edge": Device("edge", edge, topic="plant/3/kept", qos=1),
+            "own1": Device("own1", balancer, topic="device/1", qos=1),
         }
         self.listener = Device("listener", broker, subscribe="out/#")
         sends: dict[str, Say] = {"imap": self.letters.send}

@@ -7,6 +7,7 @@ import ctypes
 import itertools
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -63,6 +64,8 @@ class Network:
         NAMES.mkdir(exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(NAMES)], check=True)
         self._numbers = itertools.count(2)
+        self._cuts: Counter[frozenset[str]] = Counter()
+        """How many cuts there are between two hosts, by their addresses."""
         self.clients = Host("clients", 1, BRIDGE)
         _ip("link", "set", "lo", "up")
         _ip("link", "add", BRIDGE, "type", "bridge")
@@ -81,15 +84,18 @@ class Network:
             host.ip("link", "set", device, "up")
         return host
 
-    @staticmethod
-    def cut(one: Host, other: Host) -> None:
+    def cut(self, one: Host, other: Host) -> None:
         """Lose every packet between the two, in silence. Connections stay open, as with a cable that is pulled."""
+        self._cuts[frozenset((one.address, other.address))] += 1
         for here, there in ((one, other), (other, one)):
             neighbour = (there.address, "lladdr", NOWHERE, "nud", "permanent", "dev", here.device)
             here.ip("neighbour", "replace", *neighbour)
 
-    @staticmethod
-    def mend(one: Host, other: Host) -> None:
-        """Take back :meth:`cut`."""
+    def mend(self, one: Host, other: Host) -> None:
+        """Take back one :meth:`cut`; packets pass when there is no other one."""
+        pair = frozenset((one.address, other.address))
+        self._cuts[pair] -= 1
+        if self._cuts[pair]:
+            return
         for here, there in ((one, other), (other, one)):
             here.ip("neighbour", "delete", there.address, "dev", here.device)

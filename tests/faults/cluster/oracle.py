@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cluster.faults import Fault
 
-DEDUPLICATED = ("sms", "smtp", "inbox", "imap", "qos2", "edge")
+DEDUPLICATED = ("sms", "smtp", "inbox", "imap", "qos2")
 """Kinds of messages whose repetitions are recognized: docs/identity.md."""
 SLACK = 3.0
 """Seconds after a fault within which its consequences begin: a timeout runs out, a client connects again."""

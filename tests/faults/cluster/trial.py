@@ -2,13 +2,14 @@
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from cluster import oracle
+from cluster.balancer import balancer
 from cluster.faults import Fault, Plan
 from cluster.load import Clients
 from cluster.network import Network
@@ -18,7 +19,7 @@ N = TypeVar("N", bound=Node)
 KINDS = ("kill", "restart", "pause", "cut")
 SETTLED = 60.0
 """Seconds within which all that was acknowledged is handled, when nothing fails any more."""
-HANDLED = ("http", "sms", "smtp", "inbox", "imap", "qos", "direct", "edge")
+HANDLED = ("http", "sms", "smtp", "inbox", "imap", "qos", "direct", "edge", "own")
 
 
 class Cluster:
@@ -30,7 +31,8 @@ class Cluster:
         self._folder, self._stack = folder, stack
         self.redis = self._peer(Redis, "redis")
         self.broker = self._peer(Broker, "broker")
-        bridge = ("connection up", f"address {self.broker.host.address}:{MQTT}", "topic plant/# out 2")
+        # Not at QoS 2: killed within its handshake, the two Mosquittos of 2.0.11 refuse each other for ever.
+        bridge = ("connection up", f"address {self.broker.host.address}:{MQTT}", "topic plant/# out 1")
         self.edge = self._peer(partial(Broker, lines=(*bridge, "cleansession false", "restart_timeout 1")), "edge")
         self.mailbox = self._peer(Mailbox, "mailbox")
         settings = {
@@ -65,6 +67,7 @@ class Trial:
         with ExitStack() as stack:
             self._cluster = Cluster(self._folder, self._given.hosts, self._given.store, stack)
             self._expect(lambda: all(each.ready() for each in self._cluster.gateways), lambda: "not ready")
+            stack.enter_context(balancer([gateway.host.address for gateway in self._cluster.gateways]))
             self._clients = self._begin()
             stack.callback(self._clients.close)
             faults = self._fail()
@@ -86,7 +89,9 @@ class Trial:
         cluster = self._cluster
         hosts = [gateway.host.address for gateway in cluster.gateways]
         mailbox = (cluster.mailbox.host.address, cluster.mailbox.port)
-        return Clients(hosts, mailbox, cluster.broker.host.address, cluster.edge.host.address)
+        return Clients(
+            hosts, mailbox, cluster.broker.host.address, cluster.edge.host.address, cluster.network.clients.address
+        )
 
     def _fail(self) -> list[Fault]:
         """Let things fail, once each client has had answers."""
@@ -103,8 +108,10 @@ class Trial:
         self._expect(lambda: not clients.silent(mended), lambda: f"not answered again: {clients.silent(mended)}")
         if unanswered := clients.finish(SETTLED):
             self._failures.append(f"no answer to the last message of {unanswered}")
-        self._expect(lambda: not self._missing(), lambda: f"acknowledged and not handled: {self._missing()}")
-        self._expect(lambda: not self._unpublished(), lambda: f"handled and not published: {self._unpublished()}")
+        self._expect(lambda: not self._missing(), lambda: f"acknowledged and not handled: {_some(self._missing())}")
+        self._expect(
+            lambda: not self._unpublished(), lambda: f"handled and not published: {_some(self._unpublished())}"
+        )
         self._expect(lambda: not self._cluster.mailbox.left(), lambda: "mails are left")
 
     def _missing(self) -> list[str]:
@@ -117,7 +124,7 @@ class Trial:
         return oracle.Book.read(self._cluster.book)
 
     def _judge(self, faults: list[Fault]) -> None:
-        self._failures += oracle.doubled(self._book(), self._clients.copies(), faults)
+        self._failures += oracle.doubled(self._book(), self._clients.copies(), faults)[:20]
         for gateway in self._cluster.gateways:
             if code := gateway.stop():
                 self._failures.append(f"{gateway.name} ended with {code}")
@@ -132,3 +139,7 @@ class Trial:
         said = self._clients.acknowledged("say")
         for page in self._clients.pages:
             yield f"page at {page.host}: {len(said - page.heard.keys())} of {len(said)} not heard"
+
+
+def _some(found: Sequence[str]) -> str:
+    return f"{len(found)}: {', '.join(found[:10])}"
