@@ -138,11 +138,12 @@ class Device:
             self.client.subscribe(self._subscribe, 1)
 
     def send(self, what: str) -> bool:
-        """Publish it; paho sends it again on the next connection, until it is acknowledged. A broker that was killed
-        may have forgotten half of what it knew, and then it never is: after a while, it is published anew."""
+        """Publish it; paho sends it again on the next connection, until it is acknowledged. It is published anew after
+        a while: a broker that was killed may have forgotten half of a handshake, and paho what it got just when its
+        connection ended."""
         if not self.copies[what] or time.monotonic() > self._given_up:
             self.copies[what] += 1
-            self._given_up = time.monotonic() + 15.0
+            self._given_up = time.monotonic() + 8.0
             self._message = self.client.publish(self._topic, what, self._qos)
         with suppress(RuntimeError, ValueError):  # not connected: paho keeps it
             self._message.wait_for_publish(1.0)

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import httpx
 import psutil
-from servers.dovecot import USER, Dovecot, Variant
+from servers.dovecot import USER as SUPPORT
+from servers.dovecot import Dovecot, Variant
 from servers.mosquitto import Mosquitto
+from servers.postgresql import USER, PostgreSQL
 from servers.programs import program
 from servers.site import ROOT, until
 
-from cluster.network import Host
+from cluster.network import PREFIX, Host
 
 HERE = Path(__file__).parent
 MQTT, HTTP, SMTP, CONSOLE, REDIS = 1883, 8000, 2525, 9000, 6379
@@ -204,4 +206,44 @@ class Mailbox(Node):
     def left(self) -> int:
         """How many messages are not handled."""
         assert self.server is not None
-        return self.host.run(self.server.count, "INBOX", USER)
+        return self.host.run(self.server.count, "INBOX", SUPPORT)
+
+
+class Database(Node):
+    """A PostgreSQL, with the database ``gateway``."""
+
+    _made = False
+
+    def __init__(self, host: Host, folder: Path) -> None:
+        super().__init__(host, folder)
+        self.server = host.run(PostgreSQL, folder / "server", {"listen_addresses": "*"})
+
+    def _start(self) -> None:
+        if self._made:
+            self.server.start()
+            return
+        self.server.make()
+        with (self.server.data / "pg_hba.conf").open("a") as access:
+            access.write(f"host all all {PREFIX}.0/24 scram-sha-256\n")
+        with self.server.admin() as admin:
+            admin.execute("SELECT pg_reload_conf()")
+            admin.execute(f"CREATE DATABASE gateway OWNER {USER}")
+        self._made = True
+
+    def restart(self) -> None:
+        """As an administrator does: sessions are ended."""
+        self.host.run(self.server.stop)
+        self.start()
+
+    @property
+    def pid(self) -> int:
+        assert self.server._process is not None
+        return self.server._process.pid
+
+    def _wait(self) -> None:
+        assert self.server._process is not None
+        self.server._process.wait(30)
+
+    @property
+    def url(self) -> str:
+        return self.server.url("gateway").replace("127.0.0.1", self.host.address)

@@ -13,7 +13,7 @@ from cluster.balancer import balancer
 from cluster.faults import Fault, Plan
 from cluster.load import Clients
 from cluster.network import Network
-from cluster.nodes import MQTT, Broker, Gateway, Mailbox, Node, Redis
+from cluster.nodes import MQTT, Broker, Database, Gateway, Mailbox, Node, Redis
 
 N = TypeVar("N", bound=Node)
 KINDS = ("kill", "restart", "pause", "cut")
@@ -29,6 +29,8 @@ class Cluster:
         self.network = Network()
         self.book = folder / "book"
         self._folder, self._stack = folder, stack
+        self.database = self._peer(Database, "database") if store == "postgresql" else None
+        url = f"sqlite:{folder}/gateway.db" if self.database is None else self.database.url
         self.redis = self._peer(Redis, "redis")
         self.broker = self._peer(Broker, "broker")
         # Not at QoS 2: killed within its handshake, the two Mosquittos of 2.0.11 refuse each other for ever.
@@ -37,7 +39,7 @@ class Cluster:
         self.mailbox = self._peer(Mailbox, "mailbox")
         settings = {
             "CLUSTER_BOOK": str(self.book),
-            "CLUSTER_STORE": store.format(folder=folder),
+            "CLUSTER_STORE": url,
             "CLUSTER_LAYER": "memory",
             "CLUSTER_BROKER": self.broker.url,
             "CLUSTER_MAILBOX": self.mailbox.host.address,
@@ -53,7 +55,8 @@ class Cluster:
 
     @property
     def nodes(self) -> list[Node]:
-        return [*self.gateways, self.redis, self.broker, self.edge, self.mailbox]
+        databases = [self.database] if self.database else []
+        return [*self.gateways, *databases, self.redis, self.broker, self.edge, self.mailbox]
 
 
 class Trial:
