@@ -91,9 +91,9 @@ class InboxConnection:
             make = make or _Messages(self._kind, self._label, self._policy, here.routes.noted(_without_secrets(scope)))
             new = [event for event in batch if "event" not in event or not await _is_known(here.messages, event)]
             await here.inbox.put_all([make(event) for event in new])
-            with contextlib.suppress(Disconnected):  # they are kept all the same; the device sends them once more
-                for event in batch:
-                    if event["id"] is not None:
+            for event in batch:
+                if event["id"] is not None:
+                    with contextlib.suppress(Disconnected):  # of our broker client; each is noted for its next connection
                         await send({"type": "mqtt.ack", "id": event["id"]})
 
 

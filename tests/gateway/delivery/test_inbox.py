@@ -5,6 +5,7 @@ import logging
 from typing import Any
 
 import pytest
+from client_desk import LIMIT, App, Peer, client, scripted
 from conversation import Conversation
 from test_worker import CONNECT, DISCONNECT, QUICK, device, message, mqtt_app
 from waiting import until
@@ -204,3 +205,38 @@ async def test_a_repetition_of_what_is_handled_by_now_is_not_handled_again(store
 async def test_a_repetition_of_what_was_never_stored_is_stored(store: SQLiteStore) -> None:
     assert await say(twice(b"1", dup=True)) == [5]
     assert await waiting(store) == 1
+
+
+async def test_a_batch_that_is_stored_while_our_connection_to_a_broker_ends_is_not_stored_again(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At QoS 2: the next connection says PUBREC for each of its messages, and not for the first one alone."""
+    numbers = range(1, 21)
+    begun, gone = asyncio.Event(), asyncio.Event()
+    put_all = store.put_all
+
+    async def slowly(*arguments: Any, **keys: Any) -> Any:
+        begun.set()
+        await gone.wait()
+        return await put_all(*arguments, **keys)
+
+    monkeypatch.setattr(store, "put_all", slowly)
+
+    async def first(peer: Peer) -> None:
+        await peer.welcome()
+        for number in numbers:
+            peer.publish(number, b"%d" % number)
+        await begun.wait()
+
+    async def second(peer: Peer) -> None:
+        await peer.welcome(session=True)
+        for number in numbers:
+            peer.publish(number, b"%d" % number, dup=True)
+        assert sorted([(await peer.read())[2] for _ in numbers]) == [*numbers]
+
+    app = App()
+    async with scripted(first, second) as (url, over), client(inbox(app), url, subscribe=(), qos=2):
+        await until(lambda: "mqtt.disconnect" in [event["type"] for event in app.events])
+        gone.set()
+        await asyncio.wait_for(over.wait(), LIMIT)
+    assert await waiting(store) == len(numbers)
