@@ -82,7 +82,12 @@ class ServerKind:
         """Return more arguments for the server class."""
         if given.store is None or not self.needs_store(settings):
             return {}
-        return {"persistence": StorePersistence(given.store, f"{settings.protocol} {name}")}
+        return {"persistence": StorePersistence(given.store, f"{settings.protocol} {self.identity(settings, name)}")}
+
+    def identity(self, settings: Any, name: str) -> str:
+        """Return the words by which all processes with one store know the server: one process at a time has its state.
+        By default: its name."""
+        return name
 
 
 def is_configured(settings: Any) -> bool:

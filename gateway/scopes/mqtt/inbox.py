@@ -93,7 +93,7 @@ class InboxConnection:
             await here.inbox.put_all([make(event) for event in new])
             for event in batch:
                 if event["id"] is not None:
-                    with contextlib.suppress(Disconnected):  # of our broker client; each is noted for its next connection
+                    with contextlib.suppress(Disconnected):  # a client notes each for its next connection
                         await send({"type": "mqtt.ack", "id": event["id"]})
 
 

@@ -29,7 +29,15 @@ from protocols.mqtt.wire.topics import valid_name
 from protocols.units import parse_address
 
 _SERVER = ServerKind(MQTTSettings, "protocols.mqtt.server:MQTTServer")
-_CLIENT = ServerKind(MQTTClientSettings, "protocols.mqtt.client.client:MQTTClient")
+
+
+class _BrokerClient(ServerKind):
+    def identity(self, settings: MQTTClientSettings, name: str) -> str:
+        """With its client id: several hosts may share a subscription, each as a client of its own."""
+        return f"{name} {settings.client_id_of(name)}"
+
+
+_CLIENT = _BrokerClient(MQTTClientSettings, "protocols.mqtt.client.client:MQTTClient")
 
 _OTHER_WILDCARDS = re.compile(r"\*|^\^|(?!^)\$|\\|\.\+")
 """What stands for several characters or for a place elsewhere, and in MQTT for itself."""

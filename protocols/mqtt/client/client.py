@@ -76,7 +76,7 @@ class MQTTClient(Server):
 
     @property
     def _client_id(self) -> str:
-        return self.settings.client_id or f"{self.name}-{socket.gethostname()}"
+        return self.settings.client_id_of(self.name)
 
     def active(self) -> dict[str, int]:
         count = sum(connection.unacknowledged for connection in self._connections)

@@ -1,5 +1,6 @@
 """The settings of the MQTT client."""
 
+import socket
 import ssl
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -99,6 +100,10 @@ class MQTTClientSettings:
             raise ValueError(f"url: {parts.scheme}:// has no path; ws:// and wss:// do")
         if parts.username is not None:
             raise ValueError("url: write the user and the password as username and password")
+
+    def client_id_of(self, name: str) -> str:
+        """Return the client id of the server ``name`` on this machine."""
+        return self.client_id or f"{name}-{socket.gethostname()}"
 
     @property
     def host(self) -> str:

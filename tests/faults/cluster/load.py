@@ -222,6 +222,10 @@ class Clients:
         chosen = [sender for sender in self.senders if sender.prefix.startswith(prefixes)]
         return {what for sender in chosen for what in sender.acknowledged}
 
+    def moments(self) -> list[tuple[str, float]]:
+        """What was acknowledged, and when."""
+        return [each for sender in self.senders for each in zip(sender.acknowledged, sender.times, strict=False)]
+
     def silent(self, since: float = 0.0) -> list[str]:
         """The senders that have had fewer than three answers since then."""
         return [sender.prefix for sender in self.senders if sum(moment > since for moment in sender.times) < 3]

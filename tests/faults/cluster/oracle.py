@@ -10,8 +10,15 @@ from cluster.faults import Fault
 
 DEDUPLICATED = ("sms", "smtp", "inbox", "imap", "qos2")
 """Kinds of messages whose repetitions are recognized: docs/identity.md."""
+MOSQUITTO = ("qos", "direct", "edge")
+"""Kinds of messages that Mosquitto acknowledges to their sender."""
 SLACK = 3.0
 """Seconds after a fault within which its consequences begin: a timeout runs out, a client connects again."""
+
+
+FORGETS = 1.5
+"""Seconds before a kill -9 of Mosquitto of which it may have forgotten what it had acknowledged: it writes its state
+after it has answered, and not with each message."""
 
 
 @dataclass
@@ -52,12 +59,23 @@ def doubled(book: Book, copies: Counter[str], faults: Sequence[Fault]) -> list[s
         if not what.startswith(DEDUPLICATED):
             continue
         events = {run.event for run in runs}
-        if len(events) > max(1, copies[what]):
+        if len(events) > max(1, copies[what]) and not (what.startswith("qos2") and _forgot(faults, runs[0].began)):
             found.append(f"{what}: {len(events)} event ids: {_story(runs)}")
         for earlier, later in itertools.pairwise(runs):
             if earlier.event == later.event and not any(_between(fault, earlier, later) for fault in faults):
                 found.append(f"{what}: again, and nothing had failed: {_story(runs)}")
     return found
+
+
+def forgotten(acknowledged: Iterable[tuple[str, float]], faults: Sequence[Fault]) -> set[str]:
+    """Return what a Mosquitto may have lost that was killed. ``acknowledged``: (what, when)."""
+    return {what for what, moment in acknowledged if what.startswith(MOSQUITTO) and _forgot(faults, moment)}
+
+
+def _forgot(faults: Sequence[Fault], moment: float) -> bool:
+    """Whether a Mosquitto was killed soon after."""
+    kills = [fault for fault in faults if fault.kind == "kill -9" and fault.node in ("broker", "edge")]
+    return any(moment < fault.ended and fault.began - FORGETS < moment for fault in kills)
 
 
 def _between(fault: Fault, earlier: Run, later: Run) -> bool:

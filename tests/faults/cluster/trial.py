@@ -63,6 +63,7 @@ class Trial:
     def __init__(self, folder: Path, given: argparse.Namespace) -> None:
         self._folder, self._given = folder, given
         self._failures: list[str] = []
+        self._faults: list[Fault] = []
         self.report: list[str] = []
 
     def run(self) -> list[str]:
@@ -73,10 +74,10 @@ class Trial:
             stack.enter_context(balancer([gateway.host.address for gateway in self._cluster.gateways]))
             self._clients = self._begin()
             stack.callback(self._clients.close)
-            faults = self._fail()
+            self._fail()
             self._settle()
-            self._judge(faults)
-            self.report = [*map(str, faults), *self._figures()]
+            self._judge()
+            self.report = [*map(str, self._faults), *self._figures()]
         return self._failures
 
     def _expect(self, look: Callable[[], object], what: Callable[[], str]) -> None:
@@ -96,14 +97,14 @@ class Trial:
             hosts, mailbox, cluster.broker.host.address, cluster.edge.host.address, cluster.network.clients.address
         )
 
-    def _fail(self) -> list[Fault]:
+    def _fail(self) -> None:
         """Let things fail, once each client has had answers."""
         given = self._given
         self._expect(lambda: not self._clients.silent(), lambda: f"not answered: {self._clients.silent()}")
         nodes = [node for node in self._cluster.nodes if not given.only or node.name in given.only]
         plan = Plan(self._cluster.network, nodes, given.seed, given.kinds, given.pause, given.every)
+        self._faults = plan.done
         plan.run(given.seconds)
-        return plan.done
 
     def _settle(self) -> None:
         """Nothing fails any more: all is answered, handled and published."""
@@ -118,7 +119,10 @@ class Trial:
         self._expect(lambda: not self._cluster.mailbox.left(), lambda: "mails are left")
 
     def _missing(self) -> list[str]:
-        return sorted(self._clients.acknowledged(*HANDLED) - self._book().handled())
+        return sorted(self._clients.acknowledged(*HANDLED) - self._forgotten() - self._book().handled())
+
+    def _forgotten(self) -> set[str]:
+        return oracle.forgotten(self._clients.moments(), self._faults)
 
     def _unpublished(self) -> list[str]:
         return sorted(self._clients.acknowledged("http", "sms") - set(self._clients.listener.heard))
@@ -126,8 +130,8 @@ class Trial:
     def _book(self) -> oracle.Book:
         return oracle.Book.read(self._cluster.book)
 
-    def _judge(self, faults: list[Fault]) -> None:
-        self._failures += oracle.doubled(self._book(), self._clients.copies(), faults)[:20]
+    def _judge(self) -> None:
+        self._failures += oracle.doubled(self._book(), self._clients.copies(), self._faults)[:20]
         for gateway in self._cluster.gateways:
             if code := gateway.stop():
                 self._failures.append(f"{gateway.name} ended with {code}")
@@ -139,6 +143,7 @@ class Trial:
             name, count, gap = sender.prefix, len(sender.acknowledged), sender.longest_gap()
             yield f"{name:8} {count:5} acknowledged, the longest time without an answer {gap:4.1f} s"
         yield f"{oracle.again(self._book())} handled again under the same event id"
+        yield f"{len(self._forgotten() - self._book().handled())} forgotten by a Mosquitto that was killed"
         said = self._clients.acknowledged("say")
         for page in self._clients.pages:
             yield f"page at {page.host}: {len(said - page.heard.keys())} of {len(said)} not heard"
