@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from gateway.delivery.outbox import Outlet
 from gateway.delivery.outgoing import THROUGH, outgoing_of
 from gateway.delivery.outgoing_servers import OutgoingServers
 from gateway.delivery.service import Deliveries
+from gateway.delivery.within import put_within
 from gateway.layers import get_channel_layer
 from gateway.sender import current_keeper
 from gateway.spans import TRACE, spans
@@ -51,6 +53,8 @@ class DirectSender:
         addressed = self._addressed(event, via)
         if (kept := _kept(addressed)) is not None:
             return kept
+        if self._here is not None and (transaction := self._here.open_transaction()) is not None:
+            return put_within(transaction, addressed, self._notify)
         if asyncio._get_running_loop() is not (loop := self._running_loop()):
             return call_from_thread(loop, self._send(new_id(), addressed))
         if wait:
@@ -84,6 +88,12 @@ class DirectSender:
         if self._loop is None:
             raise RuntimeError("the gateway has not started yet")
         return self._loop
+
+    def _notify(self) -> None:
+        """Called from any thread."""
+        if self._here is not None:
+            with suppress(RuntimeError):  # the loop is closed: the next start sends it
+                self._running_loop().call_soon_threadsafe(self._here.outgoing.notify)
 
     async def _send(self, event_id: str, event: Event) -> str:
         if self._here is not None:

@@ -1,5 +1,7 @@
 """What the guards, the worker and the outbox of one gateway share."""
 
+from collections.abc import Callable
+
 from gateway.delivery.delivery_counters import delivery_counters
 from gateway.delivery.inbox import Inbox
 from gateway.delivery.keep import Keep
@@ -10,8 +12,15 @@ from gateway.delivery.route_table import RouteTable
 from gateway.delivery.running_attempts import RunningAttempts
 from gateway.delivery.store_use import StoreUse
 from gateway.services import Service
-from gateway.store import ClaimStore, InboxStore, Store
+from gateway.store import ClaimStore, InboxStore, OpenTransaction, Store
 from protocols.tasks import Tasks
+
+FindTransaction = Callable[[], OpenTransaction | None]
+"""Returns the transaction that the calling thread has open on the store's database, if it has one."""
+
+
+def no_transaction() -> None:
+    """No code has one."""
 
 
 class Deliveries:
@@ -26,11 +35,13 @@ class Deliveries:
         keep: Keep | None = None,
         routes: RouteTable | None = None,
         before: "Deliveries | None" = None,
+        open_transaction: FindTransaction = no_transaction,
     ) -> None:
         """``before``: those of the gateway from which this one takes over, with the same store."""
         self.store = store
         self.use: StoreUse = StoreUse(store) if before is None else before.use
         """Opens the store with the first gateway that uses it, and closes it with the last."""
+        self.open_transaction = open_transaction
         self.messages: InboxStore = store
         self.claims: ClaimStore = store
         self.inbox: Inbox = Inbox(store) if before is None else before.inbox
@@ -54,7 +65,7 @@ class Deliveries:
 
     def for_successor(self, keep: Keep, routes: RouteTable) -> "Deliveries":
         """Return those of a gateway that has the same store, and takes over from this one."""
-        return Deliveries(self.store, keep, routes, before=self)
+        return Deliveries(self.store, keep, routes, self, self.open_transaction)
 
 
 deliveries: Service[Deliveries] = Service("store")

@@ -1,17 +1,18 @@
 """``store: django``: the gateway's store in the database of the project, where its migrations have made the tables."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DEFAULT_DB_ALIAS, connections, router
+from django.db import DEFAULT_DB_ALIAS, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gateway.store.interfaces import Engine, Store
 from gateway.store.project import vendor
-from gateway.store.transaction import TransactionStore
+from gateway.store.transaction import OpenTransaction, TransactionStore
 
 LABEL = "gateway"
 
@@ -38,7 +39,13 @@ class ProjectDatabase:
         return engine().store()
 
     def joined(self, connection: Any, owner: str = "") -> TransactionStore:
-        return engine().joined(connection, owner)
+        return vendor(connections[database()].vendor).joined(connection, owner)
+
+    def open_transaction(self) -> OpenTransaction | None:
+        connection = connections[database()]
+        if not (connection.in_atomic_block or _is_manual(connection)):
+            return None
+        return ProjectTransaction(connection)
 
     def exists(self) -> bool:
         return engine().exists()
@@ -48,6 +55,32 @@ class ProjectDatabase:
 
     def check_shared(self) -> None:
         engine().check_shared()
+
+
+class ProjectTransaction:
+    """A :class:`gateway.store.transaction.OpenTransaction` of Django's connection of this thread."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
+
+    def run(self, work: Callable[[TransactionStore], object], then: Callable[[], object]) -> None:
+        """In a savepoint: after an error of the database, nothing more would be possible in the transaction."""
+        connection = self._connection
+        joined = vendor(connection.vendor).joined(connection.connection)
+        connection.validate_no_broken_transaction()
+        with _savepoint(connection), connection.wrap_database_errors:
+            work(joined)
+        if connection.in_atomic_block:
+            transaction.on_commit(then, using=connection.alias, robust=True)
+
+
+def _savepoint(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
+    return transaction.atomic(using=connection.alias) if connection.in_atomic_block else nullcontext()
+
+
+def _is_manual(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the project commits by itself, and cannot tell us when: the gateway then finds it within a second."""
+    return connection.connection is not None and not connection.get_autocommit()
 
 
 def fault() -> str:

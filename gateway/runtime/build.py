@@ -16,7 +16,7 @@ from gateway.delivery.direct import DirectSender
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.guard import Guard
 from gateway.delivery.outbox import Outlet
-from gateway.delivery.service import Deliveries, deliveries
+from gateway.delivery.service import Deliveries, FindTransaction, deliveries
 from gateway.garbage_collection import uncollected
 from gateway.layers import ChannelLayer, InMemoryChannelLayer, channel_layer
 from gateway.routing import Router, leaves
@@ -75,6 +75,7 @@ class Makers:
 
     store: Callable[[str], Store] = lambda url: engine_of(url).store()
     submission: "Callable[[SubmissionSettings], Submission]" = open_submission
+    open_transaction: Callable[[str], FindTransaction] = lambda url: engine_of(url).open_transaction
 
 
 FROM_THE_FILE = Makers()
@@ -167,7 +168,7 @@ def _deliveries(settings: Settings, app: Application, make: Makers, before: Gate
     has_same = before is not None and before.dispatcher is not None and before.settings.store == settings.store
     if before is not None and before.dispatcher is not None and has_same:
         return before.dispatcher.deliveries.for_successor(keep, routes)
-    return Deliveries(make.store(settings.store), keep, routes)
+    return Deliveries(make.store(settings.store), keep, routes, None, make.open_transaction(settings.store))
 
 
 def _arrivals(settings: Settings, app: Application, here: Deliveries | None, before: Gateway | None) -> Arrivals:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 from gateway.config.loader import ParsedConfig
@@ -11,6 +12,7 @@ from gateway.control.client import ring
 from gateway.control.place import places
 from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.outgoing_servers import OutgoingServers
+from gateway.delivery.within import put_within
 from gateway.layers import ChannelLayer
 from gateway.runtime.channel_layer import make_layer
 from gateway.runtime.prepare_imports import add_to_path
@@ -33,6 +35,8 @@ class StoreSender:
         self._layer: ChannelLayer | None = None
 
     def send(self, event: Event, *, via: str = "", wait: bool = True) -> str:
+        if self._engine is not None and (transaction := self._engine.open_transaction()) is not None:
+            return put_within(transaction, self._servers.addressed(event, via), partial(ring, self._daemons))
         return self.wait_for(self.asend(event, via=via))
 
     async def asend(self, event: Event, *, via: str = "") -> str:

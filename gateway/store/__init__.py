@@ -21,6 +21,7 @@ from gateway.store.interfaces import (
 from gateway.store.transaction import (
     LeaseLost,
     Mark,
+    OpenTransaction,
     OutcomeUnknown,
     Transaction,
     TransactionLost,
@@ -60,6 +61,7 @@ __all__ = [
     "Message",
     "MessageState",
     "MovableStore",
+    "OpenTransaction",
     "OperatorStore",
     "OutboxStore",
     "OutcomeUnknown",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gateway.store.figures import Commits, Holdings
-from gateway.store.transaction import Transaction, TransactionStore
+from gateway.store.transaction import OpenTransaction, Transaction, TransactionStore
 from gateway.store.values import Claim, Counts, HistoryEntry, Message, Outgoing, OutgoingSummary, Search, Summary
 
 
@@ -303,6 +303,10 @@ class Engine(Protocol):
     def joined(self, connection: Any, owner: str = "") -> TransactionStore:
         """Take part in the transaction that is begun on ``connection``, a DB-API connection of the engine's driver to
         this place. ``owner``: the id of the open store that has what is begun (:attr:`Store.owner`)."""
+
+    def open_transaction(self) -> OpenTransaction | None:
+        """The transaction that the calling thread has open on this place, where the engine can know of it; None if
+        there is none."""
 
     def exists(self) -> bool:
         """Whether there is a store in this place. A command for operators makes none."""

@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 from gateway.store.interfaces import Engine
+from gateway.store.transaction import TransactionStore
 
 VENDORS = {"sqlite": "gateway.store.sqlite.project.vendor"}
 """The vendor of a connection, as Django names it -> the module of its :class:`Vendor`, imported when it is needed."""
@@ -23,9 +24,12 @@ class Vendor(Protocol):
     def remove(self, execute: Callable[[str], object]) -> None:
         """Drop the tables, and what is in them."""
 
+    def joined(self, connection: Any, owner: str = "") -> TransactionStore:
+        """See :meth:`gateway.store.interfaces.Engine.joined`."""
+
     def engine(self, parameters: Mapping[str, Any], alias: str = "") -> Engine:
         """Return the store in the database that Django connects to with ``parameters``; ``alias``: its name, if it is
-        not the default one. Raises ValueError, with a sentence for people, if it cannot be there."""
+        not the default one."""
 
 
 def vendor(name: str) -> Vendor:

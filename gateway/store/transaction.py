@@ -5,7 +5,7 @@ the first statement of such a transaction and ``finish`` the last; ``tests/trans
 to this.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -93,3 +93,11 @@ class Transaction(Protocol):
     def is_conflict(self, error: BaseException) -> bool:
         """Whether ``error`` says that another transaction was in the way, so that the handler may succeed if it runs
         again: a serialization failure, or a deadlock."""
+
+
+class OpenTransaction(Protocol):
+    """A transaction that the calling thread has open on a connection of its own to the store's database."""
+
+    def run(self, work: Callable[[TransactionStore], object], then: Callable[[], object]) -> None:
+        """Do ``work`` within it: that is committed or rolled back with the rest. ``then`` is called after the commit.
+        Raises the errors of that connection, after which the transaction is as it was before."""

@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from gateway.arrivals import Arrival, arrivals
 from gateway.config.loader import ParsedConfig, load
-from gateway.delivery.service import deliveries
+from gateway.delivery.service import deliveries, no_transaction
 from gateway.layers import ChannelLayer, channel_layer
 from gateway.runtime.build import Gateway, Makers, build
 from gateway.runtime.isolated import NO_SERVERS, isolated
@@ -88,7 +88,10 @@ class InMemoryGateway:
         self.arrivals: list[Arrival] = []
         """What has arrived and was tried again, with the route that took it and the verdict; what has left, too."""
         self._leaving = Leaving(self.outbox)
-        made = build(self._parsed(load(file, environ)), Makers(_memory_store, self._leaving.submission))
+        made = build(
+            self._parsed(load(file, environ)),
+            Makers(_memory_store, self._leaving.submission, lambda url: no_transaction),
+        )
         self._leaving.take_over(made.servers)
         self._made = made
         self._running: RunningGateway | None = None

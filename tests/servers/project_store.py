@@ -56,12 +56,17 @@ submission: {{url: "{submission}"}}
 servers:
   web: {{protocol: http, bind: "127.0.0.1:{web}"}}
   mail: {{protocol: smtp, bind: "127.0.0.1:{mail}"}}
+  devices: {{protocol: mqtt, bind: "127.0.0.1:{mqtt}", anonymous: true}}
+  texts: {{protocol: sms, provider: generic, on: web, path: /hooks/sms, insecure: true, secret: s,
+           number: "+447700900000", send_url: "http://127.0.0.1:{away}/"}}
 routes:
   http: django
+  mqtt: keeping.handlers.Things
+  sms: keeping.handlers.Texts
   email: [{{domain: example.org, app: keeping.handlers.Desk, inbox: true, attempts: 1}}]
 """
 HANDLERS = """
-from gateway import EmailConsumer
+from gateway import EmailConsumer, MqttConsumer, SMSConsumer
 
 
 class Desk(EmailConsumer):
@@ -71,6 +76,16 @@ class Desk(EmailConsumer):
         if "broken" in message.subject:
             raise LookupError(message.subject)
         Order.objects.create(what=message.subject)
+
+
+class Things(MqttConsumer):
+    def receive(self, topic, payload):
+        pass
+
+
+class Texts(SMSConsumer):
+    def receive(self, text, media):
+        pass
 """
 
 
@@ -86,7 +101,7 @@ class ProjectSite:
         urls: str = "urlpatterns = []",
         submission: str = "file:outbox",
     ) -> None:
-        self.folder, self.web, self.mail = folder, free_port(), free_port()
+        self.folder, self.web, self.mail, self.mqtt = folder, free_port(), free_port(), free_port()
         self.file = folder / "db.sqlite3"
         self.write_databases(databases or sqlite(self.file))
         (folder / "keeping_settings.py").write_text(SETTINGS + settings)
@@ -97,7 +112,8 @@ class ProjectSite:
             (empty / "__init__.py").touch()
         (app / "models.py").write_text(MODELS)
         (app / "handlers.py").write_text(HANDLERS)
-        config = CONFIG.format(web=self.web, mail=self.mail, submission=submission)
+        ports = {"web": self.web, "mail": self.mail, "mqtt": self.mqtt, "away": free_port()}
+        config = CONFIG.format(**ports, submission=submission)
         (folder / "gateway.yaml").write_text(config)
 
     def write_databases(self, databases: Mapping[str, Mapping[str, object]]) -> None:

@@ -43,6 +43,9 @@ class PostgreSQLEngine:
 
         return Joined(Plain(connection), owner, PostgreSQLStore.operations, PostgreSQLStore.locks)
 
+    def open_transaction(self) -> None:
+        """None is known: a connection is known to its owner alone."""
+
     def exists(self) -> bool:
         import psycopg
 

@@ -41,6 +41,9 @@ class SQLiteEngine:
 
         return Joined(connection, owner, SQLiteStore.operations, SQLiteStore.locks)
 
+    def open_transaction(self) -> None:
+        """None is known: a connection is known to its owner alone."""
+
     def exists(self) -> bool:
         try:
             self.path.stat()

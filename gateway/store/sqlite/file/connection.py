@@ -88,7 +88,10 @@ class FairConnection(sqlite3.Connection):
         if file_at(self._path) != self._file:  # SQLite itself would write on in a file that has no name
             raise sqlite3.OperationalError(f"{self._path} was deleted, moved or replaced while it was open")
         with self.turn():
-            self.execute("BEGIN IMMEDIATE")
+            self._begin_to_write()
+
+    def _begin_to_write(self) -> None:
+        self.execute("BEGIN IMMEDIATE")
 
     def sync(self) -> None:
         """Wait until every commit is on disk, also those of other processes. Raises sqlite3.OperationalError if they

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateway.store.sqlite.file.connection import BUSY, FairConnection
+from gateway.store.sqlite.file.connection import BUSY, LOOK_AGAIN, FairConnection
 from gateway.store.sqlite.project.names import in_project
+
+IN_MEMORY = Path(":memory:")
+"""In place of the file, where the project has none: in its tests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class ProjectConnection(FairConnection):
 
     def __init__(self, file: ProjectFile) -> None:
         self._first = file.first
+        self._busy = file.busy
         self._free_until = 0.0
         self._began: float | None = None
         super().__init__(file.path, busy=file.busy)
@@ -69,6 +73,26 @@ class ProjectConnection(FairConnection):
             time.sleep(pause)
         super().begin(writes=writes)
         self._began = time.monotonic() if writes else None
+
+    def _begin_to_write(self) -> None:
+        """Look more often than SQLite itself, which sleeps for ever longer: a command of the project's that commits in
+        a loop leaves the lock free for an instant at a time."""
+        deadline = time.monotonic() + self._busy
+        self.execute("PRAGMA busy_timeout = 0")
+        try:
+            while not self._is_begun(last=time.monotonic() >= deadline):
+                time.sleep(LOOK_AGAIN)
+        finally:
+            self.execute(f"PRAGMA busy_timeout = {round(self._busy * 1000)}")
+
+    def _is_begun(self, *, last: bool) -> bool:
+        try:
+            self.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if last or error.sqlite_errorname != "SQLITE_BUSY":
+                raise
+            return False
+        return True
 
     def commit(self) -> None:
         super().commit()

@@ -9,18 +9,17 @@ from pathlib import Path
 from gateway.store.project import command
 from gateway.store.sqlite.file.database import started
 from gateway.store.sqlite.file.owner import opening
-from gateway.store.sqlite.project.connection import ProjectConnection, ProjectFile
+from gateway.store.sqlite.project.connection import IN_MEMORY, ProjectConnection, ProjectFile
 from gateway.store.sqlite.project.schema import NEWEST, version_of
 from gateway.store.values import StoreUnavailable
 
-NO_FILE = "there is no such file"
 _TABLES = "its tables for the gateway"
 
 
 def open_project(file: ProjectFile) -> tuple[ProjectConnection, str]:
     """The database, ready for use, and what was found, in one line. Raises StoreUnavailable."""
-    if not file.path.exists():
-        raise StoreUnavailable(f"{file.path}: {NO_FILE}; {command(file.alias)}")
+    if missing := _missing(file):
+        raise StoreUnavailable(f"{file.path}: {missing}")
     try:
         with opening(file.path):
             return _opened(file)
@@ -42,14 +41,20 @@ def _opened(file: ProjectFile) -> tuple[ProjectConnection, str]:
 def fault(file: ProjectFile) -> str:
     """Why the file cannot be opened by this release; empty if it can. It is only read, and that by SQLite: Django may
     have it open here, too (:mod:`gateway.store.sqlite.file.held`)."""
-    if not file.path.exists():
-        return f"{NO_FILE}; {command(file.alias)}"
+    if missing := _missing(file):
+        return missing
     if not os.access(file.path, os.R_OK | os.W_OK):
         return os.strerror(errno.EACCES)
     try:
         return _version_fault(version_in(file.path), file)
     except sqlite3.Error as error:
         return str(error)
+
+
+def _missing(file: ProjectFile) -> str:
+    if file.path == IN_MEMORY:
+        return "it is in memory, and the gateway's store needs a file"
+    return "" if file.path.exists() else f"there is no such file; {command(file.alias)}"
 
 
 def version_in(path: Path) -> int:

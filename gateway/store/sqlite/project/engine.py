@@ -3,7 +3,7 @@
 import sqlite3
 
 from gateway.store.interfaces import Store
-from gateway.store.sqlite.project.connection import ProjectFile, Renamed
+from gateway.store.sqlite.project.connection import ProjectFile
 from gateway.store.sqlite.project.database import fault, version_in
 from gateway.store.transaction import TransactionStore
 from protocols.writable import folder_fault
@@ -27,11 +27,12 @@ class ProjectEngine:
         return ProjectStore(self._file)
 
     def joined(self, connection: sqlite3.Connection, owner: str = "") -> TransactionStore:
-        from gateway.store.joined import Joined
-        from gateway.store.sqlite.sql import locks
-        from gateway.store.sqlite.store import SQLiteStore
+        from gateway.store.sqlite.project.joining import joined
 
-        return Joined(Renamed(connection), owner, SQLiteStore.operations, locks)
+        return joined(connection, owner)
+
+    def open_transaction(self) -> None:
+        """None is known: a connection is known to its owner alone."""
 
     def exists(self) -> bool:
         """Whether the migrations have made its tables."""

@@ -7,11 +7,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from gateway.store.interfaces import Engine
 from gateway.store.sqlite.file.connection import BUSY
-from gateway.store.sqlite.project.connection import ProjectFile
+from gateway.store.sqlite.project.connection import IN_MEMORY, ProjectFile
 from gateway.store.sqlite.project.engine import ProjectEngine
+from gateway.store.sqlite.project.joining import joined
 from gateway.store.sqlite.project.schema import NEWEST, migrate, remove
 
-__all__ = ["NEWEST", "engine", "migrate", "remove"]
+__all__ = ["NEWEST", "engine", "joined", "migrate", "remove"]
 
 
 def engine(parameters: Mapping[str, Any], alias: str = "") -> Engine:
@@ -24,6 +25,6 @@ def engine(parameters: Mapping[str, Any], alias: str = "") -> Engine:
 
 def _path(name: str) -> Path:
     parts = urlsplit(name) if name.startswith("file:") else None
-    if name == ":memory:" or (parts is not None and "memory" in parse_qs(parts.query).get("mode", ())):
-        raise ValueError("it is in memory, and the gateway's store needs a file")
+    if name == str(IN_MEMORY) or (parts is not None and "memory" in parse_qs(parts.query).get("mode", ())):
+        return IN_MEMORY
     return Path(name if parts is None else unquote(parts.path)).absolute()

@@ -25,8 +25,10 @@ def boot() -> str:
 
 
 def ahead(db: sqlite3.Connection) -> float:
-    """The seconds to add to :func:`gateway.store.elapsed.elapsed`."""
-    return float(db.execute("SELECT ahead FROM clock").fetchone()[0])
+    """The seconds to add to :func:`gateway.store.elapsed.elapsed`. A process that only takes part in a transaction may
+    come before the first that opens the store, which then sets the clock to this."""
+    known = db.execute("SELECT ahead FROM clock WHERE boot = ?", [boot()]).fetchone()
+    return time.time() - elapsed() if known is None else float(known[0])
 
 
 def set_clock(db: sqlite3.Connection) -> None:
