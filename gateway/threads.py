@@ -119,10 +119,11 @@ class Pool:
 
 
 class Pinned:
-    """The one thread on which all sync code of a run goes, in place of the pool's."""
+    """The one thread on which all sync code of a run goes, in place of the pool's. Django's connection there has a
+    transaction, so that it is not cleaned up around a call: that would close it."""
 
     def __init__(self, thread: ThreadPoolExecutor) -> None:
-        self.bridge = SyncToAsync(call_on_thread, thread_sensitive=False, executor=thread)
+        self.bridge = SyncToAsync(_call_in_transaction, thread_sensitive=False, executor=thread)
         self.is_over = False
         """Whether the thread is somebody else's by now: code that has outlived the run goes to the pool."""
 
@@ -220,7 +221,7 @@ async def _bridged(function: Callable[..., R], args: Sequence[Any], kwargs: Mapp
         result: R = await _bridge(pool)(function, args, kwargs, call)
     except BaseException as error:
         trace = error.__traceback__
-        while trace is not None and trace.tb_frame.f_code is not call_on_thread.__code__:
+        while trace is not None and trace.tb_frame.f_code is not _called.__code__:
             trace = trace.tb_next
         error.__traceback__ = trace or error.__traceback__
         raise
@@ -243,11 +244,23 @@ def call_on_thread(function: Callable[..., R], args: Sequence[Any], kwargs: Mapp
         close_old_connections = _django_cleanup()
         close_old_connections()
         try:
-            return function(*args, **kwargs)
-        except StopIteration as error:  # no future takes it: nobody would ever hear that the call has ended
-            raise RuntimeError("the handler raised StopIteration") from error
+            return _called(function, args, kwargs)
         finally:
             close_old_connections()
+
+
+def _call_in_transaction(
+    function: Callable[..., R], args: Sequence[Any], kwargs: Mapping[str, Any], call: PooledCall
+) -> R:
+    with call:
+        return _called(function, args, kwargs)
+
+
+def _called(function: Callable[..., R], args: Sequence[Any], kwargs: Mapping[str, Any]) -> R:
+    try:
+        return function(*args, **kwargs)
+    except StopIteration as error:  # no future takes it: nobody would ever hear that the call has ended
+        raise RuntimeError("the handler raised StopIteration") from error
 
 
 def _counted(

@@ -163,6 +163,7 @@ class Running:
 
     def _commit(self, ends: Sequence[End | None]) -> None:
         assert self._store is not None
+        self._thread.transaction.check()
         for mark, end in zip(self._marks, ends, strict=True):
             if end is not None:
                 end(self._store, mark)

@@ -81,6 +81,10 @@ class Transaction(Protocol):
     def begin(self) -> TransactionStore:
         """Begin a transaction; return what the store can do in it."""
 
+    def check(self) -> None:
+        """Raises TransactionLost, with a sentence for people, if the handler has left the transaction so that it cannot
+        be committed."""
+
     def commit(self) -> None:
         """Commit: on disk when this returns. Raises OutcomeUnknown if the connection was lost meanwhile."""
 

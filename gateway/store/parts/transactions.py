@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from gateway.store.joined import Joined, Locks
 from gateway.store.parts.session import StoreSession
-from gateway.store.transaction import OutcomeUnknown, TransactionStore
+from gateway.store.transaction import OutcomeUnknown, Transaction, TransactionStore
 from gateway.store.writer import Connection, Fault
 
 
@@ -26,7 +26,7 @@ class Transactions(StoreSession):
         """The driver's own connection behind ``database``."""
         return database
 
-    def transaction(self) -> "StoreTransaction":
+    def transaction(self) -> Transaction:
         return StoreTransaction(
             self._for_handlers, self._joined, self._driver_connection, self._fault, self.handlers_at_once
         )
@@ -55,6 +55,9 @@ class StoreTransaction:
             self.database = self.connect()
         self.database.begin()
         return self.join(self.database)
+
+    def check(self) -> None:
+        """Nothing: the store's own statements find out."""
 
     def commit(self) -> None:
         assert self.database is not None

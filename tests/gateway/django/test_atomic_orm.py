@@ -1,0 +1,386 @@
+"""`store: django` and ``atomic: true``: the ORM's rows, what the handler sends, and the message's "done" in one
+transaction, whatever the handler does to it. A daemon handles mails, whose subjects say what their handlers do."""
+
+import contextlib
+import itertools
+import smtplib
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers.project_store import ProjectSite
+from servers.site import until
+
+HANDLERS = '''
+import asyncio
+import contextlib
+
+from asgiref.sync import sync_to_async
+from django.core.mail import send_mail
+from django.db import IntegrityError, close_old_connections, connection, transaction
+from gateway import AsyncEmailConsumer, EmailConsumer
+from keeping.models import Order
+
+attempts = {}
+
+
+def row(what):
+    Order.objects.create(what=what)
+
+
+def nested(name):
+    with transaction.atomic():
+        row(name)
+        with contextlib.suppress(LookupError), transaction.atomic():
+            row(name + " inner")
+            raise LookupError
+
+
+def savepoint(name):
+    row(name)
+    mine = transaction.savepoint()
+    row(name + " inner")
+    transaction.savepoint_rollback(mine)
+
+
+def hooks(name):
+    row(name)
+    transaction.on_commit(lambda: row(name + " hook"))
+
+
+def bad_hook(name):
+    row(name)
+    transaction.on_commit(lambda: 1 / 0)
+
+
+def send_from_hook(name):
+    row(name)
+    transaction.on_commit(lambda: send_mail(name, "hook", None, ["bo@example.com"]))
+
+
+def swallowed(name):
+    row(name)
+    with contextlib.suppress(IntegrityError):
+        Order.objects.create(id=Order.objects.last().id, what=name)
+
+
+def swallowed_raw(name):
+    row(name)
+    with contextlib.suppress(IntegrityError), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO keeping_order (id, what) SELECT id, what FROM keeping_order")
+
+
+def swallowed_in_block(name):
+    row(name)
+    with contextlib.suppress(IntegrityError), transaction.atomic():
+        Order.objects.create(id=Order.objects.last().id, what=name)
+
+
+def closed(name):
+    row(name)
+    connection.close()
+
+
+def closed_and_written(name):
+    row(name)
+    connection.close()
+    with contextlib.suppress(Exception):
+        row(name)
+
+
+def closed_raw(name):
+    row(name)
+    connection.connection.close()
+
+
+def old_connections(name):
+    row(name)
+    close_old_connections()
+
+
+def commit(name):
+    row(name)
+    transaction.commit()
+
+
+def rollback_statement(name):
+    row(name)
+    connection.cursor().execute("ROLLBACK")
+
+
+def commit_statement(name):
+    row(name)
+    connection.cursor().execute("/* now */ COMMIT")
+
+
+def raw_rollback(name):
+    row(name)
+    connection.connection.rollback()
+
+
+def raw_rollback_and_begin(name):
+    row(name)
+    connection.connection.rollback()
+    connection.connection.execute("BEGIN")
+    row(name)
+
+
+def durable(name):
+    row(name)
+    with transaction.atomic(durable=True):
+        row(name)
+
+
+def set_rollback(name):
+    row(name)
+    transaction.set_rollback(True)
+
+
+def block_left_open(name):
+    row(name)
+    transaction.atomic().__enter__()
+
+
+def raises(name):
+    row(name)
+    raise LookupError(name)
+
+
+def fails_once(name):
+    row(name)
+    attempts[name] = attempts.get(name, 0) + 1
+    if attempts[name] == 1:
+        raise LookupError(name)
+
+
+def plain(name):
+    row(name)
+
+
+def own_statement(name):
+    row(name)
+
+
+class Desk(EmailConsumer):
+    def receive(self, message):
+        name = message.subject
+        what = name.split()[0]
+        self.send("ann@example.com", subject="re", text=name, from_="desk@example.org")
+        send_mail("django", name, None, ["cy@example.com"])
+        if what == "own_statement":
+            rows = self.connection.execute("SELECT count(*) FROM keeping_order")
+            assert rows[0][0] >= 0
+        globals()[what](name)
+
+
+class AsyncDesk(AsyncEmailConsumer):
+    """The name of a coroutine function below."""
+
+    async def receive(self, message):
+        name = message.subject
+        await self.send("ann@example.com", subject="re", text=name, from_="desk@example.org")
+        await getattr(self, "do_" + name.split()[1])(name)
+
+    async def do_orm(self, name):
+        await Order.objects.acreate(what=name)
+
+    async def do_to_thread(self, name):
+        await sync_to_async(row)(name)
+
+    async def do_nested(self, name):
+        await sync_to_async(nested)(name)
+
+    async def do_connection(self, name):
+        count = await self.connection.execute("SELECT count(*) FROM keeping_order")
+        assert count[0][0] >= 0
+        await sync_to_async(row)(name)
+
+    async def do_raises(self, name):
+        await Order.objects.acreate(what=name)
+        raise LookupError(name)
+
+    async def do_swallowed(self, name):
+        await sync_to_async(swallowed)(name)
+
+    async def do_closed(self, name):
+        await sync_to_async(closed)(name)
+
+    async def do_slow(self, name):
+        """Other handlers run meanwhile, and this one fails: their rows stay."""
+        await Order.objects.acreate(what=name)
+        await asyncio.sleep(0.2)
+        raise LookupError(name)
+
+    async def do_leaves(self, name):
+        """Leave a task behind, which writes when the transaction is over."""
+
+        async def late():
+            await asyncio.sleep(0.5)
+            await Order.objects.acreate(what=name + " late")
+
+        self.late = asyncio.create_task(late())
+        await Order.objects.acreate(what=name)
+'''
+ROUTES = """
+  email:
+    - {address: async@example.org, app: keeping.handlers.AsyncDesk, atomic: true, inbox: true, attempts: 1}
+    - {address: waits@example.org, app: keeping.handlers.Desk, atomic: true, attempts: 2}
+    - {domain: example.org, app: keeping.handlers.Desk, atomic: true, inbox: true, attempts: 2, backoff: 0.1}
+"""
+
+
+NUMBERS = itertools.count(1)
+
+
+class AtomicSite(ProjectSite):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        (folder / "keeping" / "handlers.py").write_text(HANDLERS)
+        config = folder / "gateway.yaml"
+        before, _, _ = config.read_text().partition("  email:")
+        config.write_text(before + ROUTES.lstrip("\n"))
+        self.migrate()
+
+    def handle(self, what: str, to: str = "desk") -> str:
+        """Send a mail whose handler does ``what``; return its subject once it is handled, or is a dead letter."""
+        subject = f"{what} {next(NUMBERS)}."
+        with smtplib.SMTP("127.0.0.1", self.mail, timeout=20) as client:
+            client.sendmail("ann@example.net", [f"{to}@example.org"], f"Subject: {subject}\r\n\r\nhello".encode())
+        until(lambda: self.query("SELECT count(*) FROM gateway_messages WHERE state < 3") == [(0,)], "handled")
+        return subject
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with contextlib.closing(sqlite3.connect(self.file)) as database:
+            return database.execute(sql).fetchall()
+
+    def orders(self, subject: str) -> list[str]:
+        """What its handler has written, without the subject."""
+        rows = [what for (what,) in self.query("SELECT what FROM keeping_order ORDER BY id")]
+        return [what.removeprefix(subject).strip() for what in rows if what.startswith(subject)]
+
+    def sent(self, subject: str, number: int) -> None:
+        """Wait until so many mails of its handler have left, and nothing else is to be sent."""
+        until(lambda: self.query("SELECT count(*) FROM gateway_outgoing") == [(0,)], "sent")
+        found = [subject.encode() in path.read_bytes() for path in (self.folder / "outbox").glob("new/*")]
+        assert sum(found) == number
+
+    def error(self, subject: str) -> str:
+        """The error of the dead letter with this subject; empty if it is none."""
+        rows = self.query("SELECT content, error FROM gateway_messages WHERE state = 3")
+        return next((error for content, error in rows if subject.encode() in content), "")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AtomicSite]:
+    site = AtomicSite(tmp_path_factory.mktemp("atomic"))
+    daemon = site.daemon()
+    try:
+        yield site
+    finally:
+        daemon.close()
+
+
+@pytest.mark.parametrize(
+    ("what", "rows"),
+    [
+        ("plain", [""]),
+        ("nested", [""]),
+        ("savepoint", [""]),
+        ("hooks", ["", "hook"]),
+        ("bad_hook", [""]),
+        ("swallowed_in_block", [""]),
+        ("fails_once", [""]),
+        ("own_statement", [""]),
+    ],
+)
+def test_what_is_committed_is_there_once_and_what_is_sent_leaves(site: AtomicSite, what: str, rows: list[str]) -> None:
+    subject = site.handle(what)
+    assert (site.orders(subject), site.error(subject)) == (rows, "")
+    site.sent(subject, 2)
+
+
+@pytest.mark.parametrize(("what", "rows"), [("nested", [""]), ("hooks", ["", "hook"]), ("bad_hook", [""])])
+def test_a_sender_that_waits_is_answered_after_the_commit(site: AtomicSite, what: str, rows: list[str]) -> None:
+    subject = site.handle(what, "waits")
+    assert site.orders(subject) == rows
+    site.sent(subject, 2)
+
+
+def test_a_sender_that_waits_is_told_to_come_again_and_nothing_is_left(site: AtomicSite) -> None:
+    with pytest.raises(smtplib.SMTPDataError, match="451"):
+        site.handle("swallowed", "waits")
+    assert not [what for (what,) in site.query("SELECT what FROM keeping_order") if what.startswith("swallowed ")]
+
+
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [
+        ("swallowed", "the handler has gone on after an error of the database"),
+        ("swallowed_raw", ""),
+        ("closed", "the handler has closed the database connection of its transaction"),
+        ("closed_and_written", "the handler has closed the database connection of its transaction"),
+        ("closed_raw", ""),
+        ("old_connections", "the handler has closed the database connection of its transaction"),
+        ("commit", "TransactionManagementError"),
+        ("rollback_statement", "ROLLBACK is refused, because the route has atomic: true"),
+        ("commit_statement", "COMMIT is refused, because the route has atomic: true"),
+        ("raw_rollback", "the transaction was committed or rolled back before its end"),
+        ("raw_rollback_and_begin", "the transaction was committed or rolled back before its end"),
+        ("durable", "A durable atomic block cannot be nested"),
+        ("set_rollback", "the transaction can only be rolled back"),
+        ("block_left_open", "the handler has left an atomic block open"),
+        ("raises", "LookupError"),
+    ],
+)
+def test_a_handler_that_spoils_the_transaction_has_failed_and_nothing_is_left(
+    site: AtomicSite, what: str, error: str
+) -> None:
+    site.handle("plain")  # for those that need a row
+    subject = site.handle(what)
+    if what == "swallowed_raw" and not site.error(subject):
+        assert site.orders(subject) == [""]  # SQLite undoes the one statement, and goes on
+    else:
+        assert site.orders(subject) == []
+        assert error in site.error(subject)
+        site.sent(subject, 0)
+    after = site.handle("plain")
+    assert site.orders(after) == [""], "the thread has a good connection again"
+
+
+def test_a_mail_from_a_hook_leaves_after_the_commit(site: AtomicSite) -> None:
+    subject = site.handle("send_from_hook")
+    until(lambda: any(b"hook" in path.read_bytes() for path in (site.folder / "outbox").glob("new/*")), "sent")
+    assert site.orders(subject) == [""]
+
+
+@pytest.mark.parametrize("what", ["orm", "to_thread", "nested", "connection", "leaves"])
+def test_an_async_handler_s_orm_is_in_the_transaction(site: AtomicSite, what: str) -> None:
+    subject = site.handle(f"x {what}", "async")
+    assert (site.orders(subject), site.error(subject)) == ([""], "")
+    site.sent(subject, 1)
+
+
+@pytest.mark.parametrize("what", ["raises", "swallowed", "closed"])
+def test_an_async_handler_that_fails_leaves_nothing(site: AtomicSite, what: str) -> None:
+    site.handle("plain")
+    subject = site.handle(f"x {what}", "async")
+    assert site.orders(subject) == []
+    assert site.error(subject)
+    site.sent(subject, 0)
+
+
+def test_handlers_that_run_at_once_do_not_share_a_transaction(site: AtomicSite) -> None:
+    def send(number: int) -> None:
+        what = "x slow" if number % 2 else "x orm"
+        with smtplib.SMTP("127.0.0.1", site.mail, timeout=20) as client:
+            text = f"Subject: {what} at once {number}\r\n\r\nhello"
+            client.sendmail("ann@example.net", ["async@example.org"], text.encode())
+
+    with ThreadPoolExecutor(10) as threads:
+        list(threads.map(send, range(20)))
+    until(lambda: site.query("SELECT count(*) FROM gateway_messages WHERE state < 3") == [(0,)], "handled")
+    assert len(site.orders("x orm at once")) == 10
+    assert site.orders("x slow at once") == []
