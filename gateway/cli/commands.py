@@ -26,6 +26,7 @@ COMMANDS = {
     "schema": "gateway.cli.schema:schema",
     "show": "gateway.cli.store.show:show",
     "waiting": "gateway.cli.store.waiting:waiting",
+    "store": "gateway.cli.store.copying:app",
     "clients": "gateway.cli.clients:app",
     "sessions": "gateway.cli.sessions:app",
     "retained": "gateway.cli.retained:app",

@@ -104,3 +104,18 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], object]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.advance(task, done)
+
+
+@contextlib.contextmanager
+def moving_progress(what: str) -> Iterator[Callable[[int, int], object]]:
+    """The same where the total is known only later: call the result with what is done so far, and the total."""
+    with progress(what, 100) as advance:
+        shown = 0
+
+        def show(done: int, total: int) -> None:
+            nonlocal shown
+            percent = 100 * done // max(1, total)
+            advance(percent - shown)
+            shown = percent
+
+        yield show

@@ -1,9 +1,11 @@
 """SQLite, as ``sqlite:FILE`` names it."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.store.copying import Source, Target
 from gateway.store.interfaces import Engine, Store
 from gateway.store.sqlite.file.held import is_held
 from gateway.store.sqlite.file.owner import SHARED_LOCKS, lock_path
@@ -62,6 +64,16 @@ class SQLiteEngine:
         from gateway.store.sqlite.file.database import check_shared
 
         check_shared(self.path)
+
+    def source(self) -> AbstractContextManager[Source]:
+        from gateway.store.sqlite.image import image
+
+        return image(self.path)
+
+    def target(self) -> AbstractContextManager[Target]:
+        from gateway.store.sqlite.image import image
+
+        return image(self.path)
 
     def _faults(self) -> Iterator[str]:
         yield folder_fault(self.path.parent)
