@@ -1,7 +1,6 @@
 """``gateway store copy``: everything arrives, or nothing."""
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers.gateway_process import COMMAND
 from servers.postgresql import Database, database
 from store_contract import NOW, a_message, ids
 
@@ -19,6 +17,7 @@ from gateway.store import Engine, Outgoing, Search, Store, StoreUnavailable, eng
 from gateway.store.copying import copy
 
 LONG = "topic/" + "é" * 5000
+COMMAND = [sys.executable, "-m", "gateway"]
 WAYS = [("sqlite", "postgresql"), ("postgresql", "sqlite"), ("sqlite", "sqlite"), ("postgresql", "postgresql")]
 
 
