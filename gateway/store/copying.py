@@ -3,8 +3,8 @@
 No gateway may use either while it lasts. What fails or is interrupted leaves the target as empty as it was.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, closing
 from typing import Protocol, cast
 
 from gateway.store.interfaces import Engine
@@ -20,7 +20,7 @@ class Source(Protocol):
 
     def count(self, table: Table) -> int: ...
 
-    def rows(self, table: Table) -> Iterator[Row]:
+    def rows(self, table: Table) -> Generator[Row, None, None]:
         """All rows, in the order in which they came."""
 
 
@@ -57,7 +57,8 @@ def copy(source: Engine, target: Engine, progress: Progress) -> dict[str, int]:
         counts = {table.name: old.count(table) for table in TABLES}
         copied = _Copied(sum(counts.values()), progress, round(new.now() - old.now()))
         for table in TABLES:
-            new.write(table, copied.rows(table, old.rows(table)))
+            with closing(old.rows(table)) as rows:
+                new.write(table, copied.rows(table, rows))
         return counts
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 import psycopg
@@ -38,7 +38,7 @@ class Image:
         query = sql.SQL("SELECT count(*) FROM {}").format(_name(table))
         return int((self._session.execute(query).fetchone() or (0,))[0])
 
-    def rows(self, table: Table) -> Iterator[Row]:
+    def rows(self, table: Table) -> Generator[Row, None, None]:
         names, order = _names(table.columns), _names(table.order.split(", "))
         with self._session.cursor().copy(_READ.format(names, _name(table), order)) as copy:
             copy.set_types(_types(table))

