@@ -59,7 +59,7 @@ class PostgreSQL:
         self.log = folder / "log"
         self._settings = {**_SETTINGS, **settings}
         self._process: subprocess.Popen[bytes] | None = None
-        self._as = _account()
+        self._as = account()
 
     def make(self) -> None:
         """Make the data, with the user in it."""
@@ -86,7 +86,7 @@ class PostgreSQL:
         command = [program("postgres"), "-D", str(self.data), "-p", str(self.port), "-k", str(self.folder), *options]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, start_new_session=True, preexec_fn=_end_with_us, **self._as
+                command, stdout=log, stderr=log, start_new_session=True, preexec_fn=end_with_us, **self._as
             )
         process = self._process
         until(lambda: process.poll() is not None or self.is_up(), "PostgreSQL lets users in", _LIMIT)
@@ -244,7 +244,7 @@ def emptied() -> Database:
     return place
 
 
-def _account() -> dict[str, Any]:
+def account() -> dict[str, Any]:
     """The account that a server runs under; empty if it is our own."""
     if os.geteuid() != 0:
         return {}
@@ -253,7 +253,7 @@ def _account() -> dict[str, Any]:
     return {"user": found.pw_name, "group": found.pw_gid, "extra_groups": []}
 
 
-def _end_with_us() -> None:
+def end_with_us() -> None:
     """Let the kernel end the server (SIGQUIT) when this process dies, however it dies."""
     ctypes.CDLL(None).prctl(1, signal.SIGQUIT)  # PR_SET_PDEATHSIG
 
