@@ -3,7 +3,7 @@
 import contextlib
 import select
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, TypeVar
 
 import psycopg
@@ -25,29 +25,31 @@ LONGEST_STATEMENT = 600.0
 """The same for the statements of handlers."""
 OPENING = 60.0
 """The same while the tables are made or changed."""
-_SETTINGS = f"""
-    SET default_transaction_isolation = 'read committed';
-    SET statement_timeout = {int(ANSWER * 1000)};
-    SET idle_in_transaction_session_timeout = {int(ANSWER * 1000)};
-    SET jit = off;
-    SET enable_seqscan = off;
-    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"""
-"""A plan that reads a whole table is right while the table is small, and would be kept when it has grown. What is
-acknowledged is on disk, whatever the server's default is; a stronger setting stays."""
+_ISOLATION = {"default_transaction_isolation": "'read committed'"}
+_SETTINGS = {
+    **_ISOLATION,
+    "statement_timeout": str(int(ANSWER * 1000)),
+    "idle_in_transaction_session_timeout": str(int(ANSWER * 1000)),
+    "jit": "off",
+    "enable_seqscan": "off",
+}
+"""A plan that reads a whole table is right while the table is small, and would be kept when it has grown."""
 _READ, _WRITE = 1, 2
 _EVENTS = {_READ: select.POLLIN, _WRITE: select.POLLOUT, _READ | _WRITE: select.POLLIN | select.POLLOUT}
 
 
-_FOR_HANDLERS = """
-    SET default_transaction_isolation = 'read committed';
-    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"""
+def _set(settings: Mapping[str, str], *, local: bool) -> bytes:
+    """The statements that make the settings those of the session, or of the transaction. What is acknowledged is on
+    disk, whatever the server's default is; a stronger setting stays."""
+    sets = [f"SET {'LOCAL' if local else 'SESSION'} {name} = {value};" for name, value in settings.items()]
+    durable = f"SELECT set_config('synchronous_commit', 'on', {local}) WHERE current_setting('synchronous_commit') = 'off'"
+    return " ".join([*sets, durable]).encode()
 
 
 class Session(psycopg.Connection[Any]):
     """A connection for one thread."""
 
-    settings = _SETTINGS
-
+    settings: Mapping[str, str] = _SETTINGS
     limit = ANSWER
     are_there_others: Callable[[], bool] = staticmethod(lambda: True)
     """Whether other processes have the store open."""
@@ -74,8 +76,14 @@ class Session(psycopg.Connection[Any]):
             value: Value = end.value
             return value
 
+    is_pooled = False
+    """Whether a pooler, such as PgBouncer, is between: then the next transaction may be in another session of the
+    server. Nothing of a session is of use: no settings, no prepared statements, no LISTEN."""
+
     def begin(self, *, writes: bool = True) -> None:
-        """Nothing: the first statement begins the transaction."""
+        """The first statement begins the transaction, unless it needs settings of its own."""
+        if self.is_pooled:
+            self.execute(_set(self.settings, local=True))
 
     def rollback(self) -> None:
         with contextlib.suppress(psycopg.Error):  # the session is over, and the transaction with it
@@ -88,7 +96,7 @@ class Session(psycopg.Connection[Any]):
 class HandlerSession(Session):
     """A session for transactions of handlers: their own statements may take their time."""
 
-    settings = _FOR_HANDLERS
+    settings = _ISOLATION
     limit = LONGEST_STATEMENT
 
     def commit(self) -> None:
@@ -127,15 +135,35 @@ def _ready(events: int, wanted: int) -> int:
 
 def connect(place: Place, *, autocommit: bool = False, kind: type[Session] = Session) -> Session:
     """A session that may write. Raises psycopg.OperationalError."""
-    session = kind.connect(autocommit=True, prepare_threshold=1, **place.parameters)
+    session = kind.connect(autocommit=True, prepare_threshold=None, **place.parameters)
     try:
-        session.execute(kind.settings.encode())
+        session.is_pooled = _is_pooled(session)
+        if session.is_pooled:
+            _check_pooler(session)
+        else:
+            session.prepare_threshold = 1
+            session.execute(_set(kind.settings, local=False))
         session.autocommit = autocommit
+        session.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         register(session)
     except BaseException:
         session.close()
         raise
     return session
+
+
+def _is_pooled(session: Session) -> bool:
+    """A pooler gives its clients process ids of its own making."""
+    return session.execute("SELECT pg_backend_pid()").fetchone() != (session.info.backend_pid,)
+
+
+def _check_pooler(session: Session) -> None:
+    try:
+        with session.transaction():
+            session.execute(_set(session.settings, local=True))
+    except errors.ProtocolViolation as error:
+        said = str(error).strip()
+        raise psycopg.OperationalError(f"the pooler before it has to let transactions pass: {said}") from error
 
 
 _CONFLICTS = (errors.SerializationFailure, errors.DeadlockDetected)

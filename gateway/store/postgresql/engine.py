@@ -1,9 +1,11 @@
 """PostgreSQL, as ``postgresql://USER:PASSWORD@HOST/DATABASE`` names it."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.store.copying import Source, Target
 from gateway.store.interfaces import Engine, Store
 from gateway.store.transaction import TransactionStore
 from gateway.store.values import StoreUnavailable
@@ -87,6 +89,16 @@ class PostgreSQLEngine:
                     schema.check_shared(session)
         except (psycopg.Error, schema.Unsuitable) as error:
             raise StoreUnavailable(f"{self}: {' '.join(str(error).split())}") from error
+
+    def source(self) -> AbstractContextManager[Source]:
+        from gateway.store.postgresql.image import image
+
+        return image(self._place, writes=False)
+
+    def target(self) -> AbstractContextManager[Target]:
+        from gateway.store.postgresql.image import image
+
+        return image(self._place, writes=True)
 
     def _session(self) -> Any:
         from gateway.store.postgresql.connection import connect

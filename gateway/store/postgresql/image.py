@@ -115,7 +115,8 @@ def image(place: Place, *, writes: bool) -> Iterator[Image]:
 def _lock(session: Session, mode: str) -> None:
     """Let nobody change the tables until the transaction ends. An owner that lives cannot beat either."""
     session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    session.execute("SET LOCAL lock_timeout = '10s'")
+    for setting in ("lock_timeout = '10s'", "statement_timeout = 0", "idle_in_transaction_session_timeout = 0"):
+        session.execute(f"SET LOCAL {setting}".encode())
     names = ", ".join(schema.TABLES)
     session.execute(f"LOCK TABLE {names} IN {mode} MODE".encode())
 

@@ -25,6 +25,12 @@ ARRIVES = 5.0
 """Seconds after which the test's own notification has to be there."""
 AGAIN = 1.0
 """Seconds between two attempts to listen, at most."""
+POLL = 0.2
+"""Seconds between two looks where notifications cannot arrive."""
+_POOLED = (
+    "%s: a pooler is between, through which no notifications come: what other processes put into the store is looked "
+    "for every %g s"
+)
 _LOOK = 0.5
 """Seconds after which the thread looks whether it is to end."""
 
@@ -48,6 +54,8 @@ class Listener:
         while not self._end.is_set():
             try:
                 with connect(self._place, autocommit=True) as session:
+                    if session.is_pooled:
+                        break
                     session.execute(f"LISTEN {CHANNEL}")
                     self._heard("", "")  # something may have been put while nobody listened
                     trouble = _told("", trouble)
@@ -55,6 +63,14 @@ class Listener:
             except psycopg.Error as error:
                 trouble = _told(str(error).strip(), trouble)
             self._end.wait(random.uniform(AGAIN / 4, AGAIN))  # noqa: S311 - so that not all come at once
+        self._poll()
+
+    def _poll(self) -> None:
+        """Let everybody look, again and again: through a pooler no notification arrives."""
+        if not self._end.is_set():
+            logger.info(_POOLED, self._place, POLL)
+        while not self._end.wait(POLL):
+            self._heard("", "")
 
     def _listen(self, session: Session) -> None:
         """Hear until the end, or until the test fails. Raises psycopg.Error."""

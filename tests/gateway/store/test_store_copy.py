@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
-from servers.postgresql import Database, database
+from servers.postgresql import database
+from servers.site import until
 from store_contract import a_message, ids
 
 from gateway.store import Engine, Outgoing, Search, Store, StoreUnavailable, engine_of
@@ -185,26 +187,23 @@ async def test_the_command_says_what_it_copied_and_shows_no_password(places: dic
     assert "is not a store" in wrong.stderr
 
 
+def copying(file: str, url: str) -> "subprocess.Popen[bytes]":
+    process = subprocess.Popen([*COMMAND, "store", "copy", file, url], stderr=subprocess.PIPE)
+    with psycopg.connect(url, autocommit=True) as session:
+        sql = "SELECT count(*) FROM pg_stat_progress_copy"
+        until(lambda: session.execute(sql).fetchone() != (0,), "it copies")
+    return process
+
+
 async def test_a_command_that_is_killed_leaves_nothing(places: dict[str, list[str]]) -> None:
     [file, _], [url, _] = places["sqlite"], places["postgresql"]
     async with opened(engine_of(file)) as store:
         for _ in range(20):
             await store.put_all([a_message(content=b"x" * 5000) for _ in range(1000)])
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
-        process = subprocess.Popen([*COMMAND, "store", "copy", file, url], stderr=subprocess.PIPE)
-        until_it_copies(url)
-        process.send_signal(number)
-        assert process.wait(20) != 0
-        assert process.stderr is not None
-        assert b"Traceback" not in process.stderr.read()
-        process.stderr.close()
+        with copying(file, url) as process:
+            process.send_signal(number)
+            assert process.wait(20) != 0
+            assert process.stderr is not None
+            assert b"Traceback" not in process.stderr.read()
     assert gateway(file, url).stdout.startswith("copied 20000 messages")
-
-
-def until_it_copies(url: str) -> None:
-    import psycopg
-    from servers.site import until
-
-    with psycopg.connect(url, autocommit=True) as session:
-        sql = "SELECT count(*) FROM pg_stat_progress_copy"
-        until(lambda: session.execute(sql).fetchone() != (0,), "it copies")

@@ -255,6 +255,7 @@ def _migrate(db: Database) -> None:
     try:
         with db.transaction():
             db.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+            db.execute("SET LOCAL statement_timeout = 0")
             db.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
             for migration in MIGRATIONS[_version(db) :]:
                 db.execute(migration.script.encode())
