@@ -64,7 +64,7 @@ def copy(source: Engine, target: Engine, progress: Progress) -> dict[str, int]:
 
 def _copied(engine: Engine) -> CopiedEngine:
     if not hasattr(engine, "source"):
-        raise StoreUnavailable(f"{engine} is of an engine that cannot be copied")
+        raise StoreUnavailable(f"{engine} cannot be copied: name the database itself, as sqlite:FILE or postgresql://")
     return cast("CopiedEngine", engine)
 
 
