@@ -42,7 +42,9 @@ def _set(settings: Mapping[str, str], *, local: bool) -> bytes:
     """The statements that make the settings those of the session, or of the transaction. What is acknowledged is on
     disk, whatever the server's default is; a stronger setting stays."""
     sets = [f"SET {'LOCAL' if local else 'SESSION'} {name} = {value};" for name, value in settings.items()]
-    durable = f"SELECT set_config('synchronous_commit', 'on', {local}) WHERE current_setting('synchronous_commit') = 'off'"
+    durable = (
+        f"SELECT set_config('synchronous_commit', 'on', {local}) WHERE current_setting('synchronous_commit') = 'off'"
+    )
     return " ".join([*sets, durable]).encode()
 
 
