@@ -13,6 +13,8 @@ from gateway import aio
 HOST = os.environ["CLUSTER_HOST"]
 SLOWEST = float(os.environ.get("CLUSTER_SLOWEST", "0.05"))
 """Seconds."""
+INSERT = os.environ["CLUSTER_INSERT"]
+"""The statement that writes what was said and its event id into the store's database."""
 BOOK = os.open(os.environ["CLUSTER_BOOK"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
@@ -21,9 +23,14 @@ def note(step: str, what: str, event: str = "-") -> None:
     os.write(BOOK, f"{time.monotonic():.4f} {HOST} {step} {what} {event}\n".encode())
 
 
-def handle(consumer: Any, what: str) -> None:
+def event_of(consumer: Any) -> str:
     extensions = consumer.scope.get("extensions", {})
-    event = extensions.get("delivery", extensions.get("event", {})).get("id", "-")
+    event: str = extensions.get("delivery", extensions.get("event", {})).get("id", "-")
+    return event
+
+
+def handle(consumer: Any, what: str) -> None:
+    event = event_of(consumer)
     note("begin", what, event)
     time.sleep(random.random() * SLOWEST)
     note("end", what, event)
@@ -70,3 +77,19 @@ class Text(gateway.SMSConsumer):
     def receive(self, text: str, media: Any) -> None:
         handle(self, text)
         gateway.publish("out/text", text, qos=1, via="plant")
+
+
+class AtomicMail(Mail):
+    """Its row, what it sends and its end are one transaction."""
+
+    def receive(self, message: Any) -> None:
+        super().receive(message)
+        self.connection.execute(INSERT, [message["Subject"], event_of(self)])
+        gateway.publish("out/atomic", message["Subject"], qos=1, via="plant")
+
+
+class AtomicReading(Reading):
+    def receive(self, topic: str, payload: bytes) -> None:
+        super().receive(topic, payload)
+        self.connection.execute(INSERT, [payload.decode(), event_of(self)])
+        self.publish("out/atomic", payload, qos=1)

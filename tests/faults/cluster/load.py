@@ -190,6 +190,7 @@ class Clients:
             "qos2": Device("qos2", broker, topic="plant/2/kept", qos=2),
             "direct": Device("direct", broker, topic="plant/1/direct", qos=1),
             "edge": Device("edge", edge, topic="plant/3/kept", qos=1),
+            "atomic-qos1": Device("atomic-qos1", broker, topic="plant/1/atomic", qos=1),
             "own1": Device("own1", balancer, topic="device/1", qos=1),
         }
         self.listener = Device("listener", broker, subscribe="out/#")
@@ -198,6 +199,7 @@ class Clients:
         sends |= {"http": self._request("order"), "say": self._request("say")}
         for number in range(2):
             sends |= {f"sms{number}": text(self._turns()), f"smtp{number}": mail(self._turns(), "kept@example.org")}
+            sends |= {f"atomic{number}": mail(self._turns(), "atomic@example.org")}
             sends |= {f"inbox{number}": mail(self._turns(), "inbox@example.org")}
         self.senders = [Timed(prefix, send) for prefix, send in sends.items()]
         self.pages = [Visitor(host) for host in hosts]

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
@@ -120,21 +121,45 @@ class Gateway(Program):
         (folder / "gateway.yaml").write_text((HERE / "gateway.yaml").read_text())
         path = os.pathsep.join([str(ROOT), str(HERE.parent)])
         self._environment = {"PYTHONPATH": path, "CLUSTER_HOST": host.name, **settings}
+        self._changes = threading.Lock()
+        self.is_wanted = False
+        """Whether it is to run."""
 
     def _start(self) -> None:
-        self._spawn(sys.executable, "-m", "gateway", "run", **self._environment)
+        with self._changes:
+            self._spawn(sys.executable, "-m", "gateway", "run", **self._environment)
+            self.is_wanted = True
+
+    def kill(self) -> None:
+        with self._changes:
+            self.is_wanted = False
+            super().kill()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def supervise(self) -> str:
+        """Start it again if it has ended by itself, as a service manager does; why it had ended, if so."""
+        with self._changes:
+            if not self.is_wanted or not self.ended():
+                return ""
+            why = f"{self.name} ended with {self._process.returncode}: {self.log().rstrip().rpartition(chr(10))[2]}"
+        self.start()
+        return why
 
     def ready(self) -> bool:
         """Whether a load balancer would send it requests."""
-        assert not self.ended(), self.log()[-3000:]
         with suppress(httpx.HTTPError):
             return httpx.get(f"http://{self.host.address}:{CONSOLE}/readyz", timeout=2.0).is_success
         return False
 
     def stop(self) -> int:
         """Stop it as an administrator does; its exit code."""
-        os.kill(self.pid, signal.SIGTERM)
-        return self._process.wait(60)
+        with self._changes:
+            self.is_wanted = False
+            os.kill(self.pid, signal.SIGTERM)
+            return self._process.wait(60)
 
 
 class Redis(Program):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from cluster.faults import Fault
 
-DEDUPLICATED = ("sms", "smtp", "inbox", "imap", "qos2")
+DEDUPLICATED = ("sms", "smtp", "inbox", "atomic0", "atomic1", "imap", "qos2")
 """Kinds of messages whose repetitions are recognized: docs/identity.md."""
-MOSQUITTO = ("qos", "direct", "edge")
+MOSQUITTO = ("qos", "direct", "edge", "atomic-qos")
 """Kinds of messages that Mosquitto acknowledges to their sender."""
 SLACK = 3.0
 """Seconds after a fault within which its consequences begin: a timeout runs out, a client connects again."""

@@ -1,15 +1,17 @@
 """One trial: a cluster, its load, its faults, and the verdict."""
 
 import argparse
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from cluster import oracle
 from cluster.balancer import balancer
+from cluster.effects import Effects, not_once
 from cluster.faults import Fault, Plan
 from cluster.load import Clients
 from cluster.network import Network
@@ -19,7 +21,7 @@ N = TypeVar("N", bound=Node)
 KINDS = ("kill", "restart", "pause", "cut")
 SETTLED = 60.0
 """Seconds within which all that was acknowledged is handled, when nothing fails any more."""
-HANDLED = ("http", "sms", "smtp", "inbox", "imap", "qos", "direct", "edge", "own")
+HANDLED = ("http", "sms", "smtp", "inbox", "imap", "qos", "direct", "edge", "own", "atomic")
 
 
 class Cluster:
@@ -31,6 +33,7 @@ class Cluster:
         self._folder, self._stack = folder, stack
         self.database = self._peer(Database, "database") if store == "postgresql" else None
         url = f"sqlite:{folder}/gateway.db" if self.database is None else self.database.url
+        self.effects = Effects(url)
         self.redis = self._peer(Redis, "redis")
         self.broker = self._peer(Broker, "broker")
         # Not at QoS 2: killed within its handshake, the two Mosquittos of 2.0.11 refuse each other for ever.
@@ -41,6 +44,7 @@ class Cluster:
             "CLUSTER_BOOK": str(self.book),
             "CLUSTER_STORE": url,
             "CLUSTER_LAYER": "memory",
+            "CLUSTER_INSERT": self.effects.insert,
             "CLUSTER_BROKER": self.broker.url,
             "CLUSTER_MAILBOX": self.mailbox.host.address,
             "CLUSTER_MAILBOX_PORT": str(self.mailbox.port),
@@ -64,21 +68,41 @@ class Trial:
         self._folder, self._given = folder, given
         self._failures: list[str] = []
         self._faults: list[Fault] = []
+        self._ended: list[str] = []
         self.report: list[str] = []
 
     def run(self) -> list[str]:
         """Return what went wrong. ``report`` says how it went."""
         with ExitStack() as stack:
             self._cluster = Cluster(self._folder, self._given.hosts, self._given.store, stack)
+            stack.enter_context(self._supervised())
             self._expect(lambda: all(each.ready() for each in self._cluster.gateways), lambda: "not ready")
+            self._cluster.effects.make()
             stack.enter_context(balancer([gateway.host.address for gateway in self._cluster.gateways]))
             self._clients = self._begin()
             stack.callback(self._clients.close)
             self._fail()
             self._settle()
             self._judge()
-            self.report = [*map(str, self._faults), *self._figures()]
+            self.report = [*map(str, self._faults), *self._ended, *self._figures()]
         return self._failures
+
+    @contextmanager
+    def _supervised(self) -> Iterator[None]:
+        """Start gateways again that end by themselves: one that starts while the database is away does."""
+        over = threading.Event()
+
+        def supervise() -> None:
+            while not over.wait(1.0):
+                self._ended.extend(filter(None, [each.supervise() for each in self._cluster.gateways]))
+
+        thread = threading.Thread(target=supervise, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def _expect(self, look: Callable[[], object], what: Callable[[], str]) -> None:
         """Wait until ``look`` returns something true; after a time, ``what`` is a failure."""
@@ -125,13 +149,17 @@ class Trial:
         return oracle.forgotten(self._clients.moments(), self._faults)
 
     def _unpublished(self) -> list[str]:
-        return sorted(self._clients.acknowledged("http", "sms") - set(self._clients.listener.heard))
+        return sorted(
+            self._clients.acknowledged("http", "sms", "atomic0", "atomic1") - set(self._clients.listener.heard)
+        )
 
     def _book(self) -> oracle.Book:
         return oracle.Book.read(self._cluster.book)
 
     def _judge(self) -> None:
         self._failures += oracle.doubled(self._book(), self._clients.copies(), self._faults)[:20]
+        acknowledged = self._clients.acknowledged("atomic") - self._forgotten()
+        self._failures += not_once(self._cluster.effects.rows(), acknowledged)[:20]
         for gateway in self._cluster.gateways:
             if code := gateway.stop():
                 self._failures.append(f"{gateway.name} ended with {code}")
