@@ -10,7 +10,7 @@ from typing import Any
 from gateway.config.carriers import carrier
 from gateway.runtime.build import Gateway
 from gateway.runtime.running import STANDBY, RunningGateway
-from gateway.scopes.installed import KINDS
+from gateway.scopes.installed import KINDS, SERVERS
 from gateway.store import LeaseStore, StoreUnavailable
 from protocols.errors import BindError
 from protocols.server import Server
@@ -39,10 +39,14 @@ def roles_of(servers: Mapping[str, Any], once: set[str]) -> list[Role]:
         names = {name} if mount is None else {name, mount.on}
         joined = [each for each in found if each.servers & names]
         found = [each for each in found if each not in joined]
-        found.append(Role(f"server {min(names)}", names.union(*(each.servers for each in joined))))
+        found.append(Role("", names.union(*(each.servers for each in joined))))
     for each in found:
-        each.lease = f"server {min(each.servers)}"
+        each.lease = f"server {min(_identity(servers[name], name) for name in each.servers)}"
     return found
+
+
+def _identity(settings: Any, name: str) -> str:
+    return SERVERS[settings.protocol].identity(settings, name)
 
 
 def make_roles(gateway: Gateway) -> list[Role]:

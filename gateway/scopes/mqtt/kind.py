@@ -33,7 +33,10 @@ _SERVER = ServerKind(MQTTSettings, "protocols.mqtt.server:MQTTServer")
 
 class _BrokerClient(ServerKind):
     def identity(self, settings: MQTTClientSettings, name: str) -> str:
-        """With its client id: several hosts may share a subscription, each as a client of its own."""
+        """With its client id, unless two clients would get the same messages: several hosts may share a subscription,
+        each as a client of its own."""
+        if any(not text.startswith("$share/") for text in settings.subscribe):
+            return name
         return f"{name} {settings.client_id_of(name)}"
 
 
