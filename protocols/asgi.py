@@ -1,6 +1,6 @@
 """The types of every scope and event of the servers.
 
-Those of HTTP, WebSocket and lifespan are asgiref's; those of mqtt, email and sms are ours, and specified in
+Those of HTTP, WebSocket and lifespan are asgiref's; those of mqtt, email, sms and task are ours, and specified in
 ``docs/asgi/``. A test compares the key tables of those pages with the types here.
 """
 
@@ -73,6 +73,12 @@ __all__ = [
     "Scope",
     "Send",
     "SendEvent",
+    "TaskAcceptEvent",
+    "TaskDeferEvent",
+    "TaskDisconnectEvent",
+    "TaskReceiveEvent",
+    "TaskRejectEvent",
+    "TaskScope",
     "URLRoute",
     "WebSocketConnectEvent",
     "WebSocketDisconnectEvent",
@@ -82,7 +88,7 @@ __all__ = [
 ]
 
 VERSIONS: ASGIVersions = {"version": "3.0", "spec_version": "1.0"}
-"""The value of ``scope["asgi"]`` in mqtt, email and sms scopes."""
+"""The value of ``scope["asgi"]`` in the scopes that are ours."""
 
 HostPort = tuple[str, int]
 
@@ -107,7 +113,7 @@ class WebSocketScope(asgiref.WebSocketScope):
 
 
 class _OurScope(TypedDict):
-    """The keys that the mqtt, email and sms scopes share."""
+    """The keys that the scopes share that are ours."""
 
     asgi: ASGIVersions
     listener: str
@@ -437,7 +443,45 @@ SMSSendEvent = TypedDict(
 )
 
 
-Scope = HTTPScope | WebSocketScope | LifespanScope | MQTTScope | EmailScope | SMSScope
+# task: one attempt at a call that code has put into the store
+
+
+class TaskScope(_OurScope):
+    type: Literal["task"]
+    task: str
+    queue: str
+    priority: int
+    run_after: float | None
+    enqueued_at: float
+    result_ttl: float
+
+
+class TaskReceiveEvent(TypedDict):
+    type: Literal["task.receive"]
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
+class TaskDisconnectEvent(TypedDict):
+    type: Literal["task.disconnect"]
+
+
+class TaskAcceptEvent(TypedDict):
+    type: Literal["task.accept"]
+    return_value: NotRequired[Any]
+
+
+class TaskRejectEvent(TypedDict):
+    type: Literal["task.reject"]
+    reason: NotRequired[str]
+
+
+class TaskDeferEvent(TypedDict):
+    type: Literal["task.defer"]
+    retry_after: NotRequired[float]
+
+
+Scope = HTTPScope | WebSocketScope | LifespanScope | MQTTScope | EmailScope | SMSScope | TaskScope
 
 ReceiveEvent = (
     ASGIReceiveEvent
@@ -452,6 +496,8 @@ ReceiveEvent = (
     | SMSReceiveEvent
     | SMSStatusEvent
     | SMSDisconnectEvent
+    | TaskReceiveEvent
+    | TaskDisconnectEvent
 )
 
 SendEvent = (
@@ -474,6 +520,9 @@ SendEvent = (
     | SMSRejectEvent
     | SMSDeferEvent
     | SMSSendEvent
+    | TaskAcceptEvent
+    | TaskRejectEvent
+    | TaskDeferEvent
 )
 
 # Users write applications with plain dicts as often as with the types above; Any accepts both.
@@ -510,6 +559,7 @@ DESCRIPTIONS: dict[str, Callable[[Any], str]] = {
     "mqtt": lambda scope: f"mqtt {scope['client_id']}",
     "email": _describe_email,
     "sms": lambda scope: f"sms {scope['sender']} -> {scope['recipient']}",
+    "task": lambda scope: f"task {scope['task']} -> {scope['queue']}",
 }
 """What :func:`describe` says of a scope, by its type; other distributions add theirs."""
 

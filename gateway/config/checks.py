@@ -242,7 +242,7 @@ def _servers_and_routes(parsed: ParsedConfig) -> Iterator[Diagnostic]:
     spoiled = [kind for kind in KINDS if parsed.spoiled("routes", kind)]
     yield from _unanswered(parsed, {*routed, *spoiled}, "routes")
     for kind in routed:
-        if kind not in lost and not any(kind in kinds for kinds in made.values()):
+        if KINDS[kind].is_served and kind not in lost and not any(kind in kinds for kinds in made.values()):
             yield parsed.document.at_key(
                 ("routes", kind), f"no server makes {kind} scopes, so routes.{kind} answers nothing"
             )

@@ -5,6 +5,7 @@ asked for. A type of another kind, as a scope type of another distribution may h
 dataclass that says something to pydantic itself: a default that is its ``Field(ge=1)``, a validator.
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from types import NoneType, UnionType
@@ -121,13 +122,20 @@ def _dataclass(type_: Any) -> CoreSchema:
         "schema": {
             "type": "dataclass-args",
             "dataclass_name": type_.__name__,
-            "fields": [_field(each, hints[each.name]) for each in fields(type_) if each.init],
+            "fields": [_field(each, hints[each.name]) for each in _by_class(type_) if each.init],
             "collect_init_only": has_post_init,
         },
         "fields": [each.name for each in fields(type_)],
         "post_init": has_post_init,
         "config": {"title": type_.__name__, "extra_fields_behavior": "forbid"},
     }
+
+
+def _by_class(type_: type) -> list[Field[Any]]:
+    """The fields as pydantic has them: those of a parent first, but for those that the class writes anew."""
+    own = (inspect.get_annotations(each) for each in reversed(type_.__mro__))
+    written = {name: number for number, names in enumerate(own) for name in names}
+    return sorted(fields(type_), key=lambda each: written[each.name])
 
 
 def _field(field: Field[Any], type_: Any) -> CoreSchema:

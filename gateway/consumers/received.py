@@ -20,6 +20,8 @@ RECEIVED = (
     "sms.receive",
     "sms.status",
     "sms.disconnect",
+    "task.receive",
+    "task.disconnect",
 )
 """The event types that a method may be named after. A name from outside is never looked up."""
 
@@ -42,12 +44,14 @@ DISCONNECTS: Mapping[str, Any] = {
     },
     "email.disconnect": {"type": "email.disconnect"},
     "sms.disconnect": {"type": "sms.disconnect"},
+    "task.disconnect": {"type": "task.disconnect"},
 }
 """The last event of each scope, as a server sends it when it closes after a crash."""
 WHOLE = {
     "email.receive": "email.disconnect",
     "sms.receive": "sms.disconnect",
     "sms.status": "sms.disconnect",
+    "task.receive": "task.disconnect",
 }
 """An event that is a whole message is the last one of its scope for a class without a method for its disconnect."""
 

@@ -2,12 +2,12 @@
 
 import threading
 import traceback
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from gateway.counts import UNREAD, counted
-from gateway.delivery.cut_off import CutOff
+from gateway.delivery.cut_off import Undeliverable
 from gateway.delivery.time_limit import NoThread
 from gateway.sender import current_keeper
 from protocols.app_run import AppRun
@@ -16,6 +16,14 @@ from protocols.events import Event
 
 LONGEST_FAILURE = 8000
 """Characters of a traceback that are kept, from its end."""
+
+
+class Note(NamedTuple):
+    """A note for :meth:`gateway.store.interfaces.NoteStore.note`."""
+
+    key: str
+    value: bytes
+    ttl: float
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,10 @@ class Outcome:
     """What leaves on its own (``email.send``, ``mqtt.send``)."""
     error: BaseException | None
     """What it failed with."""
+    notes: Sequence[Note] = ()
+    """What the store keeps of it, whatever becomes of the message."""
+    after: Sequence[Callable[[], Awaitable[None]]] = ()
+    """Awaited when the store has all that came of it."""
 
     @property
     def rejected(self) -> bool:
@@ -40,7 +52,7 @@ class Outcome:
         """The text that the store keeps: the end of the traceback, or ``deferred`` if the handler did not crash."""
         if self.error is None:
             return "deferred"
-        if isinstance(self.error, CutOff):  # there is no code to look at
+        if isinstance(self.error, Undeliverable):  # there is no code to look at
             return str(self.error)
         return "".join(traceback.format_exception(self.error))[-LONGEST_FAILURE:].rstrip()
 

@@ -1,9 +1,13 @@
-"""The end of a message that kills the process each time."""
+"""The end of a message with which no attempt can succeed."""
 
 from gateway.delivery.policy import Policy
 
 
-class CutOff(Exception):
+class Undeliverable(Exception):
+    """No attempt can succeed, so that the message is a dead letter at once. The text is a sentence for the operator."""
+
+
+class CutOff(Undeliverable):
     """Every attempt was cut off, by a kill or a timeout, before its handler could fail or succeed."""
 
     def __init__(self, attempts: int) -> None:

@@ -17,6 +17,11 @@ class DeliveryContext:
     policy: Policy | None = None
     """None: no route with a policy has taken it."""
 
+    @property
+    def is_committed(self) -> bool:
+        """Whether the store has everything that came of the attempt."""
+        return self.part is not None and self.part.is_committed
+
 
 current_delivery: ContextVar[DeliveryContext | None] = ContextVar("current_delivery", default=None)
 """Set by the worker around each delivery; the same object in every task below it."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.delivery.attempt import Outcome
+from gateway.delivery.cut_off import Undeliverable
 from gateway.delivery.policy import Policy
 from gateway.delivery.time_limit import NoThread
 
@@ -29,7 +30,8 @@ def disposition_of(policy: Policy, outcome: Outcome, attempt: int) -> Dispositio
         return Disposition("again", policy.wait(attempt))
     if policy.on_error == "refuse":
         return Disposition("refused")
-    if policy.on_error == "dead-letter" or (policy.attempts is not None and attempt >= policy.attempts):
+    is_last = policy.attempts is not None and attempt >= policy.attempts
+    if is_last or policy.on_error == "dead-letter" or isinstance(outcome.error, Undeliverable):
         return Disposition("dead")
     return Disposition("again", policy.wait(attempt))
 

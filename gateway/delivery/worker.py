@@ -26,7 +26,18 @@ from gateway.delivery.service import Deliveries
 from gateway.delivery.transactions import End
 from gateway.delivery.under_policy import under_policy
 from gateway.spans import Told, spans
-from gateway.store import InboxStore, LeaseLost, Message, Outgoing, StoreUnavailable, UpkeepStore, codec
+from gateway.store import (
+    InboxStore,
+    LeaseLost,
+    Mark,
+    Message,
+    Outgoing,
+    StoreUnavailable,
+    TransactionStore,
+    UpkeepStore,
+    codec,
+)
+from gateway.store.interfaces import NoteStore
 from protocols.asgi import Application
 from protocols.queue import Queue
 
@@ -57,7 +68,7 @@ _DONE, _REJECTED, _DEAD = (_End(word, word) for word in ("done", "rejected", "de
 _NOT_TRACED: AbstractContextManager[Told] = nullcontext(_untold)
 
 
-class WorkerStore(InboxStore, UpkeepStore, Protocol):
+class WorkerStore(InboxStore, NoteStore, UpkeepStore, Protocol):
     """What the worker needs of the store."""
 
 
@@ -182,6 +193,8 @@ class Worker(Poller[Message]):
             end = await self._settle(kind, message, scope, outcome, context)
             self._ends.of(message.type, current_route.get()).add(end.word, seconds)
             tell(end.said, outcome.error)
+        for call in outcome.after if end is not _LEFT else ():
+            await call()
         if self._here.observer is not None:
             self._here.observer.delivered(message, scope, events, end.said, outcome.error, began)
 
@@ -191,6 +204,9 @@ class Worker(Poller[Message]):
         if isinstance(outcome.error, LeaseLost):
             logger.warning("%s: not handled here, another process has it", message.subject)
             return _LEFT
+        if not context.is_committed:
+            for note in outcome.notes:  # first: once the message is gone, they are all there is
+                await retry_until_stored(partial(self.store.note, note.key, note.value, ttl=note.ttl))
         if context.policy is None and (outcome.error is not None or outcome.rejected):
             await self._end(message, outcome.failure if outcome.error else "no route takes it any more")
             return _DEAD
@@ -217,7 +233,13 @@ class Worker(Poller[Message]):
 
         def end(outcome: Outcome) -> End:
             outgoing = self._sent(kind, message, scope, outcome)
-            return lambda store, mark: store.finish(mark, outgoing)
+
+            def say(store: TransactionStore, mark: Mark) -> None:
+                for note in outcome.notes:
+                    store.note(note.key, note.value, note.ttl)
+                store.finish(mark, outgoing)
+
+            return say
 
         return AtomicPart(self._here.use.transactions, lambda store: store.begin(message), end)
 
@@ -231,16 +253,17 @@ class Worker(Poller[Message]):
     ) -> None:
         if outcome.rejected:
             logger.warning("%s: rejected by its handler, after it had been acknowledged", message.subject)
-        if context.part is not None and context.part.is_committed:
+        if context.is_committed:
             self._outgoing.notify()
             return
         outgoing = self._sent(kind, message, scope, outcome)
-        if not outgoing:
+        if not outgoing and not outcome.after:
             self._finishing.add(message.id)
             self._handled.put(message)
             return
         await retry_until_stored(partial(self.store.finish, message.id, outgoing=outgoing))
-        self._outgoing.notify()
+        if outgoing:
+            self._outgoing.notify()
 
     async def _finish_all(self) -> None:
         """Tell the store of handled messages: those that end during a commit go together into the next."""

@@ -1,4 +1,5 @@
-"""The only package that imports Django: it sets Django up, runs its views as an application, and takes its mail."""
+"""The only package that imports Django: it sets Django up, runs its views and its tasks as applications, and takes its
+mail."""
 
 import os
 from pathlib import Path
@@ -6,20 +7,22 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gateway.django.views import Views, import_urls
 from protocols.asgi import Application
+from protocols.lazy_names import imported
 
 if TYPE_CHECKING:
     from gateway.django.mail import EmailBackend
+    from gateway.django.tasks.backend import TaskBackend
 
-__all__ = ["EmailBackend", "application", "import_urls", "setup", "template_folders"]
+__all__ = ["EmailBackend", "TaskBackend", "application", "import_urls", "setup", "template_folders", "views"]
+
+_BACKENDS = {"EmailBackend": "gateway.django.mail", "TaskBackend": "gateway.django.tasks.backend"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the email backend when Django asks for it: this package can be imported without Django."""
-    if name != "EmailBackend":
+    """Import a backend when Django asks for it: this package can be imported without Django."""
+    if name not in _BACKENDS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from gateway.django.mail import EmailBackend
-
-    return EmailBackend
+    return imported(f"{_BACKENDS[name]}:{name}")
 
 
 def setup(settings_module: str) -> None:
@@ -49,6 +52,12 @@ def application() -> Application:
 
         views = StaticFiles(views)
     return Views(cast("Application", views))
+
+
+def views() -> Application:
+    """Return :func:`application`, once the project's URLs and the views that they name are imported."""
+    import_urls()
+    return application()
 
 
 def template_folders() -> set[Path]:

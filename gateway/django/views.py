@@ -25,15 +25,36 @@ def import_urls() -> None:
     _ = get_resolver().url_patterns
 
 
-class Views:
-    """The application around ``views``, which is Django's handler."""
+class OwnThread:
+    """The application around ``app``, whose sync parts, such as the ORM's, run on one thread for each scope."""
 
     target_name = "django"
     """The name of this target in gateway.yaml."""
 
-    def __init__(self, views: Application) -> None:
-        self._views = views
+    def __init__(self, app: Application) -> None:
+        self._app = app
         self._idle: list[_Thread] = []
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if thread_pool.get().is_shared:
+            await self._app(scope, receive, send)
+            return
+        thread = self._idle.pop() if self._idle else _Thread()
+        try:
+            async with _RequestContext(executor=thread):
+                await self._app(scope, receive, send)
+        finally:
+            thread.when_idle(lambda: self._give_back(thread))
+
+    def _give_back(self, thread: "_Thread") -> None:
+        if len(self._idle) < thread_pool.get().size:
+            self._idle.append(thread)
+        else:
+            thread.shutdown(wait=False)
+
+
+class Views(OwnThread):
+    """The application around Django's handler."""
 
     def routable(self, scope: Any) -> bool:
         """Return whether a view of the project has the path of ``scope``."""
@@ -54,23 +75,6 @@ class Views:
             return reverse("admin:index")
         except NoReverseMatch:
             return None
-
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        if thread_pool.get().is_shared:
-            await self._views(scope, receive, send)
-            return
-        thread = self._idle.pop() if self._idle else _Thread()
-        try:
-            async with _RequestContext(executor=thread):
-                await self._views(scope, receive, send)
-        finally:
-            thread.when_idle(lambda: self._give_back(thread))
-
-    def _give_back(self, thread: "_Thread") -> None:
-        if len(self._idle) < thread_pool.get().size:
-            self._idle.append(thread)
-        else:
-            thread.shutdown(wait=False)
 
 
 class _Thread(ThreadPoolExecutor):

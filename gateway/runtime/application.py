@@ -12,14 +12,17 @@ from gateway.config.loader import ParsedConfig
 from gateway.delivery.guard import guarded
 from gateway.delivery.kind import check_policy
 from gateway.delivery.policy import Policy
+from gateway.django.unanswered import NotAnswered
 from gateway.routing import ProtocolTypeRouter, Route, as_application, check_answers
 from gateway.routing.index import unreachable
 from gateway.routing.router import PLAIN
 from gateway.routing.targets import Named
 from gateway.runtime.importing import TargetError, import_target, place_of, source_lines
 from gateway.scopes.installed import KINDS
+from gateway.scopes.kind import ScopeKind
 from protocols.asgi import Application
 from protocols.errors import describe_error
+from protocols.lazy_names import imported
 
 
 async def _unusable(scope: Any, receive: Any, send: Any) -> None:
@@ -54,14 +57,18 @@ class ApplicationBuilder:
     def _target(self, kind: str, value: Any) -> Any:
         loc: Loc = ("routes", kind)
         if isinstance(value, str):
-            return self._answering(kind, value, loc)
+            return self._whole(kind, KINDS[kind].route(app=value), loc, loc)
         if isinstance(value, list):
             return self._router(kind, list(zip(self.parsed.items(*loc), value, strict=True)))
         if not self._given(kind, value) and not any(_says(value, each) for each in KINDS[kind].options):
-            named = self._answering(kind, value.app, (*loc, "app"))
-            self._check(kind, loc, value)
-            return replace(named, app=guarded(named.app, _policy(value), f"{kind} -> {value.app}"))
+            return self._whole(kind, value, loc, (*loc, "app"))
         return self._router(kind, [(loc, value)])
+
+    def _whole(self, kind: str, line: Any, loc: Loc, place: Loc) -> Named:
+        """Make the application that takes all scopes of one type. The file names it at ``place``."""
+        named = self._answering(kind, line.app, place)
+        self._check(kind, loc, line)
+        return replace(named, app=guarded(named.app, _policy(line), f"{kind} -> {line.app}"))
 
     def _router(self, kind: str, lines: list[tuple[Loc, Any]]) -> Any:
         made = [(loc, route) for loc, line in lines if (route := self._route(kind, loc, line)) is not None]
@@ -121,18 +128,19 @@ class ApplicationBuilder:
 
     def _answering(self, kind: str, target: str, loc: Loc) -> Named:
         """Import a target; routes and the log name it as the file does."""
-        app = self._import(target, loc)
+        app = self._import(target, loc, KINDS[kind].django)
         try:
             check_answers(app, kind)
         except ValueError as error:
             self._report(loc, str(error))
         return Named(app, target)
 
-    def _import(self, target: str, loc: Loc) -> Any:
+    def _import(self, target: str, loc: Loc, django: str = ScopeKind.django) -> Any:
+        """Import ``target``. ``django``: the home of what makes the application that is called so."""
         if not self.importable:
             return _unusable
         try:
-            return self._django() if target == "django" else as_application(self._imported(target))
+            return self._django(django) if target == "django" else as_application(self._imported(target))
         except TargetError as error:
             self._report_target(loc, error)
         except ValueError as error:
@@ -157,14 +165,14 @@ class ApplicationBuilder:
             raise found
         return found
 
-    def _django(self) -> Application:
+    def _django(self, home: str) -> Application:
         if self.parsed.settings.django is None:
             raise TargetError("'django' needs the key django: {settings: your.settings}")
-        from gateway.django import application, import_urls  # only where it is asked for: Django is optional
-
         try:
-            import_urls()
-            return application()
+            application: Application = imported(home)()  # only where it is asked for: Django is optional
+            return application
+        except NotAnswered:  # its own sentence
+            raise
         except (Exception, SystemExit) as error:  # whatever the project's own code does
             sentence = f"'django': the project's URLs cannot be imported{place_of(error)}: {describe_error(error)}"
             raise TargetError(sentence, source_lines(error)) from error

@@ -16,6 +16,7 @@ from gateway.delivery.direct import DirectSender
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.guard import Guard
 from gateway.delivery.outbox import Outlet
+from gateway.delivery.reach import OwnStore
 from gateway.delivery.service import Deliveries, FindTransaction, deliveries
 from gateway.garbage_collection import uncollected
 from gateway.layers import ChannelLayer, InMemoryChannelLayer, channel_layer
@@ -26,6 +27,7 @@ from gateway.runtime.channel_layer import make_layer
 from gateway.runtime.prepare_imports import prepare_imports
 from gateway.runtime.servers import Senders, Servers, lives_once, make_outlets, needs_store
 from gateway.scopes.email.submission import measured, open_submission
+from gateway.scopes.installed import KINDS
 from gateway.scopes.outgoing import answering_of, outgoing_servers
 from gateway.scopes.server_kind import Given
 from gateway.sender import sender
@@ -122,6 +124,9 @@ def _build(parsed: ParsedConfig, make: Makers, before: Gateway | None) -> Gatewa
         raise ConfigErrors([parsed.document.at_key(("servers",), str(error))]) from error
     services = _services(settings, app, layer, here, outlets)
     services[arrivals] = _arrivals(settings, app, here, before)
+    if here is not None:
+        for kind in KINDS.made().values():
+            services |= kind.services(lambda: app, parsed.document.name, OwnStore(here))
     dispatcher = Dispatcher(here, app, lifespan.state) if here is not None else None
     try:
         console = _console(settings, servers, dispatcher)

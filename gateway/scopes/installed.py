@@ -35,6 +35,7 @@ _OURS = {
         keys=("submission", "reply_tokens", "postmaster"),
     ),
     "sms": _Ours("gateway.scopes.sms.kind:SMSKind", ("sms",)),
+    "task": _Ours("gateway.scopes.task.kind:TaskKind"),
 }
 _OUR_PROTOCOLS = {protocol: name for name, ours in _OURS.items() for protocol in ours.protocols}
 _plugins = load_plugins(_OURS, _OUR_PROTOCOLS)

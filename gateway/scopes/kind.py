@@ -8,11 +8,13 @@ from gateway.arrivals import Watch
 from gateway.delivery.kind import DeliveryKind
 from gateway.delivery.outbox import NoServer, Outlet
 from gateway.delivery.policy import Policy
+from gateway.delivery.reach import StoreReach
 from gateway.recording.replay_run import ReplayRun, UncheckedReplay
 from gateway.routing.patterns import Pattern
 from gateway.routing.router import Route, Router, takes
 from gateway.scopes.routes import keys_of
 from gateway.scopes.server_kind import Given, ServerKind, is_configured
+from gateway.services import Service
 from protocols.asgi import Application
 from protocols.events import Event
 from protocols.server import Server
@@ -51,6 +53,8 @@ class ScopeKind(ABC):
     """The protocols that ``servers:`` may name for it."""
     not_protocols: ClassVar[Mapping[str, str]] = {}
     """What people write for ``protocol``, though it is none -> what to write instead."""
+    is_served: ClassVar[bool] = True
+    """Whether servers make its scopes. If not, code puts them into the store."""
     noun: ClassVar[str] = "messages"
     """The operator's word for what its servers receive."""
 
@@ -63,6 +67,9 @@ class ScopeKind(ABC):
     everything: ClassVar[str] = "default: true"
     """How the file writes a route that takes everything."""
 
+    django: ClassVar[str] = "gateway.django:views"
+    """``module:function`` of what makes the application that the target ``django`` means. It raises
+    :class:`~gateway.django.unanswered.NotAnswered` if the project has none."""
     without_routes: ClassVar[str] = ""
     """What an empty list of routes makes of its servers. Empty: nothing, so that it is a mistake."""
 
@@ -143,6 +150,11 @@ class ScopeKind(ABC):
         """Return whether a route behind this server may take what `gateway explain` calls by the name and ``text``."""
         scope: Any = {"type": self.name, **self.subject(text)}
         return takes(running.server.app, scope)
+
+    def services(self, routed: Callable[[], Application], file: str, reach: StoreReach) -> Mapping[Service[Any], Any]:
+        """Return what code anywhere finds, in a gateway of ``file`` or in another process. ``routed`` returns the tree
+        of its routes; in another process its targets are not imported. ``reach`` reaches its store."""
+        return {}
 
     # How what was recorded is run again.
 

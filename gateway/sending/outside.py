@@ -1,6 +1,6 @@
 """What a process without a gateway needs to send: the gateway's file, read without importing any handler."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ from gateway.consumers.answering import answering
 from gateway.delivery.policy import Policy
 from gateway.runtime.prepare_imports import prepare_store
 from gateway.runtime.servers import lives_once, needs_store
+from gateway.scopes.installed import KINDS
 from gateway.scopes.outgoing import answering_of, outgoing_servers
 from gateway.sender import sender
 from gateway.sending.store_sender import StoreSender
-from gateway.services import Services
+from gateway.services import Service, Services
 from gateway.store import Engine, engine_of
+from protocols.asgi import Application
 
 
 def services() -> Services:
@@ -35,18 +37,27 @@ def _services(file: Path, changed: int) -> Services:
     """``changed``: the time of the last change, after which the file is read again."""
     parsed = load(file)
     settings = parsed.finish(prepare_store(parsed))
-    return {
-        sender: StoreSender(parsed, outgoing_servers(settings), _engine(parsed)),
-        answering: answering_of(settings),
-    }
+    ours = StoreSender(parsed, outgoing_servers(settings), _engine(parsed))
+    services: dict[Service[Any], Any] = {sender: ours, answering: answering_of(settings)}
+    for kind in KINDS.made().values():
+        services |= kind.services(partial(_routed, parsed), parsed.document.name, ours)
+    return services
+
+
+def _routed(parsed: ParsedConfig) -> Application:
+    """Return the file's routes, without their targets. An application written in Python is not imported: which routes
+    it has is not known here."""
+    from gateway.runtime.application import ApplicationBuilder  # what only sends does not need routers
+
+    return ApplicationBuilder(parsed, importable=False).build()
 
 
 def _engine(parsed: ParsedConfig) -> Engine | None:
     """Return the place of the gateway's store; None if the gateway has none, as far as the file shows."""
     settings = parsed.settings
     has_leases = settings.workers > 1 and any(map(lives_once, settings.servers.values()))
-    routes = [getattr(settings.routes, name) for name in vars(settings.routes)] if settings.routes else []
-    lines = [line for route in routes for line in (route if isinstance(route, list) else [route])]
+    routes = [(name, getattr(settings.routes, name)) for name in vars(settings.routes)] if settings.routes else []
+    lines = [_line(name, each) for name, route in routes for each in (route if isinstance(route, list) else [route])]
     kept = (
         parsed.names_store
         or has_leases
@@ -54,6 +65,11 @@ def _engine(parsed: ParsedConfig) -> Engine | None:
         or any(map(_has_policy, lines))
     )
     return engine_of(settings.store, parsed.document.folder) if kept else None
+
+
+def _line(kind: str, written: Any) -> Any:
+    """Return a route as settings, also one that the file writes as a target alone."""
+    return KINDS[kind].route(app=written) if isinstance(written, str) else written
 
 
 def _has_policy(line: Any) -> bool:

@@ -1,8 +1,9 @@
 """Sends from a process without a gateway: puts everything into the gateway's store, from which the gateway sends it."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from gateway.delivery.within import put_within
 from gateway.layers import ChannelLayer
 from gateway.runtime.channel_layer import make_layer
 from gateway.runtime.prepare_imports import add_to_path
-from gateway.store import Engine
+from gateway.store import Engine, Message, Store
 from protocols.event_id import new_id
 from protocols.events import Event
 
@@ -24,7 +25,8 @@ T = TypeVar("T")
 
 
 class StoreSender:
-    """A :class:`gateway.sender.Sender`. It opens the store for each call: a process that forks cannot share it."""
+    """A :class:`gateway.sender.Sender` and a :class:`gateway.delivery.reach.StoreReach`. It opens the store for each
+    call: a process that forks cannot share it."""
 
     def __init__(self, parsed: ParsedConfig, servers: OutgoingServers, engine: Engine | None) -> None:
         """``engine``: None if the gateway has no store."""
@@ -41,14 +43,28 @@ class StoreSender:
 
     async def asend(self, event: Event, *, via: str = "") -> str:
         addressed = self._servers.addressed(event, via)
+        async with self._opened() as store:
+            await store.put_outgoing(outgoing_of(event_id := new_id(), {}, [addressed], store.now()))
+        await asyncio.to_thread(ring, self._daemons)
+        return event_id
+
+    async def put_all(self, make: Callable[[float], Sequence[Message]]) -> None:
+        async with self._opened() as store:
+            await store.put_all(make(store.now()))
+        await asyncio.to_thread(ring, self._daemons)
+
+    async def ask(self, question: Callable[[Store], Awaitable[T]]) -> T:
+        async with self._opened() as store:
+            return await question(store)
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Store]:
         store = self._existing().store()
         await store.open()
         try:
-            await store.put_outgoing(outgoing_of(event_id := new_id(), {}, [addressed], store.now()))
+            yield store
         finally:
             await store.close()
-        await asyncio.to_thread(ring, self._daemons)
-        return event_id
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         if self._layer is None:

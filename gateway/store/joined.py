@@ -49,6 +49,9 @@ class Joined:
     def put_outgoing(self, items: Sequence[Outgoing]) -> None:
         self._does.outgoing.put_all(self._db, [items])
 
+    def note(self, key: str, value: bytes, ttl: float) -> None:
+        self._does.notes.put(self._db, [(key, value, self.now() + ttl)])
+
     def begin(self, message: Message) -> Mark:
         self._check_begun()
         ours = self._locks.lock_message(self._db, message, self._owner)

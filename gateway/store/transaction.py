@@ -52,6 +52,9 @@ class TransactionStore(Protocol):
     def put_outgoing(self, items: Sequence[Outgoing]) -> None:
         """Keep ``items``. One whose id is known is the same item, and is kept once."""
 
+    def note(self, key: str, value: bytes, ttl: float) -> None:
+        """Keep ``value`` under ``key`` for ``ttl`` seconds, in the place of what was there."""
+
     def begin(self, message: Message) -> Mark:
         """Lock a running message of ours. Raises LeaseLost, and TransactionLost if there is no transaction."""
 

@@ -100,8 +100,8 @@ class Message:
     alone: bool = False
     """Set by ``take``: a process died while it had this message, which may be the reason why it died."""
     priority: int = 0
-    """Of those that are due, messages of a higher one are taken first; from -1000 to 1000. It is set for ``put`` and is
-    not returned."""
+    """From -1000 to 1000. Among the messages that are due, those of a higher one are taken first. It is set for ``put``
+    and is not returned."""
 
     @property
     def is_ordered(self) -> bool:

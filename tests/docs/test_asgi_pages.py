@@ -9,7 +9,7 @@ import pytest
 from protocols import asgi
 
 PAGES = Path(__file__).parents[2] / "docs" / "asgi"
-SCOPES = {"mqtt": asgi.MQTTScope, "email": asgi.EmailScope, "sms": asgi.SMSScope}
+SCOPES = {"mqtt": asgi.MQTTScope, "email": asgi.EmailScope, "sms": asgi.SMSScope, "task": asgi.TaskScope}
 SECTION = re.compile(r"^(#{2,3}) (.+?)\s*$", re.MULTILINE)
 KEY = re.compile(r"^\| *`([a-z_]+)`", re.MULTILINE)
 
@@ -31,7 +31,7 @@ def sections(page: str) -> dict[tuple[str, str], str]:
 
 
 def events(direction: str) -> dict[str, Any]:
-    """Event type -> its TypedDict, of our three protocols."""
+    """Event type -> its TypedDict, of our own scopes."""
     union = asgi.ReceiveEvent if direction == "Events received" else asgi.SendEvent
     types = {member.__annotations__["type"].__args__[0]: member for member in union.__args__}
     return {name: kind for name, kind in types.items() if name.partition(".")[0] in SCOPES}

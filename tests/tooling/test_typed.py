@@ -40,7 +40,8 @@ ANY = {
     TESTS: "gateway/testing/communicator.py",
     RECORDINGS: """
         gateway/recording/replay_run.py gateway/scopes/kind.py gateway/scopes/email/kind.py gateway/scopes/http/kind.py
-        gateway/scopes/mqtt/kind.py gateway/scopes/sms/kind.py gateway/scopes/websocket/kind.py""",
+        gateway/scopes/mqtt/kind.py gateway/scopes/sms/kind.py gateway/scopes/task/kind.py
+        gateway/scopes/websocket/kind.py""",
     APPLICATIONS: """
         gateway/django/views.py gateway/runtime/application.py gateway/runtime/health.py gateway/runtime/mounts.py""",
 }

@@ -26,7 +26,7 @@ from gateway.delivery.service import deliveries
 
 
 class Rung(TypedDict):
-    """The outbox looks."""
+    """The gateway looks."""
 
     rung: bool
     """True."""
@@ -36,11 +36,13 @@ class Rung(TypedDict):
     "ring", "POST", "/api/outgoing/ring", audited=False
 )  # every process that puts something into the store calls it
 async def ring(here: Here) -> Rung:
-    """Send what another process has put into the store now, and not at the next look."""
+    """Send and run what another process has put into the store now, and not at the next look."""
     try:
-        here.service(deliveries).outgoing.notify()
+        delivering = here.service(deliveries)
     except LookupError as error:
         raise BadRequest("this gateway has no store") from error
+    delivering.outgoing.notify()
+    delivering.inbox.waiting.notify()
     return {"rung": True}
 
 

@@ -86,7 +86,7 @@ _UNSUSPECTED = _first(
     _DUE % ("0.0", "messages_due", f"due >= {FIRST_TIME} AND due <= :now AND NOT alone", "due"),
     _DUE % ("due", "messages_due", f"due > 0.0 AND due < {FIRST_TIME} AND NOT alone", "due, seq"),
 )
-"""Those of a high priority, those of none that are due at once or by now, those of a low one."""
+"""In this order: a high priority; none, due at once or by now; a low priority."""
 _SUSPECT = _first(_DUE % ("0.0", "messages_alone", f"alone AND state < {BEHIND} AND due <= :now", "seq"))
 
 
