@@ -83,6 +83,8 @@ class WorkerDaemon(Daemon):
         await install(self._running)
         if (dispatcher := self._running.gateway.dispatcher) is not None:
             dispatcher.deliveries.outgoing.listen(self._ring)
+        if self._link.is_first:
+            await self._roles.begin()
 
     async def _inherit(self, server: Server) -> None:
         """Let ``server`` listen on the sockets of this worker's slot. Raises BindError."""

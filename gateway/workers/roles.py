@@ -99,6 +99,12 @@ class Roles:
         """There may be a lease to get."""
         self._wakeup.wake()
 
+    async def begin(self) -> None:
+        """Start the servers of all leases that are free now. Raises BindError or StoreUnavailable."""
+        for role in self._roles:
+            if await self._store.acquire(role.lease):
+                await self._begin(role)
+
     async def keep(self) -> None:
         """Get leases, and start the servers of each, until this is cancelled."""
         if self._roles:
