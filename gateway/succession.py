@@ -24,9 +24,9 @@ class Reloads:
             self.succeeded = time.time()
 
 
-Gather = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
-"""Sends each worker a request by its control socket. Returns ``found``, a list with the ``process`` and the ``answer``
-of each, which is None if it does not answer."""
+Gather = Callable[[Mapping[str, Any], float], Awaitable[Mapping[str, Any]]]
+"""Sends each worker a request by its control socket, and waits for so many seconds. Returns ``found``, a list with the
+``process`` and the ``answer`` of each, which is None if it does not answer."""
 
 
 class Succession:

@@ -12,7 +12,7 @@ from gateway.counts import run_counts
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.service import deliveries
 from gateway.services import Service, Services
-from gateway.succession import succession
+from gateway.succession import Gather, succession
 from protocols.access.logins import Logins
 from protocols.asgi import Application
 from protocols.server import Server
@@ -119,6 +119,12 @@ class Here:
         """Return those that run, the newest first: also those that were replaced and still have connections."""
         line = self.gateway.services.get(succession)
         return line.running if line is not None else [self.gateway]
+
+    @property
+    def gather(self) -> Gather | None:
+        """Asks all workers of this gateway; None if this process is the only one."""
+        line = self.gateway.services.get(succession)
+        return line.gather if line is not None else None
 
     @property
     def logins(self) -> Logins | None:

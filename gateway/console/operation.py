@@ -1,8 +1,9 @@
 """One row of the table: what an operator can ask of a gateway that runs, or have it do."""
 
 import inspect
+import os
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -11,6 +12,12 @@ from gateway.console.here import Here
 from gateway.console.parameters import Parameter, grouped, groups_of, parameters_of
 
 Method = Literal["GET", "POST", "DELETE"]
+Joined = Callable[[Sequence[Any], Mapping[str, Any]], Any]
+"""Takes the answers of several workers, at least one, and the arguments."""
+PATIENCE = 4.0
+"""Seconds for other workers to answer."""
+LONGEST_CHANGE = 3600.0
+"""Seconds for them to change something, such as to end connections one a second."""
 Answers = AsyncGenerator[Mapping[str, Any], None]
 
 
@@ -35,6 +42,8 @@ class Operation:
     """Whether each call is a line in the log."""
     result: Any
     """The type of the answer, or of each answer: a TypedDict."""
+    joined: Joined | None = None
+    """Makes one answer of those of several workers. None: that of any worker is right."""
 
     @property
     def streams(self) -> bool:
@@ -57,14 +66,24 @@ class Operation:
         return re.findall(r"{(\w+)}", self.path)
 
     async def answer(self, here: Here, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the only answer. Raises BadRequest."""
+        """Return the only answer; if there are workers, that of all together. Raises BadRequest."""
+        own = await self._own(here, arguments)  # also if another worker does not answer
+        if self.joined is None or (gather := here.gather) is None:
+            return own
+        given = {name: value for name, value in arguments.items() if value is not None}
+        others = await gather({"do": self.name, **given}, LONGEST_CHANGE if self.changes else PATIENCE)
+        answers = [each["answer"] for each in others["found"] if each["process"] != os.getpid()]
+        joined: Mapping[str, Any] = self.joined([own, *filter(None, answers)], arguments)
+        return joined
+
+    async def _own(self, here: Here, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         found: Mapping[str, Any] = await self.run(here, **grouped(self.groups, arguments))
         return found
 
     async def answers(self, here: Here, arguments: Mapping[str, Any]) -> Answers:
         """Yield each answer, or the only one. Raises BadRequest."""
         if not self.streams:
-            yield await self.answer(here, arguments)
+            yield await self._own(here, arguments)
             return
         async with aclosing(self.run(here, **grouped(self.groups, arguments))) as answers:
             async for answer in answers:
@@ -72,17 +91,18 @@ class Operation:
 
 
 def operation(
-    name: str, method: Method, path: str = "", *, audited: bool = True
+    name: str, method: Method, path: str = "", *, audited: bool = True, joined: Joined | None = None
 ) -> Callable[[Callable[..., Any]], Operation]:
     """Make an operation of a function. Its keyword-only parameters are those of the operation, its docstring says what
-    it does, and the annotation of its result says what it answers."""
+    it does, and the annotation of its result says what it answers. ``joined`` makes one answer of those of several
+    workers."""
 
     def of(run: Callable[..., Any]) -> Operation:
         result = inspect.signature(run, eval_str=True).return_annotation
         if inspect.isasyncgenfunction(run):
             result = get_args(result)[0]
         return Operation(
-            name, method, path, run, parameters_of(run), groups_of(run), audited and method != "GET", result
+            name, method, path, run, parameters_of(run), groups_of(run), audited and method != "GET", result, joined
         )
 
     return of

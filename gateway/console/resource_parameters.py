@@ -13,6 +13,8 @@ OfUser = Annotated[str | None, "Only this user; an asterisk stands for any chara
 OfTopic = Annotated[str | None, "Only those whose subscriptions may get a message that this topic filter matches."]
 WithDropped = Annotated[bool, "Only those to which messages were dropped."]
 WithQueued = Annotated[bool, "Only those for which messages wait."]
+PAGE = 100
+"""Entries of a page, if nothing else is asked for."""
 Limit = Annotated[int, Between(1, MOST), "How many entries the page has at most."]
 After = Annotated[str | None, "The `next` of the page before."]
 Content = Annotated[int, Between(0, 1024 * 1024), "How many bytes of content to show at most."]

@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 from gateway.console.audit import record_change
 from gateway.console.filters import address_test, checked_topic
 from gateway.console.here import Here
+from gateway.console.joined import cursor
 from gateway.console.resource_parameters import MOST, Removed
 from gateway.control.server import BadRequest
 from protocols.checkpoint import checkpoints
@@ -165,7 +166,7 @@ async def page(search: Search, *, limit: int, after: str | None, by: str | None 
             del kept[limit + 1 :]
     more, kept = len(kept) > limit, kept[:limit]
     entries = [entry(server, resource.facts()) for _, resource, server in kept]
-    return {"entries": entries, "total": total, "next": _written(kept[-1][0]) if more else None}
+    return {"entries": entries, "total": total, "next": cursor(kept[-1][0]) if more else None}
 
 
 async def details(search: Search, *, content: int) -> Any:
@@ -222,10 +223,6 @@ def _is_behind(begin: list[Any] | None, place: list[Any]) -> bool:
 
 
 _AFTER = "after: write what `next` of the page before says"
-
-
-def _written(place: list[Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
 
 
 def _read(after: str) -> list[Any]:

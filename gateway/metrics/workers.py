@@ -7,6 +7,8 @@ from gateway.metrics.snapshot import Snapshot, cumulative, join
 from gateway.metrics.table import FAMILIES
 from gateway.succession import Succession
 
+PATIENCE = 4.0
+"""Seconds for each worker to read its metrics. Prometheus waits for 10 by default."""
 Series = list[tuple[list[str], Any]]
 """The series of a family: the values of its labels, and its own value."""
 
@@ -51,7 +53,7 @@ async def of_all(here: Succession) -> Snapshot:
     counted that has ended, or does not answer, is among them."""
     if here.gather is None:
         return await snapshot(here)
-    found = await here.gather({"do": "snapshot"})
+    found = await here.gather({"do": "snapshot"}, PATIENCE)
     return join(FAMILIES, [*(_of(each) for each in found["found"]), found["gone"]])
 
 

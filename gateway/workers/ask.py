@@ -14,12 +14,13 @@ LONGEST = 64 * 1024 * 1024
 """Bytes of an answer."""
 
 
-async def ask(control: str, request: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the first answer; None if there is none in time, or the worker says why it has none."""
+async def ask(control: str, request: Mapping[str, Any], within: float = PATIENCE) -> dict[str, Any] | None:
+    """Return the first answer; None if there is none ``within`` so many seconds, or the worker says why it has
+    none."""
     if not control:
         return None
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(within):
             return await _asked(control, request)
     except (OSError, TimeoutError, ValueError):
         return None

@@ -151,7 +151,7 @@ class WorkerDaemon(Daemon):
             control.retire()
         await self._running.give_way()
         last: Any = await asyncio.to_thread(imported, "gateway.metrics.workers:last")
-        self._link.say("last", counted=last(self._succession, self._counted))
+        await self._link.last(last(self._succession, self._counted))
         await self._stop_listening(LAST_WORDS)
         await cancel_rest()
 

@@ -1,6 +1,8 @@
 """The parent, as a worker sees it."""
 
 import asyncio
+import contextlib
+import json
 import os
 import secrets
 import socket
@@ -9,8 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from gateway.exit_codes import CANNOT_START, INTERRUPTED
-from gateway.reload.channel import Channel, Message, Received, close_all
+from gateway.reload.channel import Channel, Received, close_all
 from gateway.reload.errors import HandOverFailed
+from gateway.workers.ask import PATIENCE
 from gateway.workers.worker import ENVIRONMENT, PROTOCOL
 from protocols.errors import BindError
 
@@ -83,9 +86,35 @@ class Link:
         why: str = message["why"]
         return why
 
-    async def gather(self, request: Mapping[str, Any]) -> Message:
-        """Ask every worker something. In the answer ``found`` has, for each, its number and its answer."""
-        return (await self._ask("gather", ask=dict(request)))[0]
+    async def gather(self, request: Mapping[str, Any], within: float = PATIENCE) -> Mapping[str, Any]:
+        """Ask every worker something. In the answer ``found`` has, for each, its number and its answer, if there is one
+        ``within`` so many seconds. It may be long, so that it comes on a socket of its own. Raises ConnectionError if
+        the parent has ended."""
+        reader, writer = await self._opened("gather", ask=dict(request), within=within)
+        try:
+            text = await reader.read()
+        finally:
+            writer.close()
+        if not text:
+            raise ConnectionError("the parent process has ended")
+        found: Mapping[str, Any] = await asyncio.to_thread(json.loads, text)
+        return found
+
+    async def last(self, counted: Mapping[str, Any]) -> None:
+        """Tell the parent what this worker has counted at its end."""
+        _, writer = await self._opened("last")
+        with contextlib.suppress(OSError):
+            writer.write(await asyncio.to_thread(lambda: json.dumps(counted).encode()))
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+
+    async def _opened(self, do: str, **more: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Give the parent one end of a connection. Return the other one."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._channel.send({"do": do, **more}, [theirs])
+        return await asyncio.open_connection(sock=ours)
 
     async def _ask(self, do: str, **more: object) -> Received:
         request = secrets.token_hex(8)

@@ -1,9 +1,12 @@
 """The parent: starts the workers, watches them and replaces them."""
 
 import asyncio
+import contextlib
+import json
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
@@ -16,7 +19,7 @@ from gateway.reload.channel import Message
 from gateway.runtime import process
 from gateway.runtime.launch import Launch
 from gateway.runtime.systemd import keep_alive, notify, reloading
-from gateway.workers.ask import ask
+from gateway.workers.ask import PATIENCE, ask
 from gateway.workers.crashes import MOST, SHORT, Crashes
 from gateway.workers.slot import Slot
 from gateway.workers.sockets import Sockets, Wanted
@@ -306,7 +309,7 @@ class Parent:
         logger.error("the workers are not replaced: %s", told)
         return told
 
-    def _hear(self, worker: Worker, message: Message) -> None:
+    def _hear(self, worker: Worker, message: Message, sockets: list[socket.socket]) -> None:
         """Do what a worker asks for."""
         acts: dict[str, Callable[[], Awaitable[None] | None]] = {
             "sockets": lambda: self._give_sockets(worker, message),
@@ -315,8 +318,8 @@ class Parent:
             "ring": lambda: self._say_all("ring", worker),
             "leases": lambda: self._say_all("leases", worker),
             "roll": lambda: self._roll_for(worker, message),
-            "gather": lambda: self._gather(worker, message),
-            "last": lambda: self._totals.note(worker.pid, message["counted"]),
+            "gather": lambda: self._gather(message, *sockets),
+            "last": lambda: self._read_last(worker, *sockets),
             "ended": lambda: self._ended(worker, message["code"]),
             "broken": worker.kill,
         }
@@ -345,15 +348,27 @@ class Parent:
         why = await self._roll(message.get("within", WITHIN), worker.slot)
         worker.say("answer", to=message["request"], why=why)
 
-    async def _gather(self, worker: Worker, message: Message) -> None:
-        """Ask every worker something, and answer what they have said."""
+    async def _gather(self, message: Message, connection: socket.socket) -> None:
+        """Ask every worker something, and write what they have said to ``connection``."""
         asked = [each for each in self._workers() if each.ready.done()]
-        answers = await asyncio.gather(*(ask(each.control, message["ask"]) for each in asked))
+        within = message.get("within", PATIENCE)
+        answers = await asyncio.gather(*(ask(each.control, message["ask"], within) for each in asked))
         found = [{"process": each.pid, "answer": answer} for each, answer in zip(asked, answers, strict=True)]
         for each in found:
             self._complete(each)
         gone = self._totals.gone() if message["ask"]["do"] == _SNAPSHOT else {}
-        worker.say("answer", to=message["request"], found=found, gone=gone)
+        _, writer = await asyncio.open_connection(sock=connection)
+        with contextlib.suppress(OSError):  # the worker that has asked may be gone
+            writer.write(json.dumps({"found": found, "gone": gone}).encode())
+            await writer.drain()
+        writer.close()
+
+    async def _read_last(self, worker: Worker, connection: socket.socket) -> None:
+        """A worker that ends says what it has counted."""
+        reader, writer = await asyncio.open_connection(sock=connection)
+        with contextlib.suppress(OSError, ValueError):
+            self._totals.note(worker.pid, json.loads(await reader.read()))
+        writer.close()
 
     def _complete(self, found: dict[str, Any]) -> None:
         """Remember what a worker has counted; of one that does not answer, take what it had counted before."""

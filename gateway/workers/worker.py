@@ -23,7 +23,8 @@ PROTOCOL = 1
 JITTER = 0.1
 """The share that a worker may add to a limit, so that they do not all reach it at once."""
 
-Tell = Callable[["Worker", Message], None]
+Tell = Callable[["Worker", Message, list[socket.socket]], None]
+"""Gets what a worker says, with the sockets that come with it."""
 
 
 class Worker:
@@ -100,11 +101,9 @@ class Worker:
         try:
             while (received := await self._channel.receive()) is not None:
                 self.heard = time.monotonic()
-                for each in received[1]:
-                    each.close()
-                self._tell(self, received[0])
+                self._tell(self, *received)
         except HandOverFailed as error:
-            self._tell(self, {"do": "broken", "why": str(error)})
+            self._tell(self, {"do": "broken", "why": str(error)}, [])
 
     async def _wait(self) -> None:
         code = await self._process.wait()
@@ -114,7 +113,7 @@ class Worker:
         self._channel.close()
         if not self.ready.done():
             self.ready.set_result(code)
-        self._tell(self, {"do": "ended", "code": code})
+        self._tell(self, {"do": "ended", "code": code}, [])
 
 
 def described(code: int) -> str:

@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypedDict
 
+from gateway.console import joined
 from gateway.console.here import Here
 from gateway.console.operation import operation
 from gateway.console.resource_parameters import (
+    PAGE,
     After,
     Content,
     DryRun,
@@ -144,14 +146,14 @@ def clients(server: Server, wanted: Mapping[str, Any]) -> Iterable[Resource | No
     return server.clients()
 
 
-@operation("clients.list", "GET", "/api/clients")
+@operation("clients.list", "GET", "/api/clients", joined=joined.pages("since"))
 @searching(Filters, clients)
 async def list_clients(
     here: Here,
     search: Search,
     *,
     by: Annotated[By | None, "Begin with those that have the most of this; else with the oldest."] = None,
-    limit: Limit = 100,
+    limit: Limit = PAGE,
     after: After = None,
 ) -> ClientPage:
     """List the connections that are open, of all protocols."""
@@ -159,7 +161,7 @@ async def list_clients(
     return found
 
 
-@operation("clients.show", "GET", "/api/clients/show")
+@operation("clients.show", "GET", "/api/clients/show", joined=joined.entries)
 @searching(Named, clients)
 async def show_clients(here: Here, search: Search, *, content: Content = 0) -> ClientsFound:
     """Tell everything about connections: subscriptions, queues, counters, the will."""
@@ -167,7 +169,9 @@ async def show_clients(here: Here, search: Search, *, content: Content = 0) -> C
     return found
 
 
-@operation("clients.disconnect", "POST", "/api/clients/disconnect", audited=False)  # remove() logs how many
+@operation(
+    "clients.disconnect", "POST", "/api/clients/disconnect", audited=False, joined=joined.removed
+)  # remove() logs how many
 @searching(Chosen, clients)
 async def disconnect_clients(
     here: Here, search: Search, *, with_will: WithWill = True, rate: Rate = 0, dry_run: DryRun = False

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, TypedDict
 
 from gateway.config.loggers import logger_fault
+from gateway.console import joined
 from gateway.console.here import Here
 from gateway.console.operation import operation
 from gateway.control.server import BadRequest
@@ -27,7 +28,7 @@ async def log(here: Here) -> LogState:
     return _state()
 
 
-@operation("log_level", "POST", "/api/log/level")
+@operation("log_level", "POST", "/api/log/level", joined=joined.own)
 async def log_level(
     here: Here,
     *,

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypedDict
 
+from gateway.console import joined
 from gateway.console.here import Here
 from gateway.console.operation import operation
-from gateway.console.resource_parameters import After, Content, DryRun, Limit, OfServer, Removed
+from gateway.console.resource_parameters import PAGE, After, Content, DryRun, Limit, OfServer, Removed
 from gateway.console.resources import Search, details, page, remove, searching
 from protocols.resources import Resource
 from protocols.server import Server
@@ -79,14 +80,14 @@ def retained(server: Server, wanted: Mapping[str, Any]) -> Iterator[Resource | N
         yield from server.retained(each)
 
 
-@operation("retained.list", "GET", "/api/retained")
+@operation("retained.list", "GET", "/api/retained", joined=joined.pages("topic"))
 @searching(Filters, retained)
 async def list_retained(
     here: Here,
     search: Search,
     *,
     by: Annotated[Literal["size"] | None, "Begin with the largest; else in the order of the topics."] = None,
-    limit: Limit = 100,
+    limit: Limit = PAGE,
     after: After = None,
 ) -> RetainedPage:
     """List the retained messages whose topics a filter matches, without their content."""
@@ -94,7 +95,7 @@ async def list_retained(
     return found
 
 
-@operation("retained.show", "GET", "/api/retained/show")
+@operation("retained.show", "GET", "/api/retained/show", joined=joined.entries)
 @searching(Named, retained)
 async def show_retained(here: Here, search: Search, *, content: Content = 1024) -> RetainedFound:
     """Tell everything about the retained messages of topics, with the beginning of their payload."""
@@ -102,7 +103,9 @@ async def show_retained(here: Here, search: Search, *, content: Content = 1024) 
     return found
 
 
-@operation("retained.delete", "POST", "/api/retained/delete", audited=False)  # remove() logs how many
+@operation(
+    "retained.delete", "POST", "/api/retained/delete", audited=False, joined=joined.removed
+)  # remove() logs how many
 @searching(Chosen, retained)
 async def delete_retained(here: Here, search: Search, *, dry_run: DryRun = False) -> Removed:
     """Delete retained messages. Subscribers get no message about it. The answer comes once that is durable."""

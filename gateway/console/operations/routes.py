@@ -3,6 +3,7 @@
 from itertools import islice
 from typing import Annotated, TypedDict
 
+from gateway.console import joined
 from gateway.console.here import Here
 from gateway.console.operation import operation
 from gateway.console.rates import Key, Point, Rates
@@ -66,7 +67,7 @@ Most = Annotated[int, Between(1, 100_000), "How many routes to list at most; `un
 WithHistory = Annotated[bool, "Whether to give the history of each route, too."]
 
 
-@operation("routes", "GET", "/api/routes")
+@operation("routes", "GET", "/api/routes", joined=joined.routes)
 async def routes(here: Here, *, history: WithHistory = True, limit: Most = 100_000) -> RouteList:
     """List the routes, in the order in which they are tried, with how often each is used, how often it fails, and how
     long it takes."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TypedDict
 
+from gateway.console import joined
 from gateway.console.here import Here
 from gateway.console.operation import operation
 from protocols.resources import MailboxFacts
@@ -39,7 +40,7 @@ class ServerList(TypedDict):
     """In the order of the file."""
 
 
-@operation("servers", "GET", "/api/servers")
+@operation("servers", "GET", "/api/servers", joined=joined.servers)
 async def servers(here: Here) -> ServerList:
     """List the servers and their state."""
     return {"servers": states(here)}

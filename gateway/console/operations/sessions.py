@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypedDict
 
+from gateway.console import joined
 from gateway.console.here import Here
 from gateway.console.operation import operation
 from gateway.console.resource_parameters import (
+    PAGE,
     After,
     Content,
     DryRun,
@@ -110,7 +112,7 @@ def sessions(server: Server, wanted: Mapping[str, Any]) -> Iterable[Resource | N
     return server.sessions()
 
 
-@operation("sessions.list", "GET", "/api/sessions")
+@operation("sessions.list", "GET", "/api/sessions", joined=joined.pages("client_id"))
 @searching(Filters, sessions)
 async def list_sessions(
     here: Here,
@@ -120,7 +122,7 @@ async def list_sessions(
         Literal["dropped", "queued", "queued_bytes", "inflight", "subscriptions"] | None,
         "Begin with those that have the most of this; else in the order of the client identifiers.",
     ] = None,
-    limit: Limit = 100,
+    limit: Limit = PAGE,
     after: After = None,
 ) -> SessionPage:
     """List the sessions of clients, whether they are connected or away."""
@@ -128,7 +130,7 @@ async def list_sessions(
     return found
 
 
-@operation("sessions.show", "GET", "/api/sessions/show")
+@operation("sessions.show", "GET", "/api/sessions/show", joined=joined.entries)
 @searching(Named, sessions)
 async def show_sessions(here: Here, search: Search, *, content: Content = 0) -> SessionsFound:
     """Tell everything about sessions: subscriptions, what waits, the will."""
@@ -136,7 +138,9 @@ async def show_sessions(here: Here, search: Search, *, content: Content = 0) -> 
     return found
 
 
-@operation("sessions.delete", "POST", "/api/sessions/delete", audited=False)  # remove() logs how many
+@operation(
+    "sessions.delete", "POST", "/api/sessions/delete", audited=False, joined=joined.removed
+)  # remove() logs how many
 @searching(Chosen, sessions)
 async def delete_sessions(
     here: Here, search: Search, *, with_will: WithWill = True, dry_run: DryRun = False

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from gateway import __version__
+from gateway.console import joined
 from gateway.console.here import Here
 from gateway.console.operation import operation
 from gateway.console.operations.servers import ServerState, states
@@ -76,7 +77,7 @@ class Status(TypedDict):
     """Null if the gateway has none."""
 
 
-@operation("status", "GET", "/api/status")
+@operation("status", "GET", "/api/status", joined=joined.status)
 async def status(here: Here) -> Status:
     """Tell how the gateway is: version, uptime, memory, its servers and its store."""
     servers, store = states(here), await _store(here)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import paho.mqtt.client as mqtt
@@ -355,3 +356,32 @@ def test_one_worker_is_one_process(start: Start) -> None:
     site.says("valid")
     assert site.answer() == str(site.process.pid)
     assert psutil.Process(site.process.pid).children() == []
+
+
+def api(site: Workers, path: str, **body: object) -> dict[str, Any]:
+    url = f"http://127.0.0.1:{site.console}/api/{path}"
+    answer = httpx.post(url, json=body, timeout=20) if body else httpx.get(url, timeout=20)
+    answer.raise_for_status()
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_the_console_shows_the_connections_of_all_workers(site: Workers) -> None:
+    """Whichever worker answers."""
+    clients = [httpx.Client() for _ in range(12)]
+    assert len({client.get(site.url).text for client in clients}) == 2
+    for _ in range(6):
+        found = api(site, "clients?server=web&limit=5")
+        rest = api(site, f"clients?server=web&limit=50&after={found['next']}")
+        assert found["total"] == 12
+        assert len({each["id"] for each in [*found["entries"], *rest["entries"]]}) == 12
+    assert api(site, "clients/disconnect", server="web") == {"found": 12, "removed": 12}
+    until(lambda: not api(site, "clients?server=web")["total"], "all have ended")
+    for client in clients:
+        client.close()
+
+
+def test_the_console_shows_a_server_that_lives_once_as_the_worker_has_it_that_serves(site: Workers) -> None:
+    for _ in range(6):
+        shown = {each["name"]: each["state"] for each in api(site, "status")["servers"]}
+        assert shown == {"web": "ready", "devices": "ready"}
