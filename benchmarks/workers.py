@@ -1,4 +1,4 @@
-"""What a second worker brings: HTTP requests that each take some hundred microseconds of Python, 32 keep-alive connections.
+"""What a second worker brings: HTTP requests that take some hundred microseconds of Python, 32 connections kept open.
 
 Server and client have all cores of the machine together, as on a machine that does nothing else: run it on one with two
 cores. The last line has the ratios of two workers to one.
