@@ -1,0 +1,262 @@
+"""The store in a PostgreSQL database, beside Procrastinate and PgQueuer: what each acknowledges is on disk.
+
+One server, with synchronous_commit and fsync on. Each message is acknowledged by itself when it is stored, and by itself
+when it has run, whatever shares a commit.
+
+* "singly": one caller that waits for each; 128 at a time, as that many connections do.
+* "run": what waits is run by a handler that does nothing, each message done on disk before it counts.
+* "put to handler": messages arrive at a rate, and it counts how long each takes until its handler begins.
+* "behind": the same while a hundred thousand wait behind one another on ten keys.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median, quantiles
+
+import uvloop
+
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
+from servers.postgresql import PostgreSQL, database, postgresql
+
+from gateway.store import Message, Store, engine_of
+from protocols.event_id import new_id
+from protocols.queue import Queue
+
+CONTENT = b"x" * 300
+AT_A_TIME = 128
+TAKE = 64
+"""Messages that run at once."""
+RATES = (1_000, 5_000, 10_000)
+"""Messages a second."""
+BEHIND = 100_000
+
+
+def a_message(key: str = "") -> Message:
+    event = new_id()
+    return Message(event, "mqtt", "mqtt sensors", key or event, time.time(), CONTENT, subject="mqtt device-1 sensors/1")
+
+
+async def rate_of(count: int, at_a_time: int, call: Callable[[], Awaitable[object]]) -> float:
+    """Calls a second."""
+    numbers: Iterator[int] = iter(range(count))
+
+    async def one() -> None:
+        for _ in numbers:
+            await call()
+
+    began = time.perf_counter()
+    await asyncio.gather(*(one() for _ in range(at_a_time)))
+    return count / (time.perf_counter() - began)
+
+
+@dataclass
+class Worker:
+    """Runs messages as the gateway's worker does: begun with the put where there is room, taken otherwise."""
+
+    store: Store
+    room: int = 256
+    ran: int = 0
+    running: int = 0
+    has_left_some: bool = False
+    delays: list[float] = field(default_factory=list)
+    arrived: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._done: Queue[str] = Queue(100_000)
+        self._look = asyncio.Event()
+
+    async def put(self) -> None:
+        message = a_message()
+        self.arrived[message.id] = time.perf_counter()
+        begin = int(self.running < self.room and not self.has_left_some)
+        self.running += begin
+        begun = await self.store.put_all([message], begin=begin, now=self.store.now())
+        self.running -= begin - len(begun)
+        self._begin(begun)
+        if not begun:
+            self.has_left_some = True
+            self._look.set()
+
+    def _begin(self, messages: Sequence[Message]) -> None:
+        now = time.perf_counter()
+        for message in messages:
+            self.delays.append(now - self.arrived.pop(message.id, now))
+            self._done.put(message.id)
+
+    async def finish(self) -> None:
+        while ids := await self._done.take():
+            await self.store.finish_all(ids)
+            self.ran += len(ids)
+            self.running -= len(ids)
+
+    async def take(self) -> None:
+        while True:
+            await self._look.wait()
+            room = self.room - self.running
+            taken = await self.store.take(room, now=self.store.now()) if room > 0 else []
+            self.running += len(taken)
+            self._begin(taken)
+            self.has_left_some = room <= 0 or len(taken) == room
+            if not self.has_left_some:
+                self._look.clear()
+            await asyncio.sleep(0 if taken else 0.002)
+
+
+@contextlib.asynccontextmanager
+async def working(store: Store) -> AsyncIterator[Worker]:
+    worker = Worker(store)
+    tasks = [asyncio.ensure_future(each) for each in (worker.finish(), worker.take())]
+    yield worker
+    for task in tasks:
+        task.cancel()
+
+
+async def at_rate(store: Store, rate: int, seconds: float) -> tuple[float, list[float]]:
+    """Messages arrive at ``rate``, each put by itself: how many a second were run, and how long each took."""
+    async with working(store) as worker:
+        puts: set[asyncio.Task[None]] = set()
+        began = time.perf_counter()
+        sent, count = 0, int(rate * seconds)
+        while sent < count:
+            due = min(count, int((time.perf_counter() - began) * rate))
+            for _ in range(sent, due):
+                puts.add(task := asyncio.ensure_future(worker.put()))
+                task.add_done_callback(puts.discard)
+            sent = due
+            await asyncio.sleep(0.001)
+        while worker.ran < count:
+            await asyncio.sleep(0.01)
+        return count / (time.perf_counter() - began), worker.delays
+
+
+async def run_all(store: Store, count: int) -> float:
+    """Messages a second that are taken, run and done."""
+    done = 0
+    began = time.perf_counter()
+    while taken := await store.take(TAKE, now=store.now()):
+        await asyncio.gather(*(store.finish(message.id) for message in taken))
+        done += len(taken)
+    assert done >= count
+    return done / (time.perf_counter() - began)
+
+
+async def ours(server: PostgreSQL, count: int) -> dict[str, float]:
+    with database(server) as place:
+        store = engine_of(place.url).store()
+        await store.open()
+        figures = {"put singly": await rate_of(count // 10, 1, lambda: store.put(a_message()))}
+        figures["put, 128 at a time"] = await rate_of(count, AT_A_TIME, lambda: store.put(a_message()))
+        figures["run"] = await run_all(store, count)
+        await store.close()
+    return figures
+
+
+async def procrastinate(server: PostgreSQL, count: int) -> dict[str, float]:
+    """Jobs are removed when they are done, as ours are; one worker with 30 at once."""
+    from procrastinate import App, PsycopgConnector
+
+    with database(server) as place:
+        app = App(connector=PsycopgConnector(conninfo=place.url, max_size=32))
+        ran = asyncio.Event()
+        left = 0
+
+        @app.task(name="nothing")
+        async def nothing(content: str) -> None:
+            nonlocal left
+            left -= 1
+            if left <= 0:
+                ran.set()
+
+        async def defer() -> None:
+            await nothing.defer_async(content=CONTENT.decode())
+
+        async with app.open_async():
+            await app.schema_manager.apply_schema_async()
+            figures = {"put singly": await rate_of(count // 10, 1, defer)}
+            figures["put, 128 at a time"] = await rate_of(count, 16, defer)
+            left = count + count // 10
+            figures["run"] = await ended(left, app.run_worker_async(concurrency=30, wait=False, delete_jobs="always"))
+        return figures
+
+
+async def pgqueuer(server: PostgreSQL, count: int) -> dict[str, float]:
+    """One worker that takes a hundred. It is told that jobs are done in batches that it keeps in memory: what has run is
+    run again if it dies, which is not what the others promise."""
+    import asyncpg
+    from pgqueuer import AsyncpgPoolDriver, PgQueuer
+    from pgqueuer.types import QueueExecutionMode
+
+    with database(server) as place:
+        pool = await asyncpg.create_pool(place.url, min_size=16, max_size=16)
+        queuer = PgQueuer(AsyncpgPoolDriver(pool))
+        await queuer.qm.queries.install()
+
+        @queuer.entrypoint("nothing")
+        async def nothing(job: object) -> None:
+            pass
+
+        async def enqueue() -> None:
+            await queuer.qm.queries.enqueue("nothing", CONTENT)
+
+        figures = {"put singly": await rate_of(count // 10, 1, enqueue)}
+        figures["put, 128 at a time"] = await rate_of(count, 16, enqueue)
+        run = queuer.qm.run(batch_size=100, mode=QueueExecutionMode.drain)
+        figures["run"] = await ended(count + count // 10, run)
+        await pool.close()
+        return figures
+
+
+async def ended(count: int, run: Awaitable[object]) -> float:
+    began = time.perf_counter()
+    await run
+    return count / (time.perf_counter() - began)
+
+
+async def delays(server: PostgreSQL, seconds: float) -> None:
+    with database(server) as place:
+        store = engine_of(place.url).store()
+        await store.open()
+        for behind in (0, BEHIND):
+            for start in range(0, behind, 1000):
+                await store.put_all([a_message(f"key {number % 10}") for number in range(start, start + 1000)])
+            for rate in RATES:
+                got, each = await at_rate(store, rate, seconds)
+                cuts = quantiles(each, n=100)
+                p50, p99, most = cuts[49] * 1000, cuts[98] * 1000, max(each) * 1000
+                name = f"put to handler, {rate:,}/s{f', {behind:,} behind' * bool(behind)}"
+                print(f"{name:<48}{got:>9,.0f}/s  p50 {p50:6.1f}  p99 {p99:6.1f}  max {most:6.1f} ms", flush=True)
+        await store.close()
+
+
+RIVALS = {
+    "ours": (ours, 1.0),
+    "Procrastinate": (procrastinate, 0.1),
+    "PgQueuer (completions in memory)": (pgqueuer, 0.5),
+}
+"""What is measured, and the part of the messages that it gets: each takes seconds then."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in RIVALS}
+    with postgresql(shared_buffers="256MB", max_wal_size="2GB") as server:
+        for _ in range(1 if quick else 3):  # by turns: the disk and the other programs are not the same for long
+            for name, (measure, part) in RIVALS.items():
+                found[name].append(uvloop.run(measure(server, int((10_000 if quick else 50_000) * part))))
+        for what in found["ours"][0]:
+            of_each = {name: median(each[what] for each in figures) for name, figures in found.items()}
+            for name, figure in of_each.items():
+                print(f"{what:<24}{name:<36}{figure:>9,.0f}/s {of_each['ours'] / figure:6.1f}", flush=True)
+        uvloop.run(delays(server, 3.0 if quick else 10.0))
+
+
+if __name__ == "__main__":
+    main()
