@@ -1,6 +1,6 @@
 """The store in a PostgreSQL database, beside Procrastinate and PgQueuer: what each acknowledges is on disk.
 
-One server, with synchronous_commit and fsync on. Each message is acknowledged by itself when it is stored, and by itself
+One server, with synchronous_commit and fsync on. Each message is acknowledged by itself when it is stored, and again
 when it has run, whatever shares a commit.
 
 * "singly": one caller that waits for each; 128 at a time, as that many connections do.
@@ -27,6 +27,7 @@ from servers.postgresql import PostgreSQL, database, postgresql
 from gateway.store import Message, Store, engine_of
 from protocols.event_id import new_id
 from protocols.queue import Queue
+from protocols.wakeup import Wakeup
 
 CONTENT = b"x" * 300
 AT_A_TIME = 128
@@ -70,6 +71,7 @@ class Worker:
     def __post_init__(self) -> None:
         self._done: Queue[str] = Queue(100_000)
         self._look = asyncio.Event()
+        self._more = Wakeup()
 
     async def put(self) -> None:
         message = a_message()
@@ -94,6 +96,11 @@ class Worker:
             await self.store.finish_all(ids)
             self.ran += len(ids)
             self.running -= len(ids)
+            self._more.wake()
+
+    async def has_run(self, count: int) -> None:
+        while self.ran < count:
+            await self._more.wait()
 
     async def take(self) -> None:
         while True:
@@ -130,8 +137,7 @@ async def at_rate(store: Store, rate: int, seconds: float) -> tuple[float, list[
                 task.add_done_callback(puts.discard)
             sent = due
             await asyncio.sleep(0.001)
-        while worker.ran < count:
-            await asyncio.sleep(0.01)
+        await worker.has_run(count)
         return count / (time.perf_counter() - began), worker.delays
 
 
@@ -186,8 +192,8 @@ async def procrastinate(server: PostgreSQL, count: int) -> dict[str, float]:
 
 
 async def pgqueuer(server: PostgreSQL, count: int) -> dict[str, float]:
-    """One worker that takes a hundred. It is told that jobs are done in batches that it keeps in memory: what has run is
-    run again if it dies, which is not what the others promise."""
+    """One worker that takes a hundred. It keeps in memory which have run, and stores that in batches: they run again if
+    it dies, which is not what the others promise."""
     import asyncpg
     from pgqueuer import AsyncpgPoolDriver, PgQueuer
     from pgqueuer.types import QueueExecutionMode

@@ -63,6 +63,10 @@ class Fault(Enum):
     """The store is unavailable, and its connection as good as before."""
     LOST = "lost"
     """The store is unavailable, and has to be connected again."""
+    CUT = "cut"
+    """The connection has ended before the commit: nothing was done, and another connection may do it."""
+    UNKNOWN = "unknown"
+    """The connection has ended during the commit: what was done may be committed."""
 
 
 def always(outcome: object) -> bool:
@@ -201,7 +205,7 @@ class Writer:
     def _settle(self, database: Connection | None, batch: list[Job]) -> Connection | None:
         """Give every job its outcome, and tell it. Returns the connection to go on with; None if it must be connected
         again."""
-        untold, began = batch, time.perf_counter()
+        untold, began, before = batch, time.perf_counter(), database
         try:
             if database is None:
                 database = self._connect()
@@ -216,10 +220,15 @@ class Writer:
             if fault is Fault.OWN and len(batch) > 1:  # one call of it cannot be done: its neighbours must not suffer
                 middle = len(batch) // 2
                 return self._settle(self._settle(database, batch[:middle]), batch[middle:])
+            if fault is Fault.CUT and before is not None:
+                _close(before)
+                return self._settle(None, batch)
             if fault is Fault.OWN:
                 batch[0].outcome = error
             else:
-                database = self._unavailable(database, untold, error, lost=fault is Fault.LOST)
+                if fault is Fault.UNKNOWN:
+                    self._undo_unknown(untold)
+                database = self._unavailable(database, untold, error, lost=fault is not Fault.PASSING)
         self._tell(untold)
         return database
 
@@ -256,6 +265,13 @@ class Writer:
             logger.info("the store works again")
             self._trouble = ""
 
+    def _undo_unknown(self, batch: list[Job]) -> None:
+        """What may have been taken for callers that now hear that it was not."""
+        for job in batch:
+            if job.undo is not None and job.outcome is not None:
+                with contextlib.suppress(RuntimeError):  # the loop is closed
+                    self._loop.call_soon_threadsafe(self._undo, job.undo, job.outcome)
+
     def _unavailable(
         self, database: Connection | None, batch: list[Job], error: Exception, *, lost: bool
     ) -> Connection | None:
@@ -269,9 +285,13 @@ class Writer:
             job.outcome = StoreUnavailable(trouble)
         if database is None or not lost:
             return database
-        with contextlib.suppress(Exception):  # it is lost anyhow
-            database.close()
+        _close(database)
         return None
+
+
+def _close(database: Connection) -> None:
+    with contextlib.suppress(Exception):  # it is lost anyhow
+        database.close()
 
 
 def _nothing(database: Any, calls: Sequence[None]) -> Sequence[None]:

@@ -48,13 +48,30 @@ def _set(settings: Mapping[str, str], *, local: bool) -> bytes:
     return " ".join([*sets, durable]).encode()
 
 
+class NoAnswer(psycopg.OperationalError):
+    """The database does not answer."""
+
+
+class NoOutcome(psycopg.OperationalError):
+    """The session has ended during its commit."""
+
+
 class Session(psycopg.Connection[Any]):
     """A connection for one thread."""
 
     settings: Mapping[str, str] = _SETTINGS
     limit = ANSWER
+    is_pooled = False
+    """Whether a pooler, such as PgBouncer, is between: then the next transaction may be in another session of the
+    server. Nothing of a session is of use: no settings, no prepared statements, no LISTEN."""
     are_there_others: Callable[[], bool] = staticmethod(lambda: True)
     """Whether other processes have the store open."""
+    owner_now: Callable[[], str] = staticmethod(lambda: "0")
+    """Whom it works for."""
+
+    @property
+    def owner(self) -> str:
+        return self.owner_now()
 
     @property
     def is_heard(self) -> bool:
@@ -71,21 +88,33 @@ class Session(psycopg.Connection[Any]):
                 happened = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
                 if not happened:
                     self.pgconn.finish()
-                    raise psycopg.OperationalError(f"the database has not answered for {self.limit:g} s")
+                    raise NoAnswer(f"the database has not answered for {self.limit:g} s")
                 wanted = gen.send(_ready(happened[0][1], wanted))
                 poll.modify(self.pgconn.socket, _EVENTS[wanted])
         except StopIteration as end:
             value: Value = end.value
             return value
 
-    is_pooled = False
-    """Whether a pooler, such as PgBouncer, is between: then the next transaction may be in another session of the
-    server. Nothing of a session is of use: no settings, no prepared statements, no LISTEN."""
+    def heard(self, seconds: float) -> list[tuple[str, str]]:
+        """Wait so long for notifications, at most, and return the two words of each. psycopg's own method would wait in
+        :meth:`wait`, where each answer has to come within ``limit``."""
+        if select.select([self.fileno()], [], [], seconds)[0]:
+            self.pgconn.consume_input()
+        payloads: list[str] = []
+        while (notification := self.pgconn.notifies()) is not None:
+            payloads.append(notification.extra.decode())
+        return [(what, who) for what, _, who in (payload.partition(" ") for payload in payloads)]
 
     def begin(self, *, writes: bool = True) -> None:
         """The first statement begins the transaction, unless it needs settings of its own."""
         if self.is_pooled:
             self.execute(_set(self.settings, local=True))
+
+    def commit(self) -> None:
+        try:
+            super().commit()
+        except psycopg.OperationalError as error:
+            raise (NoOutcome(str(error)) if self.closed else error) from error
 
     def rollback(self) -> None:
         with contextlib.suppress(psycopg.Error):  # the session is over, and the transaction with it
@@ -179,7 +208,11 @@ def fault(error: Exception) -> Fault:
         return Fault.CONFLICT
     if not isinstance(error, psycopg.Error | StoreUnavailable) or isinstance(error, _OWN):
         return Fault.OWN
-    return Fault.PASSING if isinstance(error, _PASSING) else Fault.LOST
+    if isinstance(error, NoOutcome):
+        return Fault.UNKNOWN
+    if isinstance(error, _PASSING):
+        return Fault.PASSING
+    return Fault.LOST if isinstance(error, NoAnswer | StoreUnavailable) else Fault.CUT
 
 
 def _is_taken(error: Exception) -> bool:

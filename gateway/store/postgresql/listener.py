@@ -82,8 +82,7 @@ class Listener:
             if not nonce and since > TEST:
                 nonce, tested = secrets.token_hex(8), time.monotonic()
                 session.execute("SELECT pg_notify(%s, %s)", (CHANNEL, f"test {nonce}"))
-            for notification in session.notifies(timeout=_LOOK, stop_after=1):
-                what, _, who = notification.payload.partition(" ")
+            for what, who in session.heard(_LOOK):
                 if what == "test":
                     nonce = "" if who == nonce else nonce
                 else:

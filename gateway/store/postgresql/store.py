@@ -146,6 +146,7 @@ class PostgreSQLStore(WholeStore):
         session.autocommit = False
         session.limit = ANSWER
         session.are_there_others = lambda: not owner.is_alone
+        session.owner_now = lambda: owner.id
         self._owned = owner
 
     def _unavailable(self, error: Exception) -> StoreUnavailable:

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from gateway.store.calls import Release, Request, Settled
-from gateway.store.postgresql.sql import history, outgoing, wake
+from gateway.store.postgresql.sql import history, outgoing
 from gateway.store.postgresql.sql.arrays import blobs, floats, integers, texts
-from gateway.store.postgresql.sql.me import ME, GivenUp
+from gateway.store.postgresql.sql.me import ME, GivenUp, owner_of
 from gateway.store.postgresql.sql.rows import indexed
 from gateway.store.postgresql.sql.schema import BUSY, DONE, FREE, Database
 from gateway.store.rows import DAMAGED, checksum, text
@@ -123,9 +123,7 @@ _NOT_BEGUN = _DONE.replace("c.story || ", "")
 def settle(db: Database, calls: Sequence[Settled]) -> list[None]:
     step = history.line("done")
     _end(db, _DONE, [(claim, result) for claim, result, _ in calls], step)
-    if sent := [item for _, _, items in calls for item in items]:
-        outgoing.put(db, sent)
-        wake.wake(db, wake.OUTGOING)
+    outgoing.put(db, [item for _, _, items in calls for item in items])
     return [None] * len(calls)
 
 
@@ -148,10 +146,11 @@ def _end(db: Database, sql: str, ended: Sequence[tuple[Claim, bytes]], step: str
 def give_back(db: Database, calls: Sequence[Claim]) -> list[None]:
     """Claimed for a caller that had gone: no attempt was begun."""
     sql = f"""UPDATE gateway_claims SET state = {FREE}, owner = 0, attempts = attempts - 1,
-        story = right(story || %s, {history.LONGEST}) WHERE key = %s AND attempts = %s AND state = {BUSY}"""
+        story = right(story || %s, {history.LONGEST}) WHERE key = %s AND attempts = %s
+        AND state = {BUSY} AND owner = %s"""
     for call in calls:
         if call.state is ClaimState.OURS:
-            db.execute(sql, (history.failed("not begun"), indexed(call.key), call.attempts))
+            db.execute(sql, (history.failed("not begun"), indexed(call.key), call.attempts, owner_of(db)))
     return [None] * len(calls)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from gateway.store.calls import DeadLetter, Finish, Retry
 from gateway.store.postgresql.sql import claims, history, keys, outgoing, wake
 from gateway.store.postgresql.sql.arrays import integers, texts
+from gateway.store.postgresql.sql.me import owner_of
 from gateway.store.postgresql.sql.rows import indexed
 from gateway.store.postgresql.sql.schema import DEAD, GONE, RUNNING, WAITING, Database
 from gateway.store.postgresql.sql.take import take
@@ -29,10 +30,7 @@ def finish(db: Database, calls: Sequence[Finish]) -> list[None]:
     ended = {id_ for id_, _ in found}
     _tell_of_lost(id_ for id_ in ids if id_ not in ended)
     keys.move_on(db, [key for id_, key in found if key not in ("", id_)])
-    sent = [item for call in calls if {*map(text, call.ids)} <= ended for item in call.outgoing]
-    outgoing.put(db, sent)
-    if sent:
-        wake.wake(db, wake.OUTGOING, calls[0].owner)
+    outgoing.put(db, [item for call in calls if {*map(text, call.ids)} <= ended for item in call.outgoing])
     return [None] * len(calls)
 
 
@@ -59,14 +57,23 @@ def retry(db: Database, calls: Sequence[Retry]) -> list[None]:
 
 _GIVE_BACK = f"""UPDATE gateway_messages AS m SET state = {WAITING}, owner = 0, attempts = m.attempts - 1,
     story = story || %(step)s FROM unnest(%(ids)b, %(attempts)b) AS taken (id, attempts)
-    WHERE m.id = taken.id AND m.attempts = taken.attempts AND state = {RUNNING}"""
+    WHERE m.id = taken.id AND m.attempts = taken.attempts AND state = {RUNNING}
+    AND m.owner = %(owner)s"""
 
 
 def give_back(db: Database, calls: Sequence[Sequence[Message]]) -> list[None]:
     """Taken for a caller that had gone: no attempt was begun."""
     if taken := [message for messages in calls for message in messages]:
         ids, attempts = [text(each.id) for each in taken], [each.attempts for each in taken]
-        db.execute(_GIVE_BACK, {"step": history.line("not begun"), "ids": texts(ids), "attempts": integers(attempts)})
+        db.execute(
+            _GIVE_BACK,
+            {
+                "owner": owner_of(db),
+                "step": history.line("not begun"),
+                "ids": texts(ids),
+                "attempts": integers(attempts),
+            },
+        )
     return [None] * len(calls)
 
 

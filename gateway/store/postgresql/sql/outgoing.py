@@ -7,7 +7,8 @@ from itertools import count
 from typing import Any
 
 from gateway.store.calls import Failed, Take
-from gateway.store.postgresql.sql import history
+from gateway.store.postgresql.sql import history, wake
+from gateway.store.postgresql.sql.me import owner_of
 from gateway.store.postgresql.sql.rows import columns, indexed, unnested
 from gateway.store.postgresql.sql.schema import DEAD, RUNNING, WAITING, Database
 from gateway.store.rows import (
@@ -34,6 +35,7 @@ def put(db: Database, items: Sequence[Outgoing]) -> None:
     """An item whose id is known is the same item, and is kept once."""
     if items:
         db.execute(_PUT, columns([(*_values(item), WAITING) for item in items]))
+        wake.wake(db, wake.OUTGOING)
 
 
 def _values(item: Outgoing) -> tuple[Any, ...]:
@@ -224,8 +226,8 @@ def wake_lanes(db: Database, calls: Sequence[None]) -> list[None]:
 def give_back(db: Database, calls: Sequence[Sequence[Outgoing]]) -> list[None]:
     """Taken for a caller that had gone: no attempt was begun."""
     sql = f"""UPDATE gateway_outgoing SET state = {WAITING}, owner = 0, attempts = attempts - 1
-        WHERE state = {RUNNING} AND id = ANY(%s)"""
-    db.execute(sql, [[item.id for taken in calls for item in taken]])
+        WHERE state = {RUNNING} AND id = ANY(%s) AND owner = %s"""
+    db.execute(sql, ([item.id for taken in calls for item in taken], owner_of(db)))
     return [None] * len(calls)
 
 

@@ -24,7 +24,7 @@ def put(db: Database, calls: Sequence[Put]) -> list[list[Message]]:
     placed = [(call, list(zip(call.messages, of, strict=True))) for call, of in zip(calls, states, strict=True)]
     _insert(db, [(message, state, call.owner) for call, messages in placed for message, state in messages])
     if any(state == WAITING for of in states for state in of):
-        wake.wake(db, wake.MESSAGES, calls[0].owner)
+        wake.wake(db, wake.MESSAGES)
     return [[_as_taken(message) for message, state in messages if state == RUNNING] for _, messages in placed]
 
 

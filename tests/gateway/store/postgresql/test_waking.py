@@ -1,0 +1,81 @@
+"""A process hears at once that another has put something into the store."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from servers.postgresql import Database, emptied
+
+from gateway.store import Message, Outgoing, Store, engine_of
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def a_message(event: str) -> Message:
+    return Message(event, "mqtt", "r", event, 1.0, b"x")
+
+
+@pytest.fixture
+def place() -> Database:
+    return emptied()
+
+
+@pytest.fixture
+async def stores(place: Database) -> AsyncIterator[tuple[Store, Store]]:
+    store, other = engine_of(place.url).store(), engine_of(place.url).store()
+    await store.open()
+    await other.open()
+    yield store, other
+    await other.close()
+    await store.close()
+
+
+class Heard:
+    def __init__(self, store: Store) -> None:
+        self.messages, self.outgoing = asyncio.Event(), asyncio.Event()
+        store.listen(self.messages.set, self.outgoing.set)
+
+    async def begins(self) -> None:
+        """Wait until it listens: it says once that there may be something."""
+        await self.messages.wait()
+        self.messages.clear()
+        self.outgoing.clear()
+
+
+async def test_what_another_puts_is_heard_and_what_we_put_is_not(stores: tuple[Store, Store]) -> None:
+    store, other = stores
+    heard = Heard(store)
+    async with asyncio.timeout(20):
+        await heard.begins()
+        await asyncio.sleep(1)  # until both have seen each other
+        await store.put(a_message("ours"))
+        await other.put_outgoing([Outgoing("o-0", "o", "sms", b"")])
+        await heard.outgoing.wait()
+        assert not heard.messages.is_set()
+        await other.put(a_message("theirs"))
+        await heard.messages.wait()
+
+
+async def test_a_session_that_listens_and_is_ended_is_replaced(place: Database, stores: tuple[Store, Store]) -> None:
+    store, other = stores
+    heard = Heard(store)
+    async with asyncio.timeout(40):
+        await heard.begins()
+        place.server.terminate(place.name)
+        await heard.begins()
+        await asyncio.sleep(1)  # until both have seen each other again
+        await other.put(a_message("theirs"))
+        await heard.messages.wait()
+
+
+async def test_what_is_given_back_is_heard(place: Database, stores: tuple[Store, Store]) -> None:
+    store, other = stores
+    await other.put(a_message("m"))
+    [taken] = await other.take(1, now=other.now())
+    heard = Heard(store)
+    async with asyncio.timeout(20):
+        await heard.begins()
+        await other.dead_letter(taken, error="E")
+        await asyncio.sleep(1)
+        assert await other.requeue(["m"]) == 1
+        await heard.messages.wait()
