@@ -7,7 +7,10 @@ from typing import Any, Protocol, cast
 from gateway.store.interfaces import Engine
 from gateway.store.transaction import TransactionStore
 
-VENDORS = {"sqlite": "gateway.store.sqlite.project.vendor"}
+VENDORS = {
+    "sqlite": "gateway.store.sqlite.project.vendor",
+    "postgresql": "gateway.store.postgresql.project.vendor",
+}
 """The vendor of a connection, as Django names it -> the module of its :class:`Vendor`, imported when it is needed."""
 
 
@@ -37,7 +40,14 @@ def vendor(name: str) -> Vendor:
     if name not in VENDORS:
         known = " or ".join(_TITLES[each] for each in VENDORS)
         raise ValueError(f"it is on {_TITLES.get(name, name)}, and the gateway's store needs {known}")
-    return cast("Vendor", import_module(VENDORS[name]))
+    try:
+        return cast("Vendor", import_module(VENDORS[name]))
+    except ModuleNotFoundError as error:
+        if error.name != "psycopg":
+            raise
+        raise ValueError(
+            "it is on PostgreSQL, and psycopg is not installed; pip install 'asgi-gateway[postgres]'"
+        ) from error
 
 
 _TITLES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL or MariaDB", "oracle": "Oracle"}

@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
     initial = True
     operations = [
         migrations.SeparateDatabaseAndState(
-            database_operations=[Tables(have={}, to={"sqlite": 9})],
+            database_operations=[Tables(have={}, to={"sqlite": 9, "postgresql": 1})],
             state_operations=[
                 migrations.CreateModel(
                     "Message",

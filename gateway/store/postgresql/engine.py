@@ -69,14 +69,20 @@ class PostgreSQLEngine:
 
         try:
             with self._session() as session:
-                schema.check_server(session)
-                if schema.exists(session):
-                    schema.check_writable(session)
+                self._check(session)
         except schema.Unsuitable as error:
             yield f"{self}: {error}"
         except psycopg.OperationalError as error:
             if _stays(said := " ".join(str(error).split())):
                 yield f"{self}: {said}"
+
+    def _check(self, session: Any) -> None:
+        """Raises Unsuitable if ``open`` cannot succeed."""
+        from gateway.store.postgresql.sql import schema
+
+        schema.check_server(session)
+        if schema.exists(session):
+            schema.check_writable(session)
 
     def check_shared(self) -> None:
         import psycopg

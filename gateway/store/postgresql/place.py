@@ -36,7 +36,7 @@ class Place:
         except ProgrammingError as error:
             raise ValueError(_unquoted(str(error).strip())) from None
         database, port = str(given.get("dbname") or ""), str(given.get("port") or "")
-        if not database:
+        if not database and not given.get("service"):  # which may name it, in a file of libpq's
             raise ValueError("it names no database")
         if "@" in database:
             raise ValueError("a / or @ of its password has to be written as %2F or %40")

@@ -93,8 +93,7 @@ class PostgreSQLStore(WholeStore):
         try:
             session.limit = OPENING
             session.autocommit = True
-            schema.check_server(session)
-            schema.migrate(session)
+            self._prepare(session)
             returned = owners.give_back_orphans(session)
             owner = Owner(self._place, connect(self._place, autocommit=True), self._tell_of_loss)
             self._use(session, owner)
@@ -108,6 +107,11 @@ class PostgreSQLStore(WholeStore):
             owner,
             f"{returned} that an earlier process had not finished are tried again" if returned else "",
         )
+
+    def _prepare(self, session: Session) -> None:
+        """Make the tables, or bring them to today's version. Raises Unsuitable or psycopg.Error."""
+        schema.check_server(session)
+        schema.migrate(session)
 
     def _connected_again(self, owner: Owner) -> Session:
         session = self._connected()

@@ -79,11 +79,11 @@ def test_tables_of_another_release_are_named(site: ProjectSite, change: int, sai
     [
         (
             {"default": {"ENGINE": "mysql_backend", "NAME": "shop", "PASSWORD": "s3cret"}},
-            "store: DATABASES['default']: it is on MySQL or MariaDB, and the gateway's store needs SQLite",
+            "store: DATABASES['default']: it is on MySQL or MariaDB, and the gateway's store needs SQLite or PostgreSQL",
         ),
         (
             {"default": {"ENGINE": "oracle_backend", "NAME": "shop"}},
-            "store: DATABASES['default']: it is on Oracle, and the gateway's store needs SQLite",
+            "store: DATABASES['default']: it is on Oracle, and the gateway's store needs SQLite or PostgreSQL",
         ),
         ({}, "store: DATABASES['default']: it names no database"),
     ],

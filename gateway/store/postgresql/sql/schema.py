@@ -39,6 +39,7 @@ __all__ = [
     "check_writable",
     "exists",
     "migrate",
+    "version",
 ]
 
 Database = psycopg.Connection[Any]
@@ -233,6 +234,11 @@ def check_server(db: Database) -> None:
 def exists(db: Database) -> bool:
     """Whether the tables of a store are there."""
     return "gateway_version" in _present(db)
+
+
+def version(db: Database) -> int:
+    """The version of the tables, which are there."""
+    return _versions(db)[0]
 
 
 def check_writable(db: Database) -> None:

@@ -1,0 +1,18 @@
+"""A store in the database of a project."""
+
+from gateway.store.postgresql.place import Place
+from gateway.store.postgresql.project.tables import check
+from gateway.store.postgresql.sql import schema
+from gateway.store.postgresql.store import PostgreSQLStore
+
+
+class ProjectStore(PostgreSQLStore):
+    """A :class:`gateway.store.interfaces.Store`. ``alias``: what the project calls the database, if it is not its
+    default one."""
+
+    def __init__(self, place: Place, alias: str) -> None:
+        super().__init__(place)
+        self._alias = alias
+
+    def _prepare(self, session: schema.Database) -> None:
+        check(session, self._alias)
