@@ -5,11 +5,12 @@ from functools import partial
 from typing import Any
 
 from django.db import router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-from gateway.store.project import Vendor, vendor
+from gateway.store.project import VERSIONS, Vendor, vendor
 
 
 class Tables(Operation):
@@ -35,7 +36,8 @@ class Tables(Operation):
     ) -> None:
         if (engine := self._vendor(app_label, editor)) is not None:
             name = editor.connection.vendor
-            engine.migrate(partial(editor.execute, params=None), have=self.have.get(name, 0), to=self.to[name])
+            have = max(self.have.get(name, 0), 0 if editor.collect_sql else _version(editor.connection))
+            engine.migrate(partial(editor.execute, params=None), have=have, to=self.to[name])
 
     def database_backwards(
         self, app_label: str, editor: BaseDatabaseSchemaEditor, from_state: Any, to_state: Any
@@ -50,3 +52,12 @@ class Tables(Operation):
         connection = editor.connection
         wanted = connection.vendor in self.to and router.allow_migrate(connection.alias, app_label)
         return vendor(connection.vendor) if wanted else None
+
+
+def _version(connection: BaseDatabaseWrapper) -> int:
+    """The version of the tables that are there: a gateway whose file named the database by its URL has made them."""
+    with connection.cursor() as cursor:
+        if VERSIONS not in connection.introspection.table_names(cursor):
+            return 0
+        cursor.execute(f"SELECT max(version) FROM {VERSIONS}")  # noqa: S608 -- a name of ours
+        return int(cursor.fetchone()[0])

@@ -13,6 +13,9 @@ VENDORS = {
 }
 """The vendor of a connection, as Django names it -> the module of its :class:`Vendor`, imported when it is needed."""
 
+VERSIONS = "gateway_version"
+"""The table with the version of the others, in the column ``version``."""
+
 
 class Vendor(Protocol):
     """What an engine gives for databases that are a project's."""

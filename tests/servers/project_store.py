@@ -8,6 +8,7 @@ from pathlib import Path
 
 from servers.daemon import Daemon
 from servers.ports import free_port
+from servers.postgresql import PASSWORD, USER, Database
 from servers.site import ROOT
 
 SETTINGS = """
@@ -177,3 +178,15 @@ class ProjectSite:
 def sqlite(file: Path, **options: object) -> dict[str, dict[str, object]]:
     """The setting DATABASES for a file."""
     return {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file), "OPTIONS": options}}
+
+
+def postgresql(place: Database, **more: object) -> dict[str, dict[str, object]]:
+    """The setting DATABASES for a database on a server."""
+    given = {
+        "NAME": place.name,
+        "USER": USER,
+        "PASSWORD": PASSWORD,
+        "HOST": "127.0.0.1",
+        "PORT": place.server.port,
+    }
+    return {"default": {"ENGINE": "django.db.backends.postgresql", **given, **more}}

@@ -6,10 +6,12 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
-from servers.project_store import ProjectSite
+from servers.postgresql import database
+from servers.project_store import ProjectSite, postgresql
 
 from gateway.django import migrations
 from gateway.django.tables import Tables
+from gateway.store import Outgoing, engine_of
 from gateway.store.project import VENDORS, vendor
 
 
@@ -47,6 +49,17 @@ def test_the_models_are_the_columns_of_the_tables(tmp_path: Path) -> None:
     read = "from gateway.django import models\n"
     read += "for model in (models.Message, models.Outgoing): assert list(model.objects.all()) == []\n"
     assert site.python(read) == ""
+
+
+async def test_tables_that_a_gateway_has_made_are_taken_over(tmp_path: Path) -> None:
+    with database() as place:
+        store = engine_of(place.url).store()
+        await store.open()
+        await store.put_outgoing([Outgoing("o1", "m1", "email", b"kept")])
+        await store.close()
+        site = ProjectSite(tmp_path, postgresql(place))
+        site.migrate()
+        assert "1 outgoing item" in site.gateway("outgoing", "list")
 
 
 def tables(file: Path) -> set[str]:

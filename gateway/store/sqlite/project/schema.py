@@ -3,12 +3,12 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 
+from gateway.store.project import VERSIONS
 from gateway.store.sqlite.project.names import TABLES, in_project
 from gateway.store.sqlite.sql.schema import MIGRATIONS
 
 NEWEST = len(MIGRATIONS)
 """The version of the tables that this release uses."""
-_VERSION = "gateway_version"
 
 
 def migrate(execute: Callable[[str], object], *, have: int, to: int) -> None:
@@ -17,24 +17,26 @@ def migrate(execute: Callable[[str], object], *, have: int, to: int) -> None:
     for script in MIGRATIONS[have:to]:
         for statement in _statements(script):
             execute(in_project(statement))
+    if have >= to:
+        return
     if have == 0:
-        execute(f"CREATE TABLE {_VERSION} (version INTEGER NOT NULL)")
-        execute(f"INSERT INTO {_VERSION} VALUES ({to})")
+        execute(f"CREATE TABLE {VERSIONS} (version INTEGER NOT NULL)")
+        execute(f"INSERT INTO {VERSIONS} VALUES ({to})")
     else:
-        execute(f"UPDATE {_VERSION} SET version = {to}")
+        execute(f"UPDATE {VERSIONS} SET version = {to}")
 
 
 def remove(execute: Callable[[str], object]) -> None:
     """Drop all tables of the gateway, and what is in them."""
     for table in TABLES:
         execute(f"DROP TABLE {in_project(table)}")
-    execute(f"DROP TABLE {_VERSION}")
+    execute(f"DROP TABLE {VERSIONS}")
 
 
 def version_of(database: sqlite3.Connection) -> int:
     """Return the version of the gateway's tables; 0 if there are none. Raises sqlite3.Error."""
-    found = database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", [_VERSION]).fetchone()
-    return int(database.execute(f"SELECT max(version) FROM {_VERSION}").fetchone()[0] or 0) if found else 0
+    found = database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", [VERSIONS]).fetchone()
+    return int(database.execute(f"SELECT max(version) FROM {VERSIONS}").fetchone()[0] or 0) if found else 0
 
 
 def _statements(script: str) -> Iterator[str]:
