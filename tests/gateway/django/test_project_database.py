@@ -75,6 +75,28 @@ def test_tables_of_another_release_are_named(site: ProjectSite, change: int, sai
     assert said in site.gateway("dead", "list", code=1)
 
 
+CRASHING = """
+import os, sqlite3
+
+database = sqlite3.connect("db.sqlite3", isolation_level=None)
+database.execute("PRAGMA journal_mode = DELETE")
+database.execute("PRAGMA cache_size = 1")
+database.execute("BEGIN")
+for _ in range(50):
+    database.execute("INSERT INTO keeping_order (what) VALUES (hex(randomblob(5000)))")
+os._exit(0)
+"""
+
+
+def test_a_file_in_which_a_process_was_killed_is_well(site: ProjectSite) -> None:
+    """SQLite undoes what it had begun, as soon as somebody reads the file and may write it."""
+    site.migrate()
+    site.python(CRASHING)
+    assert (site.folder / "db.sqlite3-journal").stat().st_size > 0
+    assert "valid" in site.gateway("check")
+    assert rows(site, "SELECT count(*) FROM keeping_order") == [(0,)]
+
+
 @pytest.mark.parametrize(
     ("databases", "said"),
     [

@@ -59,8 +59,11 @@ def _missing(file: ProjectFile) -> str:
 
 def version_in(path: Path) -> int:
     """The version of the gateway's tables in the file at ``path``, which is only read; 0 if there are none. Raises
-    sqlite3.Error."""
-    with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+    sqlite3.Error.
+
+    It is not opened read-only: what a process had begun when it was killed is in the file, and whatever reads it first
+    has to undo it."""
+    with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)) as database:
         return version_of(database)
 
 
