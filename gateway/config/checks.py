@@ -132,7 +132,7 @@ def _console(parsed: ParsedConfig) -> Iterator[Diagnostic]:
 def _required(parsed: ParsedConfig) -> Iterator[Diagnostic]:
     names = parsed.settings.servers
     for number, name in enumerate(parsed.settings.console.required if parsed.settings.console else ()):
-        if name not in names and not parsed.spoiled("servers", name):
+        if name not in names and name != "layer" and not parsed.spoiled("servers", name):
             hint = suggestion(name, list(names), otherwise="there is")
             yield parsed.document.at_value(("console", "required", number), f"no server is called {name!r}{hint}")
 
@@ -146,7 +146,7 @@ def _tracing(parsed: ParsedConfig) -> Iterator[Diagnostic]:
         yield parsed.document.at_key(("tracing",), message)
     names = parsed.settings.servers
     for number, name in enumerate(settings.trust):
-        if name not in names and not parsed.spoiled("servers", name):
+        if name not in names and name != "layer" and not parsed.spoiled("servers", name):
             hint = suggestion(name, list(names), otherwise="there is")
             yield parsed.document.at_value(("tracing", "trust", number), f"no server is called {name!r}{hint}")
 

@@ -79,7 +79,7 @@ class ConsoleSettings:
     client in `X-Forwarded-For` and `X-Forwarded-Proto` counts."""
     required: tuple[ServerName, ...] = ()
     """Servers without which `/readyz` is 503 while their upstream (a broker, a mailbox) is away. Servers that listen
-    always count."""
+    always count. `layer` is the channel layer, while it is cut off from other processes."""
 
     def __post_init__(self) -> None:
         if self.users is not None:
@@ -166,9 +166,11 @@ class Settings:
     """A Django project, set up before anything is imported."""
     path: str = "."
     """The folder from which targets are imported, relative to the file's own folder."""
-    layer: Target = "memory"
-    """The channel layer that groups are made on. `memory` reaches the consumers of this process. `module.attribute`
-    names a layer of Channels, or a function that returns one."""
+    layer: Annotated[str, Text(least=1, most=1000)] = "memory"
+    """The channel layer that groups are made on. `memory` reaches the consumers of this process, `ipc` those of all
+    processes of this machine with the same file, `redis://HOST` those of all hosts. `django` is the layer in
+    `CHANNEL_LAYERS` of the project's settings; `module.attribute` names a layer of Channels, or a function that returns
+    one. See [Channel layers](layers.md)."""
     store: Annotated[str, Text(most=1000)] = "sqlite:var/gateway.db"
     """The durable store: messages of routes with a policy, dead letters, outgoing items, and the state of servers
     with `persistence`. Write `sqlite:` and a path, or `django` for the default database of the project. A gateway

@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway.control import place
 from gateway.exit_codes import MISTAKE, CommandError
+from protocols.net.unix_path import address
 
 LOOK = 0.3
 """Seconds between two looks for a gateway that has started since."""
@@ -133,7 +134,7 @@ def connect(path: Path, line: bytes) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.settimeout(CONNECT)
-        connection.connect(place.address(path))
+        connection.connect(address(path))
         connection.sendall(line)
     except OSError:
         connection.close()

@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 
 from gateway.store import engine_of
-from protocols.units import LONGEST_UNIX_PATH
 
 _SUFFIX = ".sock"
 _SOCKET = re.compile(rf"(?P<beside>.+)\.(?P<process>\d+)(-\d+)?{re.escape(_SUFFIX)}")
@@ -61,13 +60,3 @@ def process_of(path: Path) -> str:
     """Return the number in the name of a socket: all workers of a gateway have that of their parent."""
     found = _SOCKET.fullmatch(path.name)
     return found["process"] if found is not None else ""
-
-
-def address(path: Path) -> str:
-    """Return ``path`` as the system gets it: from the current folder on, if that is shorter. Raises OSError with one
-    sentence if it is too long."""
-    text = min(os.path.abspath(path), os.path.relpath(path), key=len)
-    if (length := len(os.fsencode(text))) > LONGEST_UNIX_PATH:
-        said = f"its path has {length} bytes, and that of a Unix socket has {LONGEST_UNIX_PATH} at most: {text}"
-        raise OSError(said)
-    return text

@@ -14,6 +14,7 @@ from gateway.own_thread import operator_thread
 from protocols.checkpoint import checkpoint
 from protocols.errors import describe_error
 from protocols.net.listener import Listener, remove_stale
+from protocols.net.unix_path import address
 from protocols.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class ControlServer:
         """Listen. Remove the sockets of daemons that have died. Raises OSError."""
         remove_dead(self._beside)
         path = place.socket_path(self._beside, self._parent)
-        own = place.address(path)
+        own = address(path)
         self._listener = Listener(f"unix:{own}", private=True, reserved=True)
         refusal = _line(_error(Unavailable(f"{CONNECTIONS} clients have the control socket already")))
         await self._listener.start(self._connection, count=lambda: len(self._tasks), limit=CONNECTIONS, refusal=refusal)
@@ -163,7 +164,7 @@ def remove_dead(beside: Path) -> None:
     """Remove the sockets beside this file of daemons that have died."""
     for path in place.sockets(beside):
         with contextlib.suppress(OSError):  # a daemon that lives has it
-            remove_stale(place.address(path))
+            remove_stale(address(path))
 
 
 async def _read(reader: asyncio.StreamReader) -> Request:

@@ -1,5 +1,9 @@
 """Channel layers: groups of channels, across protocols. Optional, and apart from the path of a message.
 
+* :mod:`~gateway.layers.memory`: in this process; :mod:`~gateway.layers.shared`: with a bus to other processes.
+* :mod:`~gateway.layers.ipc` and :mod:`~gateway.layers.redis`: such buses. :mod:`~gateway.layers.address` names them.
+* :mod:`~gateway.layers.installed`: the gateway's layer as a backend of Channels.
+
 The interface is that of Channels' layers (``send``, ``receive``, ``new_channel``, ``group_add``, ``group_discard``,
 ``group_send``), so that theirs fit.
 """
@@ -7,9 +11,10 @@ The interface is that of Channels' layers (``send``, ``receive``, ``new_channel`
 from typing import Any, Protocol, runtime_checkable
 
 from gateway.layers.memory import InMemoryChannelLayer
+from gateway.layers.opened import OpenedLayer
 from gateway.services import Service
 
-__all__ = ["ChannelLayer", "Forgetful", "InMemoryChannelLayer", "get_channel_layer"]
+__all__ = ["ChannelLayer", "Forgetful", "InMemoryChannelLayer", "OpenedLayer", "get_channel_layer"]
 
 
 class ChannelLayer(Protocol):

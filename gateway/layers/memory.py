@@ -3,35 +3,55 @@
 import asyncio
 import logging
 import secrets
-from collections import defaultdict
+import time
+from collections import Counter, defaultdict
 from typing import Any
 
 from gateway.layers import origins
+from gateway.layers.mailbox import Mailbox
 from protocols.checkpoint import checkpoint
-from protocols.queue import Queue
 
 logger = logging.getLogger(__name__)
+
+GROUP_EXPIRY = 86400.0
+"""Seconds after which a channel that no reader has asked for leaves its groups."""
 
 
 class InMemoryChannelLayer:
     """Groups and channels in this process's memory.
 
     A channel holds at most ``capacity`` messages; what comes on top is dropped and counted, and the first drop of a
-    channel is logged: the layer never blocks a sender on one slow reader, and never grows.
+    channel is logged: the layer never blocks a sender on one slow reader, and never grows. A message that is not read
+    within ``expiry`` seconds is dropped and counted, too.
     """
 
-    def __init__(self, *, capacity: int = 100) -> None:
+    def __init__(self, *, capacity: int = 100, expiry: float = 60.0) -> None:
         self.capacity = capacity
-        self.dropped = 0
-        self._channels: dict[str, Queue[dict[str, Any]]] = {}
-        self._groups: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        self.expiry = expiry
+        self.drops = Counter[str](capacity=0, expiry=0)
+        self._channels: dict[str, Mailbox] = {}
+        self._groups: defaultdict[str, dict[str, float]] = defaultdict(dict)
         self._slow: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._swept = time.monotonic()
+
+    @property
+    def dropped(self) -> int:
+        return self.dropped_by_reason().total()
+
+    def dropped_by_reason(self) -> Counter[str]:
+        """Count the messages that were dropped, by reason."""
+        return self.drops.copy()
 
     @property
     def channels(self) -> int:
         """Channels that have a reader, or messages for one."""
         return len(self._channels)
+
+    @property
+    def groups(self) -> int:
+        """Groups that have a member in this process."""
+        return len(self._groups)
 
     @property
     def unread(self) -> int:
@@ -57,11 +77,16 @@ class InMemoryChannelLayer:
             home.call_soon_threadsafe(self._put, channel, dict(message))
 
     def _put(self, channel: str, message: dict[str, Any]) -> None:
-        queue = self._channel(channel)
-        if not queue.full:
-            queue.put(message)
+        now = time.monotonic()
+        if now - self._swept > self.expiry:
+            self._sweep(now)
+        mailbox = self._channel(channel)
+        if mailbox.full:
+            self.drops["expiry"] += mailbox.drop_older(now - self.expiry)
+        if not mailbox.full:
+            mailbox.put((now, message))
             return
-        self.dropped += 1
+        self.drops["capacity"] += 1
         if channel not in self._slow:
             self._slow.add(channel)
             said = "channel %s: %d messages unread, the limit; newer ones are dropped"
@@ -70,15 +95,24 @@ class InMemoryChannelLayer:
     async def receive(self, channel: str) -> dict[str, Any]:
         """The next message of ``channel``; waits for one. All readers are on one loop, the gateway's."""
         self._loop = asyncio.get_running_loop()
-        return await self._channel(channel).get()
+        mailbox = self._channel(channel)
+        while True:
+            mailbox.used = time.monotonic()
+            sent, message = await mailbox.get()
+            if time.monotonic() - sent <= self.expiry:
+                return message
+            self.drops["expiry"] += 1
 
     async def group_add(self, group: str, channel: str) -> None:
         await checkpoint()
-        self._groups[group][channel] = None
+        self._groups[group][channel] = time.monotonic()
 
     async def group_discard(self, group: str, channel: str) -> None:
         """Remove ``channel`` from ``group``; no error where it was not in it."""
         await checkpoint()
+        self._discard(group, channel)
+
+    def _discard(self, group: str, channel: str) -> None:
         members = self._groups.get(group, {})
         members.pop(channel, None)
         if not members:
@@ -97,5 +131,22 @@ class InMemoryChannelLayer:
         self._channels.pop(channel, None)
         self._slow.discard(channel)
 
-    def _channel(self, name: str) -> Queue[dict[str, Any]]:
-        return self._channels.setdefault(name, Queue(self.capacity))
+    def _channel(self, name: str) -> Mailbox:
+        mailbox = self._channels.get(name)
+        if mailbox is None:
+            mailbox = self._channels[name] = Mailbox(self.capacity)
+        return mailbox
+
+    def _sweep(self, now: float) -> None:
+        """Drop what has expired. Readers that are no consumers of ours do not say when they end: Channels' do not."""
+        self._swept = now
+        for name, mailbox in list(self._channels.items()):
+            self.drops["expiry"] += mailbox.drop_older(now - self.expiry)
+            lasts = GROUP_EXPIRY if mailbox else self.expiry
+            if mailbox.is_unused_since(now - lasts):
+                del self._channels[name]
+                self._slow.discard(name)
+        for group, members in list(self._groups.items()):
+            for name, joined in list(members.items()):
+                if name not in self._channels and now - joined > GROUP_EXPIRY:
+                    self._discard(group, name)

@@ -129,7 +129,7 @@ def _build(parsed: ParsedConfig, make: Makers, before: Gateway | None) -> Gatewa
             services |= kind.services(lambda: app, parsed.document.name, OwnStore(here))
     dispatcher = Dispatcher(here, app, lifespan.state) if here is not None else None
     try:
-        console = _console(settings, servers, dispatcher)
+        console = _console(settings, servers, dispatcher, layer)
     except ValueError as error:  # the file has changed since it was checked
         raise ConfigErrors([parsed.document.at_key(("console",), f"console: {error}")]) from error
     tracing = imported("gateway.tracing.service:Tracing")(settings.tracing) if settings.tracing is not None else None
@@ -194,10 +194,12 @@ def _services(
     return services
 
 
-def _console(settings: Settings, servers: Servers, dispatcher: Dispatcher | None) -> "ConsoleServer | None":
+def _console(
+    settings: Settings, servers: Servers, dispatcher: Dispatcher | None, layer: ChannelLayer
+) -> "ConsoleServer | None":
     if (asked := settings.console) is None:
         return None
-    made: ConsoleServer = imported("gateway.runtime.health:ConsoleServer")(asked, servers, dispatcher)
+    made: ConsoleServer = imported("gateway.runtime.health:ConsoleServer")(asked, servers, dispatcher, layer)
     return made
 
 

@@ -1,27 +1,111 @@
 """Makes the channel layer that a file asks for."""
 
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from gateway.config.diagnostics import Diagnostic
 from gateway.config.loader import ParsedConfig
+from gateway.control.place import places
 from gateway.layers import ChannelLayer, InMemoryChannelLayer
+from gateway.layers.address import Address, Django, Imported, Ipc, Memory, Redis, parse_layer
 from gateway.runtime.importing import TargetError, import_target, place_of, source_lines
-from protocols.errors import describe_error
+from protocols.errors import BindError, describe_error
+from protocols.lazy_names import imported
+from protocols.net.tls import client_context
+from protocols.net.unix_path import address as address_of
 
 _METHODS = ("new_channel", "send", "receive", "group_add", "group_discard", "group_send")
+_SOCKET = ".layer.sock"
 
 
-def make_layer(parsed: ParsedConfig) -> tuple[ChannelLayer, list[Diagnostic]]:
-    """Return the layer, and what is wrong with the one that the file names: then it is one in memory."""
+def make_layer(parsed: ParsedConfig, *, relays: bool = True) -> tuple[ChannelLayer, list[Diagnostic]]:
+    """Return the layer, and what is wrong with the one that the file names: then it is one in memory.
+
+    Nothing is connected. ``relays``: whether this process may relay for others.
+    """
     try:
-        return (_imported(parsed.settings.layer) if parsed.settings.layer != "memory" else InMemoryChannelLayer()), []
+        return _made(parse_layer(parsed.settings.layer), parsed, relays=relays), []
     except TargetError as error:
         return InMemoryChannelLayer(), [parsed.document.at_value(("layer",), str(error)).with_lines(error.trace)]
+    except ValueError as error:
+        return InMemoryChannelLayer(), [parsed.document.at_value(("layer",), f"layer: {error}")]
+
+
+def only_here(parsed: ParsedConfig) -> ParsedConfig:
+    """Return ``parsed`` with a layer in memory in place of one that reaches other processes, for tests."""
+    try:
+        reaches_others = isinstance(parse_layer(parsed.settings.layer), Ipc | Redis)
+    except ValueError:
+        return parsed
+    return replace(parsed, settings=replace(parsed.settings, layer="memory")) if reaches_others else parsed
+
+
+def _made(address: Address, parsed: ParsedConfig, *, relays: bool) -> ChannelLayer:
+    """Raises TargetError or ValueError, with a sentence."""
+    match address:
+        case Memory():
+            return InMemoryChannelLayer()
+        case Ipc(path):
+            return _ipc(parsed, path, relays=relays)
+        case Redis():
+            return _redis(parsed.document.folder, address)
+        case Django(alias):
+            return _django(alias)
+        case Imported(target):
+            return _imported(target)
+
+
+def _ipc(parsed: ParsedConfig, path: Path | None, *, relays: bool) -> ChannelLayer:
+    if path is None:
+        beside = places(parsed.document.folder, parsed.document.name, parsed.settings.store)[0]
+        path = beside.with_name(f"{beside.name}{_SOCKET}")
+    else:
+        path = parsed.document.folder / path
+    try:
+        address_of(path)
+    except OSError as error:
+        raise ValueError(f"ipc has no socket: {error.strerror}") from error
+    made: ChannelLayer = imported("gateway.layers.ipc:ipc_layer")(path, relays=relays)
+    return made
+
+
+def _redis(folder: Path, address: Redis) -> ChannelLayer:
+    if importlib.util.find_spec("channels_redis") is None:
+        raise ValueError(f"{address.scheme}:// needs channels_redis; pip install 'asgi-gateway[redis]'")
+    files = {name: str(folder / path) for name, path in address.tls.items()}
+    if files:
+        try:
+            client_context(files.get("ca"), files.get("certificate"), files.get("key"))
+        except BindError as error:
+            raise ValueError(str(error)) from error
+    maker = "core:core_layer" if address.core else "bus:pubsub_layer"
+    made: ChannelLayer = imported(f"gateway.layers.redis.{maker}")(replace(address, tls=files))
+    return made
+
+
+def _django(alias: str) -> ChannelLayer:
+    try:
+        layer: ChannelLayer = imported("gateway.django.channel_layers:layer_of")(alias)
+    except ValueError as error:
+        raise ValueError(f"django: {error}") from error
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.partition(".")[0] == "django":
+            raise ValueError("django: Django is not installed; pip install 'asgi-gateway[django]'") from error
+        raise TargetError(f"layer: django: {describe_error(error)}", source_lines(error)) from error
+    except Exception as error:  # whatever the backend does
+        sentence = f"layer: CHANNEL_LAYERS[{alias!r}] failed{place_of(error)}: {describe_error(error)}"
+        raise TargetError(sentence, source_lines(error)) from error
+    if type(layer).__module__ == "gateway.layers.installed":
+        raise ValueError(
+            "django: the BACKEND in CHANNEL_LAYERS is the gateway's own layer, which this file has to name; write "
+            "layer: memory, ipc or redis://HOST"
+        )
+    return layer
 
 
 def _imported(target: str) -> ChannelLayer:
-    if not set(target) & set(".:") or "://" in target:
-        raise TargetError(f"layer: {target!r} is not a layer; write memory, or module.attribute")
     found = import_target(target)
     try:
         layer: ChannelLayer = found if _is_layer(found) or not callable(found) else found()

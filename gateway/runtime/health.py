@@ -8,6 +8,7 @@ from typing import Any
 from gateway.config.settings import ConsoleSettings
 from gateway.console.http.answer import SAFE, Exposition, send_body, send_metrics
 from gateway.delivery.dispatcher import Dispatcher
+from gateway.layers import OpenedLayer
 from gateway.logs.escaping import json_text
 from gateway.own_thread import operator_thread
 from gateway.succession import succession
@@ -19,6 +20,8 @@ from protocols.lazy_names import imported
 from protocols.server import Server
 from protocols.wakeup import Wakeup
 
+LAYER = "layer"
+"""The name in ``required`` of the channel layer."""
 HEALTH, READINESS, METRICS = "/healthz", "/readyz", "/metrics"
 PATHS = f"{HEALTH}, {READINESS}, {METRICS}"
 CONNECTIONS = 64
@@ -39,7 +42,8 @@ class Console:
 
     ``/healthz`` answers whenever the event loop runs. ``/readyz`` answers 200 while every server serves and the store
     can be written, and 503 otherwise: at the start, while it drains, or if a server was stopped. A server that waits
-    for its upstream (a broker, a mailbox) counts only if ``required`` names it. ``/metrics`` is for Prometheus.
+    for its upstream (a broker, a mailbox) counts only if ``required`` names it, and so does a channel layer that is cut
+    off from other processes. ``/metrics`` is for Prometheus.
     """
 
     def __init__(
@@ -48,10 +52,13 @@ class Console:
         required: Collection[str],
         dispatcher: Dispatcher | None,
         logins: Logins | None = None,
+        layer: object = None,
     ) -> None:
+        """``layer``: the channel layer."""
         self._servers = servers
         self._required = required
         self._dispatcher = dispatcher
+        self._layer = layer if isinstance(layer, OpenedLayer) else None
         self.logins = logins
         self.interface: Callable[[Console], Application] | None = None
         """Imports and makes what answers at all paths but ``/healthz``, and asks this for readiness and metrics. It is
@@ -127,6 +134,11 @@ class Console:
             trouble = await self._dispatcher.trouble()
             body["ready"] = ready = ready and not trouble
             body["store"] = {"state": "unavailable" if trouble else "ready", "detail": trouble}
+        if self._layer is not None:
+            required, trouble = LAYER in self._required, self._layer.trouble
+            body["ready"] = ready = ready and not (required and trouble)
+            state = "unavailable" if trouble else "ready"
+            body["layer"] = {"state": state, "detail": trouble, "required": required}
         return (200 if ready else 503), body
 
     async def metrics(self, scope: Any) -> Exposition:
@@ -156,11 +168,15 @@ class ConsoleServer(HTTPServer):
     """Serves a :class:`Console`."""
 
     def __init__(
-        self, settings: ConsoleSettings, servers: Collection[Server], dispatcher: Dispatcher | None = None
+        self,
+        settings: ConsoleSettings,
+        servers: Collection[Server],
+        dispatcher: Dispatcher | None = None,
+        layer: object = None,
     ) -> None:
         """Raises ValueError with one sentence if the password file cannot be used."""
         logins = _logins(settings) if settings.knows_users else None
-        self.console = Console(servers, settings.required, dispatcher, logins)
+        self.console = Console(servers, settings.required, dispatcher, logins, layer)
         each = PER_ADDRESS if settings.knows_users and not settings.proxies else 0
         super().__init__(
             self.console,

@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 from gateway.arrivals import Arrivals, arrivals
 from gateway.counts import counted, run_counts
+from gateway.layers import OpenedLayer, channel_layer
 from gateway.logs import setup
 from gateway.logs.arrivals import log
 from gateway.runtime.build import Gateway
@@ -393,14 +394,24 @@ class RunningGateway:
         self.gateway.services[thread_pool].shutdown(wait=False)
         self.gateway.services[arrivals].close()
         kept = await self.gateway.dispatcher.close() if self.gateway.dispatcher is not None else ""
+        await self._close_layer()
         if self.gateway.tracing is not None:
             await self.gateway.tracing.close()
         return kept
+
+    async def _close_layer(self) -> None:
+        """Disconnect the channel layer, unless another gateway of this process has the same one."""
+        layer = self.gateway.services[channel_layer]
+        others = [each for each in self.succession.running if each is not self.gateway]
+        if isinstance(layer, OpenedLayer) and all(each.services[channel_layer] is not layer for each in others):
+            await layer.close()
 
     async def _start_application(self) -> None:
         gateway = self.gateway
         if gateway.dispatcher is not None and (found := await gateway.dispatcher.open()):
             logger.warning("store: %s", found)
+        if isinstance(layer := gateway.services[channel_layer], OpenedLayer):
+            await layer.open()
         gateway.services[sender].start()
         gateway.services[arrivals].begin()
         if gateway.settings.log.arrivals:

@@ -1,6 +1,8 @@
 """Sends from a process without a gateway: puts everything into the gateway's store, from which the gateway sends it."""
 
 import asyncio
+import os
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -17,6 +19,7 @@ from gateway.delivery.within import put_within
 from gateway.layers import ChannelLayer
 from gateway.runtime.channel_layer import make_layer
 from gateway.runtime.prepare_imports import add_to_path
+from gateway.sending.layer_thread import LayerThread
 from gateway.store import Engine, Message, Store
 from protocols.event_id import new_id
 from protocols.events import Event
@@ -34,7 +37,9 @@ class StoreSender:
         self._servers = servers
         self._engine = engine
         self._daemons = places(parsed.document.folder, parsed.document.name, parsed.settings.store)
-        self._layer: ChannelLayer | None = None
+        self._thread: LayerThread | None = None
+        self._lock = threading.Lock()
+        os.register_at_fork(after_in_child=self._forget_layer)
 
     def send(self, event: Event, *, via: str = "", wait: bool = True) -> str:
         if self._engine is not None and (transaction := self._engine.open_transaction()) is not None:
@@ -67,9 +72,12 @@ class StoreSender:
             await store.close()
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        if self._layer is None:
-            self._layer = self._made_layer()
-        await self._layer.group_send(group, message)
+        thread = await asyncio.to_thread(self._layer_thread)
+        await asyncio.wrap_future(thread.start(thread.layer.group_send(group, message)))
+
+    def layer(self) -> ChannelLayer:
+        """Return the gateway's layer as this process has it. Raises RuntimeError, ConfigErrors."""
+        return self._layer_thread().layer
 
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """An event loop may run here, to which Django's ``send_mail`` is a blocking call as any other."""
@@ -91,13 +99,23 @@ class StoreSender:
             raise RuntimeError(f"there is no store yet at {self._engine}; start the gateway once to create it")
         return self._engine
 
+    def _layer_thread(self) -> LayerThread:
+        with self._lock:
+            if self._thread is None:
+                self._thread = LayerThread(self._made_layer)
+            return self._thread
+
+    def _forget_layer(self) -> None:
+        """Connect anew in a process that was forked: the thread is not in there, and the connection is the parent's."""
+        self._thread, self._lock = None, threading.Lock()
+
     def _made_layer(self) -> ChannelLayer:
         if self._parsed.settings.layer == "memory":
             raise RuntimeError(
-                "layer: memory reaches only the gateway's own process, and this is another one; name a layer of "
-                f"Channels in {self._parsed.document.name}, such as one on Redis"
+                "layer: memory reaches only the gateway's own process, and this is another one; write layer: ipc into "
+                f"{self._parsed.document.name}, or layer: redis://HOST if this is another host"
             )
         add_to_path(self._parsed.folder)
-        layer, wrong = make_layer(self._parsed)
+        layer, wrong = make_layer(self._parsed, relays=False)
         self._parsed.finish(wrong)
         return layer

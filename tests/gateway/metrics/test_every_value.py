@@ -113,6 +113,12 @@ SHOWN = {
             *("gateway_layer_channels", "gateway_layer_unread_messages", "gateway_layer_messages_dropped_total"),
         ],
     },
+    "test_layer_values": {
+        "test_members_drops_and_gaps_of_a_layer_on_redis": [
+            *("gateway_layer_groups", "gateway_layer_messages_missed_total"),
+        ],
+        "test_a_layer_that_is_cut_off": ["gateway_layer_connected", "gateway_layer_interruptions_total"],
+    },
     "test_process_values": {
         "test_which_gateway_and_which_python": ["gateway_build_info"],
         "test_records_of_the_log_that_cannot_be_written": ["gateway_log_records_lost_total"],
@@ -137,6 +143,7 @@ LABELS = {
         *("client left", "302", "404", "503"),
     ],
     "test_figures": ["server", "client_ca", "client", "ca"],
+    "test_layer_values": ["capacity", "expiry", "full", "garbage", "relay", "unread"],
 }
 """The values that a label may have, and the file that shows each. The ends of a handshake are a parameter there."""
 

@@ -86,11 +86,11 @@ def test_a_channel_that_is_not_read_in_time(site: Measured) -> None:
         site.passes(2 * (40 - 2), "gateway_layer_unread_messages")
         taken = 2 * 40 - site.number("gateway_layer_unread_messages")
         assert taken > 0
-        assert site.number("gateway_layer_messages_dropped_total") == 0
+        assert site.number("gateway_layer_messages_dropped_total", reason="capacity") == 0
         httpx.get(site.url("web", "/ask?100"), timeout=LIMIT)
-        site.becomes(2 * 40 - taken, "gateway_layer_messages_dropped_total")
+        site.becomes(2 * 40 - taken, "gateway_layer_messages_dropped_total", reason="capacity")
         assert site.number("gateway_layer_unread_messages") == 2 * 100
         (site.folder / "read").touch()
         site.becomes(0, "gateway_layer_unread_messages")
-        assert site.number("gateway_layer_messages_dropped_total") == 2 * 40 - taken
+        assert site.number("gateway_layer_messages_dropped_total", reason="capacity") == 2 * 40 - taken
     until(lambda: site.number("gateway_layer_channels") == 0, "both have left")

@@ -160,7 +160,10 @@ def test_a_layer_is_made_by_a_function_or_is_there() -> None:
 @pytest.mark.parametrize(
     ("layer", "said"),
     [
-        ("redis", "layer: 'redis' is not a layer; write memory, or module.attribute"),
+        (
+            "redis",
+            "layer: 'redis' is not a layer: Redis needs a host, such as redis://127.0.0.1:6379; write memory, ipc",
+        ),
         ("built_handlers.number", "'built_handlers.number' is not a channel layer; name a layer, or a function"),
         ("built_handlers.Mail", "'built_handlers.Mail' is not a channel layer; name a layer, or a function"),
         ("built_handlers.broken", "'built_handlers.broken' failed at built_handlers.py:22: ConnectionError: no redis"),

@@ -1,0 +1,31 @@
+"""One channel: the messages that wait for its reader."""
+
+import time
+from typing import Any
+
+from protocols.queue import Queue
+
+Message = dict[str, Any]
+
+
+class Mailbox(Queue[tuple[float, Message]]):
+    """Messages with the time at which each came, in seconds of the monotonic clock."""
+
+    __slots__ = ("used",)
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.used = time.monotonic()
+        """When a reader last asked for a message, or when the channel was made."""
+
+    def drop_older(self, oldest: float) -> int:
+        """Drop messages that came before ``oldest``. Return how many there were."""
+        count = 0
+        while self and self[0][0] < oldest:
+            self.next()
+            count += 1
+        return count
+
+    def is_unused_since(self, moment: float) -> bool:
+        """Whether no reader waits, and none has asked since ``moment``."""
+        return self.used < moment and not self.awaited

@@ -1,0 +1,188 @@
+"""Each layer keeps the contract: ours, and those of Channels as far as they can."""
+
+import contextlib
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from channels.layers import InMemoryChannelLayer as ChannelsInMemoryLayer
+from channels_redis.core import RedisChannelLayer
+from channels_redis.pubsub import RedisPubSubChannelLayer
+from layer_contract import LayerContract, OwnLayerContract, SharedLayerContract, member, next_of
+from servers.redis import RedisServer, redis_process
+
+from gateway.layers import InMemoryChannelLayer
+from gateway.layers.address import Redis, parse_layer
+from gateway.layers.bus import Topic
+from gateway.layers.ipc import ipc_layer
+from gateway.layers.redis.bus import pubsub_layer
+from gateway.layers.redis.core import core_layer
+from gateway.layers.shared import SharedChannelLayer
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    with redis_process() as server:
+        yield server
+
+
+@contextlib.contextmanager
+def short_folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="layer", dir="/tmp"))  # a socket's path has 107 characters at most
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextlib.asynccontextmanager
+async def opened(layers: list[SharedChannelLayer]) -> AsyncIterator[list[Any]]:
+    try:
+        for layer in layers:
+            await layer.open()
+        yield layers
+    finally:
+        for layer in layers:
+            await layer.close()
+
+
+class TestMemory(OwnLayerContract):
+    @contextlib.asynccontextmanager
+    async def layers(self, count: int) -> AsyncIterator[list[Any]]:
+        yield [InMemoryChannelLayer()] * count
+
+
+class TestIpc(SharedLayerContract):
+    @contextlib.asynccontextmanager
+    async def layers(self, count: int) -> AsyncIterator[list[Any]]:
+        with short_folder() as folder:
+            async with opened([ipc_layer(folder / "layer.sock") for _ in range(count)]) as layers:
+                yield layers
+
+
+def address_of(redis: RedisServer, options: str = "") -> Redis:
+    found = parse_layer(f"{redis.layer}?prefix=t{secrets.token_hex(4)}{options}")
+    assert isinstance(found, Redis)
+    return found
+
+
+class TestRedisPubSub(SharedLayerContract):
+    @pytest.fixture(autouse=True)
+    def server(self, redis: RedisServer) -> None:
+        self.redis = redis
+
+    @contextlib.asynccontextmanager
+    async def layers(self, count: int) -> AsyncIterator[list[Any]]:
+        address = address_of(self.redis)
+        async with opened([pubsub_layer(address) for _ in range(count)]) as layers:
+            yield layers
+
+
+class TestRedisCore(SharedLayerContract):
+    @pytest.fixture(autouse=True)
+    def server(self, redis: RedisServer) -> None:
+        self.redis = redis
+
+    @contextlib.asynccontextmanager
+    async def layers(self, count: int) -> AsyncIterator[list[Any]]:
+        address = address_of(self.redis, "&layer=core")
+        async with opened([core_layer(address) for _ in range(count)]) as layers:
+            yield layers
+
+    def _takes_every_name(self, layer: Any) -> bool:
+        return False
+
+
+class TestChannelsInMemory(LayerContract):
+    @contextlib.asynccontextmanager
+    async def layers(self, count: int) -> AsyncIterator[list[Any]]:
+        yield [ChannelsInMemoryLayer()] * count
+
+
+class TestChannelsRedisCore(LayerContract):
+    @pytest.fixture(autouse=True)
+    def server(self, redis: RedisServer) -> None:
+        self.redis = redis
+
+    @contextlib.asynccontextmanager
+    async def layers(self, count: int) -> AsyncIterator[list[Any]]:
+        prefix = f"t{secrets.token_hex(4)}"
+        layers = [RedisChannelLayer(hosts=[self.redis.url], prefix=prefix) for _ in range(count)]
+        try:
+            yield layers
+        finally:
+            for layer in layers:
+                await layer.close_pools()
+
+
+class TestChannelsRedisPubSub(LayerContract):
+    @pytest.fixture(autouse=True)
+    def server(self, redis: RedisServer) -> None:
+        self.redis = redis
+
+    @contextlib.asynccontextmanager
+    async def layers(self, count: int) -> AsyncIterator[list[Any]]:
+        prefix = f"t{secrets.token_hex(4)}"
+        layers = [RedisPubSubChannelLayer(hosts=[self.redis.url], prefix=prefix) for _ in range(count)]
+        try:
+            yield layers
+        finally:
+            for layer in layers:
+                await layer.flush()
+
+
+async def test_our_pub_sub_layer_and_that_of_channels_redis_share_their_groups(redis: RedisServer) -> None:
+    address = address_of(redis)
+    theirs = RedisPubSubChannelLayer(hosts=[redis.url], prefix=address.prefix)
+    async with opened([pubsub_layer(address)]) as (ours,):
+        here, there = await ours.new_channel(), await theirs.new_channel()
+        await ours.group_add("g", here)
+        await theirs.group_add("g", there)
+        await theirs.group_send("g", {"type": "x", "from": "them"})
+        assert await ours.receive(here) == {"type": "x", "from": "them"}
+        await ours.group_send("g", {"type": "x", "from": "us"})
+        found = [await theirs.receive(there) for _ in range(2)]
+        assert [each["from"] for each in found] == ["them", "us"]
+        await theirs.flush()
+
+
+async def test_our_core_layer_and_that_of_channels_redis_share_their_groups(redis: RedisServer) -> None:
+    address = address_of(redis, "&layer=core")
+    theirs = RedisChannelLayer(hosts=[redis.url], prefix=address.prefix)
+    async with opened([core_layer(address)]) as (ours,):
+        here, there = await ours.new_channel(), await theirs.new_channel()
+        await ours.group_add("g", here)
+        await theirs.group_add("g", there)
+        await theirs.group_send("g", {"type": "x", "from": "them"})
+        assert await ours.receive(here) == {"type": "x", "from": "them"}
+        await ours.group_send("g", {"type": "x", "from": "us"})
+        await ours.send(there, {"type": "x", "from": "us to you"})
+        found = [await theirs.receive(there) for _ in range(3)]
+        assert [each["from"] for each in found] == ["them", "us", "us to you"]
+        await theirs.send(here, {"type": "x", "from": "them to you"})
+        found = [await ours.receive(here) for _ in range(2)]
+        assert [each["from"] for each in found] == ["us", "them to you"]
+        await theirs.close_pools()
+
+
+GARBAGE = (b"", b"\xc1", b"\x01", b"\x81\xab__gateway__\x01", b"\x81\xab__gateway__\x93\x01\x01\x01")
+
+
+@pytest.mark.parametrize("contract", [TestIpc, TestRedisPubSub])
+async def test_garbage_is_counted_and_harms_nobody(
+    contract: type[SharedLayerContract], redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = contract()
+    made.__dict__["redis"] = redis
+    async with made.layers(2) as (one, two):
+        channel = await member(two, "g")
+        for garbage in GARBAGE:
+            await one.bus.publish(Topic.of_group("g"), garbage)
+        await one.group_send("g", {"type": "x", "n": 1})
+        assert (await next_of(two, channel))["n"] == 1
+        assert two.dropped_by_reason()["garbage"] == len(GARBAGE)
+        assert "group g: what has arrived is no message of a channel layer" in caplog.text

@@ -1,0 +1,262 @@
+"""Two gateways with one layer, and other processes: whatever sends reaches the pages of both."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from servers.daemon import Daemon
+from servers.ports import free_port
+from servers.redis import RedisServer, redis_process
+from servers.site import ROOT, until
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+CONFIG = """
+layer: LAYER
+django: {settings: layer_settings}
+console: {bind: "127.0.0.1:${CONSOLE}", required: [layer]}
+servers:
+  web: {protocol: http, bind: "127.0.0.1:${WEB}"}
+  devices: {protocol: mqtt, bind: "127.0.0.1:${MQTT}", anonymous: true}
+routes:
+  http: django
+  websocket:
+    - {path: "^channels$", app: layer_handlers.channels}
+    - {path: "^", app: layer_handlers.Page}
+  mqtt: layer_handlers.Things
+"""
+HANDLERS = """
+from channels.generic.websocket import WebsocketConsumer as ChannelsConsumer
+from asgiref.sync import async_to_sync
+
+from gateway import AsyncMqttConsumer, AsyncWebsocketConsumer, layer_event
+
+
+class Page(AsyncWebsocketConsumer):
+    async def connect(self, message):
+        await self.group_add("live")
+        await self.accept()
+
+    @layer_event("told")
+    async def on_told(self, message):
+        await self.send(message["mark"])
+
+
+class Things(AsyncMqttConsumer):
+    async def receive(self, topic, payload):
+        await self.group_send("live", {"type": "told", "mark": payload.decode()})
+
+
+class Theirs(ChannelsConsumer):
+    def connect(self):
+        async_to_sync(self.channel_layer.group_add)("live", self.channel_name)
+        self.accept()
+
+    def told(self, message):
+        self.send(text_data=message["mark"])
+
+
+channels = Theirs.as_asgi()
+"""
+SETTINGS = """
+from pathlib import Path
+
+SECRET_KEY = "only for this test"
+ALLOWED_HOSTS = ["127.0.0.1"]
+INSTALLED_APPS = ["gateway.django", "layer_app"]
+ROOT_URLCONF = "layer_urls"
+GATEWAY_CONFIG = Path(__file__).parent / "gateway.yaml"
+CHANNEL_LAYERS = LAYERS
+"""
+URLS = """
+from django.http import HttpResponse
+from django.urls import path
+
+from gateway import group_send
+
+
+def view(request, mark):
+    group_send("live", {"type": "told", "mark": mark})
+    return HttpResponse("told")
+
+
+urlpatterns = [path("tell/<mark>", view)]
+"""
+COMMAND = """
+from django.core.management.base import BaseCommand
+
+from gateway import group_send
+
+
+class Command(BaseCommand):
+    def add_arguments(self, parser):
+        parser.add_argument("marks", nargs="+")
+
+    def handle(self, marks, **options):
+        for mark in marks:
+            group_send("live", {"type": "told", "mark": mark})
+"""
+PREFORK = """
+import multiprocessing, sys
+from gateway import group_send
+
+def task(mark):
+    group_send("live", {"type": "told", "mark": mark})
+
+task("parent")
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    pool.map(task, ["child1", "child2", "child3"])
+"""
+OURS = {"default": {"BACKEND": "gateway.layers.installed.GatewayChannelLayer"}}
+
+
+class Page:
+    """A WebSocket, and what it was told."""
+
+    def __init__(self, port: int, path: str = "") -> None:
+        self.marks: list[str] = []
+        self._peer = connect(f"ws://127.0.0.1:{port}/{path}")
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            for text in self._peer:
+                self.marks.append(str(text))
+
+    def close(self) -> None:
+        self._peer.close()
+        self._thread.join(5)
+
+
+class Host:
+    """One gateway of several with the same file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.web, self.mqtt, self.console = (free_port() for _ in range(3))
+        ports = {"WEB": str(self.web), "MQTT": str(self.mqtt), "CONSOLE": str(self.console)}
+        self.daemon = Daemon(folder, **ports)
+        self.daemon.says(f"127.0.0.1:{self.mqtt}")
+
+    def publish(self, mark: str) -> None:
+        client = paho.Client(CallbackAPIVersion.VERSION2)
+        client.connect("127.0.0.1", self.mqtt)
+        client.loop_start()
+        client.publish("reading", mark, 1).wait_for_publish(10)
+        client.disconnect()
+        client.loop_stop()
+
+    def ready(self) -> tuple[int, dict[str, object]]:
+        answer = httpx.get(f"http://127.0.0.1:{self.console}/readyz", timeout=10)
+        return answer.status_code, answer.json().get("layer", {})
+
+    def metric(self, name: str) -> float:
+        text = httpx.get(f"http://127.0.0.1:{self.console}/metrics", timeout=10).text
+        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+
+
+class Hosts:
+    def __init__(self, folder: Path, layer: str, layers: object = OURS) -> None:
+        self.folder = folder
+        self._open = contextlib.ExitStack()
+        app = folder / "layer_app" / "management" / "commands"
+        app.mkdir(parents=True)
+        for package in (folder / "layer_app", folder / "layer_app" / "management", app):
+            (package / "__init__.py").touch()
+        (app / "tell.py").write_text(COMMAND)
+        (folder / "gateway.yaml").write_text(CONFIG.replace("LAYER", json.dumps(layer), 1))
+        (folder / "layer_handlers.py").write_text(HANDLERS)
+        (folder / "layer_settings.py").write_text(SETTINGS.replace("= LAYERS", f"= {layers!r}"))
+        (folder / "layer_urls.py").write_text(URLS)
+        self.environment = {"PYTHONPATH": f"{ROOT}:{folder}", "DJANGO_SETTINGS_MODULE": "layer_settings"}
+        self.environment |= dict.fromkeys(("WEB", "MQTT", "CONSOLE"), "1")
+
+    def __enter__(self) -> "Hosts":
+        self.hosts = []
+        with self._open:
+            for _ in range(2):
+                self.hosts.append(Host(self.folder))
+                self._open.callback(self.hosts[-1].daemon.close)
+            self._open = self._open.pop_all()
+        self.pages = [self.page(host.web) for host in self.hosts]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    @property
+    def text(self) -> str:
+        return "\n".join(host.daemon.text for host in self.hosts)
+
+    def page(self, port: int, path: str = "") -> Page:
+        page = Page(port, path)
+        self._open.callback(page.close)
+        return page
+
+    def python(self, *arguments: str) -> None:
+        command = [sys.executable, *arguments]
+        environment = self.environment | {"GATEWAY_CONFIG": str(self.folder / "gateway.yaml")}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, cwd="/")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def tell_all_ways(self, *pages: Page) -> None:
+        """Let every kind of code send, and wait until all pages have each message once."""
+        first, second = self.hosts
+        first.publish("reading")
+        httpx.get(f"http://127.0.0.1:{second.web}/tell/view", timeout=20).raise_for_status()
+        self.python("-m", "django", "tell", "command1", "command2")
+        self.python("-c", PREFORK)
+        marks = ["reading", "view", "command1", "command2", "parent", "child1", "child2", "child3"]
+        for page in (*self.pages, *pages):
+            until(lambda page=page: sorted(page.marks) == sorted(marks), lambda page=page: f"{page.marks}\n{self.text}")
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    with redis_process() as server:
+        yield server
+
+
+def test_ipc_and_the_relay_is_killed(tmp_path: Path) -> None:
+    with Hosts(tmp_path, "ipc") as hosts:
+        hosts.tell_all_ways(hosts.page(hosts.hosts[0].web, "channels"))
+        first, second = hosts.hosts
+        assert first.ready() == second.ready() == (200, {"state": "ready", "detail": "", "required": True})
+        assert (first.metric("gateway_layer_connected"), first.metric("gateway_layer_groups")) == (1, 1)
+        assert "this process relays" in first.daemon.text
+        first.daemon.process.kill()
+        until(lambda: "this process relays" in second.daemon.text, lambda: second.daemon.text)
+        hosts.python("-m", "django", "tell", "after")
+        until(lambda: hosts.pages[1].marks[-1] == "after", lambda: hosts.text)
+        assert second.metric("gateway_layer_interruptions_total") == 1
+        assert second.metric("gateway_layer_messages_missed_total") == 0
+
+
+@pytest.mark.parametrize("options", ["", "&layer=core"])
+def test_redis_goes_away_and_comes_back(options: str, redis: RedisServer, tmp_path: Path) -> None:
+    with Hosts(tmp_path, f"{redis.layer}?prefix=t{len(options)}{options}") as hosts:
+        hosts.tell_all_ways(hosts.page(hosts.hosts[1].web, "channels"))
+        host = hosts.hosts[0]
+        assert host.ready()[0] == 200
+        redis.kill()
+        until(lambda: host.ready()[0] == 503, lambda: hosts.text)
+        assert (host.ready()[1]["state"], host.ready()[1]["required"]) == ("unavailable", True)
+        assert str(redis.path) in str(host.ready()[1]["detail"])
+        redis.start()
+        until(lambda: all(each.ready()[0] == 200 for each in hosts.hosts), lambda: hosts.text)
+        hosts.hosts[1].publish("after")
+        until(lambda: hosts.pages[0].marks[-1] == "after", lambda: hosts.text)
+
+
+def test_the_layer_of_django_s_settings(redis: RedisServer, tmp_path: Path) -> None:
+    theirs = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [redis.url]}}}
+    with Hosts(tmp_path, "django", theirs) as hosts:
+        hosts.tell_all_ways(hosts.page(hosts.hosts[0].web, "channels"))
