@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway.control.place import address
+from protocols.net.unix_path import address
 
 PATIENCE = 4.0
 """Seconds for an answer: Prometheus waits for 10."""
