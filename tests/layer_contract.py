@@ -129,7 +129,14 @@ class LayerContract:
     async def test_every_value_that_a_message_may_have(self) -> None:
         async with self.layers(2) as (one, two):
             channel = await member(two, "g")
-            message = {"type": "x", "text": "ü\n", "bytes": b"\x00\xff", "none": None, "float": 1.5, "list": [1, [2]]}
+            message: dict[str, Any] = {
+                "type": "x",
+                "text": "ü\n",
+                "bytes": b"\x00\xff",
+                "none": None,
+                "float": 1.5,
+                "list": [1, [2]],
+            }
             message |= {"bool": True, "map": {"a": {"b": 2}}, "large": "x" * 100_000}
             await one.group_send("g", message)
             assert await next_of(two, channel) == message

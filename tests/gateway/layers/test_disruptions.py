@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from layer_contract import Account, member, next_of
@@ -107,7 +108,7 @@ async def test_a_relay_that_is_stopped_is_replaced_and_gives_way_when_it_goes_on
 
 
 async def test_many_processes_begin_at_once_and_have_one_relay(path: Path) -> None:
-    layers = [ipc_layer(path) for _ in range(8)]
+    layers: list[Any] = [ipc_layer(path) for _ in range(8)]
     await asyncio.gather(*(layer.open() for layer in layers))
     async with opened(layers):
         await eventually(lambda: sum(layer.bus.relay is not None and layer.bus.relay.is_alive for layer in layers) == 1)

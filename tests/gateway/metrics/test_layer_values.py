@@ -4,6 +4,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from servers.measured import Measured
@@ -111,7 +112,7 @@ async def test_a_full_queue_in_redis(redis: RedisServer, caplog: pytest.LogCaptu
 
 
 async def test_a_process_that_does_not_read_its_socket(tmp_path: Path) -> None:
-    layer = ipc_layer(tmp_path / "s")
+    layer: Any = ipc_layer(tmp_path / "s")
     await layer.open()
     with socket.socket(socket.AF_UNIX) as stuck:
         stuck.connect(str(tmp_path / "s"))
