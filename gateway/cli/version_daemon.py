@@ -18,6 +18,8 @@ def run_version(file: str, command: str, launch: Launch, *, tries: bool) -> NoRe
     standby.wait()
     samples = Path(file).absolute() if tries else None
     parsed = loaded_to_run(file)
+    if parsed.settings.workers > 1:
+        print_text(f"workers: {parsed.settings.workers} has no effect with --reload: one process serves")
     with standby.reporting(parsed, file):
         gateway = built_to_run(parsed)
     process.run(VersionDaemon(gateway, print_text, command, standby, samples=samples).run())

@@ -240,10 +240,15 @@ class Daemon:
         if self._code.successor is not None:
             self._code.successor.leave()
 
+    @property
+    def _leaves_sockets(self) -> bool:
+        """Whether what connects from now on waits for the next process."""
+        return self._kept_sockets.are_kept
+
     async def _end(self) -> None:
         notify("STOPPING=1")
         await self._code.stop()
-        if self._kept_sockets.are_kept:
+        if self._leaves_sockets:
             await self._running.settle()
         cancelled = await self._running.drain()
         await self._running.shut_down()

@@ -63,6 +63,9 @@ class Reload:
         return {**asdict(self), "changes": listed, "told": told}
 
 
+_CODE = "gateway reload --code"
+
+
 @dataclass(frozen=True)
 class Older:
     """A generation that was replaced, and has not ended."""
@@ -182,10 +185,8 @@ class Generations:
             result: Result = "failed" if isinstance(errors, CannotStart) else "mistakes"
             return done(result, mistakes=errors.diagnostics)
         changed = changes(before.settings, gateway.settings)
-        notes = [
-            f"the code of {each} has changed, and is not imported again: gateway reload --code"
-            for each in await asyncio.to_thread(changed_modules)
-        ]
+        changed_code = await asyncio.to_thread(changed_modules) if self.roll is None else ()  # others import it anew
+        notes = [f"the code of {each} has changed, and is not imported again: {_CODE}" for each in changed_code]
         if check or not (changed or force):
             return done("valid" if check else "unchanged", changes=changed, notes=notes)
         if error := await self._take_over(RunningGateway(gateway)):

@@ -14,10 +14,12 @@ from gateway.runtime.daemon import Daemon, Print
 from gateway.runtime.generations import Again
 from gateway.runtime.install import install
 from gateway.runtime.process import cancel_rest
+from gateway.store import StoreUnavailable, engine_of
 from gateway.succession import succession
 from gateway.workers.link import Link
 from gateway.workers.roles import Roles, make_roles
 from protocols.lazy_names import imported
+from protocols.lifespan import StartupFailed
 from protocols.server import Server
 from protocols.tasks import LAST_WORDS
 from protocols.units import TCP
@@ -77,12 +79,24 @@ class WorkerDaemon(Daemon):
             await asyncio.sleep(BEAT)
 
     async def _install(self) -> None:
-        for server in self._running.gateway.listening:
+        try:
+            await self._start()
+        except (StartupFailed, StoreUnavailable, OSError) as error:
+            self._link.say("failed", why=str(error))
+            raise
+
+    async def _start(self) -> None:
+        """Raises StartupFailed, StoreUnavailable or BindError."""
+        gateway = self._running.gateway
+        if gateway.dispatcher is not None and not self._link.is_first:
+            # Workers of an earlier release could not open it again.
+            engine_of(gateway.settings.store).check_shared()
+        for server in gateway.listening:
             if server.status.state != "standby":
                 await self._inherit(server)
         await install(self._running)
-        if (dispatcher := self._running.gateway.dispatcher) is not None:
-            dispatcher.deliveries.outgoing.listen(self._ring)
+        if gateway.dispatcher is not None:
+            gateway.dispatcher.deliveries.outgoing.listen(self._ring)
         if self._link.is_first:
             await self._roles.begin()
 
@@ -154,6 +168,10 @@ class WorkerDaemon(Daemon):
         await self._link.last(last(self._succession, self._counted))
         await self._stop_listening(LAST_WORDS)
         await cancel_rest()
+
+    @property
+    def _leaves_sockets(self) -> bool:
+        return self._link.sockets_stay or super()._leaves_sockets
 
     async def _end(self) -> None:
         self._roles.stays_out = True

@@ -25,6 +25,8 @@ class Link:
         self.slot = slot
         self.parent = os.getppid()
         self.generation = 1
+        self.sockets_stay = False
+        """Whether the sockets stay open when this gateway ends: systemd keeps them."""
         self.is_first = False
         """Whether it is the first worker of a gateway that starts."""
         self._channel = channel
@@ -47,6 +49,7 @@ class Link:
             sys.exit(INTERRUPTED)
         message = received[0]
         self.generation, self.is_first = message["generation"], message["first"]
+        self.sockets_stay = message["kept"]
         return message["text"], message["folder"]
 
     async def listen(self, acts: Mapping[str, Callable[[], object]]) -> None:

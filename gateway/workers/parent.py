@@ -177,7 +177,8 @@ class Parent:
         if self._over.is_set():  # meanwhile
             worker.signal(signal.SIGTERM)
         is_first = self._generation == 1 and not any(each.serving for each in self._slots)
-        worker.say("begin", generation=self._generation, first=is_first, **self._now)
+        is_kept = bool(os.environ.get("NOTIFY_SOCKET"))
+        worker.say("begin", generation=self._generation, first=is_first, kept=is_kept, **self._now)
         return worker
 
     async def _come(self, slot: Slot, within: float = WITHIN) -> str:
@@ -196,7 +197,7 @@ class Parent:
                 worker.kill()
                 return f"{worker} was not ready within {within:g} s"
             if code is not None:
-                return f"{worker} {described(code)} before it served; its log says why"
+                return f"{worker} {worker.why or f'{described(code)} before it served; its log says why'}"
             self._promote(slot, worker)
             return ""
 
@@ -314,6 +315,7 @@ class Parent:
         acts: dict[str, Callable[[], Awaitable[None] | None]] = {
             "sockets": lambda: self._give_sockets(worker, message),
             "ready": lambda: self._is_ready(worker, message),
+            "failed": lambda: setattr(worker, "why", f"cannot start: {message['why']}"),
             "alive": lambda: setattr(worker, "memory", message["memory"]),
             "ring": lambda: self._say_all("ring", worker),
             "leases": lambda: self._say_all("leases", worker),

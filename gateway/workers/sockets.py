@@ -79,9 +79,10 @@ class Sockets:
         addresses: dict[object, list[socket.socket]] = {}
         for each in found:
             addresses.setdefault(each.getsockname(), []).append(each)
-        if not found or any(len(each) != count for each in addresses.values()):
+        if found and any(len(each) != count for each in addresses.values()):  # there are more workers now, or fewer
+            self._forget(stored_name(address))
             return []
-        del stored()[stored_name(address)]
+        stored().pop(stored_name(address), None)
         return [list(of_slot) for of_slot in zip(*addresses.values(), strict=True)]
 
     def keep(self, wanted: Collection[Wanted]) -> None:
@@ -95,13 +96,17 @@ class Sockets:
             return
         names = {stored_name(each.bind): each for each in self._kept if isinstance(each.bind, TCP) and each.bind.port}
         for name in (self._stored | stored().keys()) - names.keys():
-            notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
-            for each in stored().pop(name, []):
-                each.close()
+            self._forget(name)
         for name in names.keys() - self._stored:
             for of_slot in self._kept[names[name]]:
                 notify(f"FDSTORE=1\nFDNAME={name}", of_slot)
         self._stored = set(names)
+
+    def _forget(self, name: str) -> None:
+        """Let systemd keep nothing of that name."""
+        notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
+        for each in stored().pop(name, []):
+            each.close()
 
     def close(self) -> None:
         """Close everything: connections are refused now, unless systemd keeps the socket."""

@@ -38,6 +38,8 @@ class Worker:
         """When it started, and when it was heard last."""
         self.control = ""
         """The path of its control socket, once it serves; empty if it has none."""
+        self.why = ""
+        """Why it cannot start, as it has said."""
         self.memory = 0
         """Bytes, as it has told last."""
         self.listens_on: set[Wanted] = set()

@@ -83,9 +83,9 @@ class Systemd:
 
     def _store(self, name: str, sockets: Sequence[socket.socket]) -> None:
         """A socket that is stored already is not stored again (sd_pid_notify_with_fds(3))."""
-        addresses = [each.getsockname() for _, each in self.stored]
+        known = [os.fstat(each.fileno()).st_ino for _, each in self.stored]  # several may have one address
         for each in sockets:
-            if each.getsockname() in addresses:
+            if os.fstat(each.fileno()).st_ino in known:
                 each.close()
             else:
                 self.stored.append((name, each))

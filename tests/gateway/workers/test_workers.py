@@ -207,7 +207,7 @@ def test_a_new_worker_that_does_not_come_up_stops_the_roll(start: Start) -> None
     before = site.pids()
     site.write("handlers.py", HANDLERS + "\nraise SystemExit(7)\n")
     told = site.command("reload", "--force", "--code")
-    assert "before it served" in told
+    assert "cannot start: 'handlers.Page': importing 'handlers' failed at handlers.py" in told
     assert "2 of 2 workers run as before" in told
     assert site.pids() == before
     assert site.said().count("the workers are not replaced") == 1
