@@ -55,6 +55,10 @@ class CurrentTransaction(Protocol):
     def driver_connection(self) -> Any:
         """The driver's own connection."""
 
+    @property
+    def store(self) -> Any:
+        """What the store can do in it, on that thread: a :class:`gateway.store.transaction.TransactionStore`."""
+
     async def on_thread(self, function: Callable[[], R]) -> R:
         """Call ``function`` on that thread."""
 

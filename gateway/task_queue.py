@@ -50,6 +50,10 @@ class TaskQueue(Protocol):
     def check(self, scope: TaskScope) -> None:
         """Raises LookupError, with one sentence, if no route takes ``scope``."""
 
+    def put_within(self, scope: TaskScope, call: TaskReceiveEvent) -> bool:
+        """Do the same as :meth:`put` in the transaction that the calling thread has open on the store's database.
+        Return False if there is none."""
+
     async def put(self, scope: TaskScope, call: TaskReceiveEvent) -> None:
         """Store a task, under the event id of ``scope``. Raises LookupError as :meth:`check` does, ValueError if an
         argument cannot be stored, StoreUnavailable if nothing can."""

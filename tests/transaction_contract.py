@@ -82,6 +82,17 @@ class TransactionContract:
         assert ids(await store.take(10, now=NOW)) == ["m1", "m2"]
         assert await store.get_outgoing("o1") == an_item("o1")
 
+    async def test_a_note_is_there_after_the_commit_for_its_time(
+        self, store: Store, connection: Any, joined: TransactionStore
+    ) -> None:
+        connection.execute("BEGIN")
+        joined.note("n1", b"one", 60.0)
+        joined.note("n2", b"two", -1.0)
+        assert await store.noted(["n1"]) is None
+        connection.execute("COMMIT")
+        assert await store.noted(["n1"]) == b"one"
+        assert await store.noted(["n2"]) is None
+
     async def test_what_is_put_goes_with_a_roll_back(
         self, store: Store, connection: Any, joined: TransactionStore
     ) -> None:

@@ -1,5 +1,7 @@
 """The durable inbox: messages are stored here, and begun in the same commit while the worker has room for them."""
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -37,8 +39,19 @@ class Inbox:
         self._store = store
         self.waiting = Notifier()
         """Notifies when there is a message in the store that waits for the worker."""
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.places = NO_PLACES
         """The places of this process's worker, while it takes messages."""
+
+    def notify(self) -> None:
+        """Tell the worker, from any thread, that there is a message in the store that waits for it."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the next start runs it
+                self._loop.call_soon_threadsafe(self.waiting.notify)
+
+    def start(self) -> None:
+        """The worker runs on this loop."""
+        self._loop = asyncio.get_running_loop()
 
     async def put_all(self, messages: Sequence[Message]) -> None:
         """Store ``messages``; they are durable when this returns. Raises StoreUnavailable."""

@@ -98,6 +98,10 @@ class Running:
     def driver_connection(self) -> Any:
         return self._thread.transaction.connection
 
+    @property
+    def store(self) -> Any:
+        return self._store
+
     async def on_thread(self, function: Callable[[], R]) -> R:
         return await asyncio.wrap_future(self._thread.submit(copy_context().run, function))
 

@@ -107,6 +107,7 @@ class Worker(Poller[Message]):
     def start(self) -> None:
         super().start()
         self._context = copy_context()
+        self._inbox.start()
         self._inbox.places = self
         self._tasks.spawn(self._keep_house(), name="housekeeping")
         self._tasks.spawn(self._finish_all(), name="finish")

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import ThreadSensitiveContext
 
+from gateway.atomic import current_transaction
 from gateway.threads import thread_pool
 from protocols.asgi import Application, Receive, Send
 
@@ -36,7 +37,7 @@ class OwnThread:
         self._idle: list[_Thread] = []
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        if thread_pool.get().is_shared:
+        if thread_pool.get().is_shared or current_transaction.get() is not None:  # what is sync has its thread
             await self._app(scope, receive, send)
             return
         thread = self._idle.pop() if self._idle else _Thread()

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import copy_context
@@ -15,12 +15,14 @@ from gateway.control.client import ring
 from gateway.control.place import places
 from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.outgoing_servers import OutgoingServers
+from gateway.delivery.reach import Make
+from gateway.delivery.reach import put_within as put_messages_within
 from gateway.delivery.within import put_within
 from gateway.layers import ChannelLayer
 from gateway.runtime.channel_layer import make_layer
 from gateway.runtime.prepare_imports import add_to_path
 from gateway.sending.layer_thread import LayerThread
-from gateway.store import Engine, Message, Store
+from gateway.store import Engine, Store
 from protocols.event_id import new_id
 from protocols.events import Event
 
@@ -53,7 +55,11 @@ class StoreSender:
         await asyncio.to_thread(ring, self._daemons)
         return event_id
 
-    async def put_all(self, make: Callable[[float], Sequence[Message]]) -> None:
+    def put_within(self, make: Make) -> bool:
+        found = None if self._engine is None else self._engine.open_transaction()
+        return put_messages_within(make, found, partial(ring, self._daemons))
+
+    async def put_all(self, make: Make) -> None:
         async with self._opened() as store:
             await store.put_all(make(store.now()))
         await asyncio.to_thread(ring, self._daemons)

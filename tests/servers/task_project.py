@@ -144,6 +144,39 @@ async def hang():
     await asyncio.sleep(60)
 
 
+def rows():
+    from django.contrib.auth.models import User
+
+    return sorted(User.objects.values_list("first_name", flat=True))
+
+
+@task
+def row(name, seconds=0.0, fails=False, then=""):
+    import uuid
+    from django.contrib.auth.models import User
+
+    User.objects.create(username=uuid.uuid4().hex, first_name=name)
+    if then:
+        row.enqueue(then)
+    time.sleep(seconds)
+    if fails:
+        raise ValueError(name)
+    return name
+
+
+@task
+async def row_later(name, fails=False, then=""):
+    import uuid
+    from django.contrib.auth.models import User
+
+    await User.objects.acreate(username=uuid.uuid4().hex, first_name=name)
+    if then:
+        await row.aenqueue(then)
+    if fails:
+        raise ValueError(name)
+    return name
+
+
 @task
 def slow(seconds, line):
     time.sleep(seconds)

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from gateway.django.tasks.framework import (
     task_enqueued,
 )
 from gateway.django.tasks.results import NoSuchTask, new_result, result_of, task_of, unix_time
-from gateway.sender import sending
+from gateway.sender import Sender, sending
 from gateway.task_queue import TaskQueue, the_queue
 from protocols.asgi import VERSIONS, TaskReceiveEvent, TaskScope
 from protocols.event_id import new_id
@@ -35,9 +36,10 @@ _OPTIONS = ("ENQUEUE_ON_COMMIT", "RESULT_TTL")
 class TaskBackend(BaseTaskBackend):
     """Tasks in the gateway's store. The gateway's file has a route for them: ``routes: {task: django}``.
 
-    Within ``transaction.atomic()`` a task is enqueued with the commit, and with a rollback it is not. ``OPTIONS`` may
-    have ``ENQUEUE_ON_COMMIT: False``, which enqueues at once in any case, and ``RESULT_TTL``, the seconds for which
-    results are kept.
+    Within ``transaction.atomic()`` a task is enqueued with the commit, and with a rollback it is not: with ``store:
+    django`` as a part of the transaction, with another store right after it. ``OPTIONS`` may have ``ENQUEUE_ON_COMMIT:
+    False``, by which another store has it at once in any case, and ``RESULT_TTL``, the seconds for which results are
+    kept.
     """
 
     supports_defer = True
@@ -55,19 +57,23 @@ class TaskBackend(BaseTaskBackend):
         call: TaskReceiveEvent = {"type": "task.receive", "args": result.args, "kwargs": result.kwargs}
         _check_size(task, call)
         scope = self._scope(result)
-        _ask(partial(_checked, scope=scope))
-        enqueue = partial(self._enqueue, scope, call, result)
-        if self.options.get("ENQUEUE_ON_COMMIT", True) and transaction.get_connection().in_atomic_block:
-            transaction.on_commit(enqueue, using=DEFAULT_DB_ALIAS)
+        with _reached() as (queue, _):
+            queue.check(scope)
+            is_put = queue.put_within(scope, call)
+        if is_put:
+            task_enqueued.send(type(self), task_result=result)
+        elif self.options.get("ENQUEUE_ON_COMMIT", True) and transaction.get_connection().in_atomic_block:
+            transaction.on_commit(partial(self._enqueue, scope, call, result), using=DEFAULT_DB_ALIAS)
         else:
-            enqueue()
+            self._enqueue(scope, call, result)
         return result
 
     def get_result(self, result_id: str) -> "TaskResult[Any]":
         """Raises the framework's error if there is no such task, if its result is no longer kept, or if the code has
         no such task any more. Raises RuntimeError on an event loop: there, await ``aget_result``."""
         _check_no_loop("get_result")
-        found = _ask(lambda queue: queue.find(str(result_id)))
+        with _reached() as (queue, sender):
+            found = sender.wait_for(queue.find(str(result_id)))
         if found is None:
             raise TaskResultDoesNotExist(result_id)
         try:
@@ -105,7 +111,8 @@ class TaskBackend(BaseTaskBackend):
         }
 
     def _enqueue(self, scope: TaskScope, call: TaskReceiveEvent, result: "TaskResult[Any]") -> None:
-        _ask(lambda queue: queue.put(scope, call))
+        with _reached() as (queue, sender):
+            sender.wait_for(queue.put(scope, call))
         task_enqueued.send(type(self), task_result=result)
 
 
@@ -123,14 +130,11 @@ def _check_size(task: "Task[..., Any]", call: TaskReceiveEvent) -> None:
         )
 
 
-async def _checked(queue: TaskQueue, scope: TaskScope) -> None:
-    queue.check(scope)
-
-
-def _ask(question: Callable[[TaskQueue], Coroutine[Any, Any, T]]) -> T:
-    """Ask the queue of the gateway that runs here, or that the gateway's file describes."""
+@contextmanager
+def _reached() -> Iterator[tuple[TaskQueue, Sender]]:
+    """Yield the queue of the gateway that runs here, or that the gateway's file describes."""
     with sending() as sender:
         try:
-            return sender.wait_for(question(the_queue()))
+            yield the_queue(), sender
         except LookupError as error:
             raise InvalidTaskError(str(error)) from error

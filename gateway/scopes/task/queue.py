@@ -85,6 +85,9 @@ class StoredTaskQueue:
     def check(self, scope: TaskScope) -> None:
         self._routes.label_of(scope)
 
+    def put_within(self, scope: TaskScope, call: TaskReceiveEvent) -> bool:
+        return self._reach.put_within(lambda now: [self._routes.message(scope, call, now)])
+
     async def put(self, scope: TaskScope, call: TaskReceiveEvent) -> None:
         await self._reach.put_all(lambda now: [self._routes.message(scope, call, now)])
 

@@ -1,0 +1,53 @@
+"""kill -9 of the daemon in the middle of tasks: each task that was enqueued runs, and with ``atomic: true`` it has
+done what it does once."""
+
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from crashing import SEEDS
+from servers.site import until
+from servers.task_project import CONFIG, TaskProject
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+
+KILLS = 4
+TASKS = 60
+ROUTES = """
+    - {queue: mails, app: django, attempts: 50, backoff: 20ms}
+    - {queue: default, app: django, attempts: 50, backoff: 20ms, atomic: true}
+"""
+SETTINGS = """
+DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 20}
+"""
+ENQUEUE = """
+import random
+for number in range({tasks}):
+    function = row if number % 2 else row_later
+    function.enqueue(f"atomic {{number}}", **({{"seconds": random.uniform(0, 0.02)}} if function is row else {{}}))
+    row.using(queue_name="mails").enqueue(f"plain {{number}}", random.uniform(0, 0.02))
+said = None
+"""
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_each_task_runs_and_an_atomic_one_has_its_effects_once(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    project = TaskProject(tmp_path, ROUTES, CONFIG.replace("sqlite:var/gateway.db", "django"), SETTINGS)
+    daemon = project.start()
+    daemon.close()
+    project.says(ENQUEUE.format(tasks=TASKS))
+    for _ in range(KILLS):
+        daemon = project.start()
+        time.sleep(chance.uniform(0.05, 0.6))  # the moment of the kill is the subject
+        daemon.close()
+    with project.running() as daemon:
+        until(lambda: project.gateway("waiting", "--json").strip() == "[]", lambda: daemon.text, 120)
+    assert project.gateway("dead", "list", "--json").strip() == "[]"
+    rows = Counter(project.says("said = rows()"))
+    assert {name: times for name, times in rows.items() if name.startswith("atomic")} == {
+        f"atomic {number}": 1 for number in range(TASKS)
+    }
+    assert {name for name in rows if name.startswith("plain")} == {f"plain {number}" for number in range(TASKS)}
