@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol, TypeVar
@@ -37,8 +37,8 @@ UNDO_AGAIN = 1.0
 class Connection(Protocol):
     """An engine's connection to its database."""
 
-    def begin(self, *, writes: bool = True) -> None:
-        """Begin a transaction."""
+    def begin(self, *, writes: bool = True, single: bool = False) -> None:
+        """Begin a transaction. ``single``: the one statement that changes something needs none around it."""
 
     def commit(self) -> None:
         """End it: what it did survives this process. Raises if that is not certain."""
@@ -298,13 +298,36 @@ def _nothing(database: Any, calls: Sequence[None]) -> Sequence[None]:
     return calls
 
 
+Marked = TypeVar("Marked", bound=Callable[..., Any])
+
+
+def is_single(whether: Callable[[Any], bool]) -> Callable[[Marked], Marked]:
+    """Mark an operation that changes the store by one statement, if ``whether`` says so of its calls. A transaction
+    around it takes time. Without one, nothing tells what it did if the connection ends meanwhile, so that no ``undo``
+    can help."""
+
+    def marked(operation: Marked) -> Marked:
+        operation.is_single = whether  # type: ignore[attr-defined] # functions may have attributes
+        return operation
+
+    return marked
+
+
+def _is_single(together: Mapping[Operation[Any, Any], list[Job]]) -> bool:
+    if len(together) > 1:
+        return False
+    [(operation, jobs)] = together.items()
+    whether = getattr(operation, "is_single", None)
+    return whether is not None and whether([job.call for job in jobs])
+
+
 def _commit(database: Connection, batch: list[Job]) -> None:
     """Calls of one operation go together, in their order. The batch's calls overlap in time, so any order among
     operations is right."""
     together: dict[Operation[Any, Any], list[Job]] = defaultdict(list)
     for job in batch:
         together[job.operation].append(job)
-    database.begin(writes=not all(job.reads for job in batch))
+    database.begin(writes=not all(job.reads for job in batch), single=_is_single(together))
     try:
         for operation, jobs in together.items():
             for job, outcome in zip(jobs, operation(database, [job.call for job in jobs]), strict=True):

@@ -105,10 +105,23 @@ class Session(psycopg.Connection[Any]):
             payloads.append(notification.extra.decode())
         return [(what, who) for what, _, who in (payload.partition(" ") for payload in payloads)]
 
-    def begin(self, *, writes: bool = True) -> None:
-        """The first statement begins the transaction, unless it needs settings of its own."""
+    def begin(self, *, writes: bool = True, single: bool = False) -> None:
+        """The first statement begins the transaction, unless it needs settings of its own. Raises OperationalError if
+        the server has ended the session meanwhile: it is certain then that nothing is done."""
+        while select.select([self.fileno()], [], [], 0)[0]:
+            self.pgconn.consume_input()
+        if self.autocommit != (single and not self.is_pooled):
+            self.autocommit = not self.autocommit
         if self.is_pooled:
             self.execute(_set(self.settings, local=True))
+
+    def execute(self, *args: Any, **kwargs: Any) -> "psycopg.Cursor[Any]":
+        try:
+            return super().execute(*args, **kwargs)
+        except psycopg.OperationalError as error:
+            if self.closed and self.autocommit and error.sqlstate is None and not isinstance(error, NoAnswer):
+                raise NoOutcome(str(error)) from error  # what the server itself ends with an error is not committed
+            raise
 
     def commit(self) -> None:
         try:

@@ -27,7 +27,7 @@ class _Connection(FairConnection):
         self._turn = turn
         self._is_ours = False
 
-    def begin(self, *, writes: bool = True) -> None:
+    def begin(self, *, writes: bool = True, single: bool = False) -> None:
         self._turn.acquire()
         self._is_ours = True
         self.execute("BEGIN")

@@ -9,11 +9,14 @@ from gateway.store.postgresql.sql import wake
 from gateway.store.postgresql.sql.arrays import texts
 from gateway.store.postgresql.sql.schema import BEHIND, KEYED, WAITING, Database
 
-_MOVE_ON = f"""UPDATE gateway_messages SET state = {WAITING} WHERE id IN (SELECT next.id
-    FROM unnest(%(keys)b) AS ended (key), LATERAL (SELECT m.id FROM gateway_messages AS m
-        WHERE m.key = ended.key AND m.state = {BEHIND} AND m.key <> '' AND m.key <> m.id ORDER BY m.seq LIMIT 1) AS next
-    WHERE NOT EXISTS (SELECT FROM gateway_messages AS m
-        WHERE m.key = ended.key AND m.state < {BEHIND} AND m.key <> '' AND m.key <> m.id)) AND state = {BEHIND}"""
+MOVE_ON = f"""UPDATE gateway_messages SET state = {WAITING} WHERE id IN (SELECT next.id
+    FROM ended, LATERAL (SELECT m.id FROM gateway_messages AS m WHERE m.key = ended.key AND m.state = {BEHIND}
+        AND m.key <> '' AND m.key <> m.id ORDER BY m.seq LIMIT 1) AS next
+    WHERE ended.key <> '' AND ended.key <> ended.id AND NOT EXISTS (SELECT FROM gateway_messages AS m
+        WHERE m.key = ended.key AND m.state < {BEHIND} AND m.key <> '' AND m.key <> m.id
+        AND m.id NOT IN (SELECT id FROM ended))) AND state = {BEHIND}"""
+"""Lets the next of each key wait in front, unless another is there, after the messages ``ended``."""
+_MOVE_ON = f"WITH ended AS (SELECT '' AS id, key FROM unnest(%(keys)b) AS ended (key)) {MOVE_ON}"
 
 
 def move_on(db: Database, keys: Iterable[str]) -> None:

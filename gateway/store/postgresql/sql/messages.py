@@ -14,22 +14,23 @@ from gateway.store.postgresql.sql.take import take
 from gateway.store.priority import FIRST_TIME, STEPS, time_of
 from gateway.store.rows import MESSAGE, message_of, message_values, text
 from gateway.store.values import Message
+from gateway.store.writer import is_single
 
 __all__ = ["dead_letter", "drop", "finish", "get", "give_back", "is_known", "next_due", "requeue", "retry", "take"]
 
 logger = logging.getLogger(__name__)
 
-_FINISH = f"""UPDATE gateway_messages SET state = {GONE}, due = %(now)s, content = '', owner = 0,
-    story = story || %(step)s WHERE id = ANY(%(ids)b) AND state = {RUNNING} AND owner = %(owner)s RETURNING id, key"""
+_FINISH = f"""WITH ended AS (UPDATE gateway_messages SET state = {GONE}, due = %(now)s, content = '', owner = 0,
+    story = story || %(step)s WHERE id = ANY(%(ids)b) AND state = {RUNNING} AND owner = %(owner)s RETURNING id, key),
+    moved AS ({keys.MOVE_ON}) SELECT id FROM ended"""
 
 
+@is_single(lambda calls: not any(call.outgoing for call in calls))
 def finish(db: Database, calls: Sequence[Finish]) -> list[None]:
     ids = [text(id_) for call in calls for id_ in call.ids]
     values = {"now": calls[-1].now, "step": history.line("done"), "ids": texts(ids), "owner": int(calls[0].owner)}
-    found = db.execute(_FINISH, values).fetchall()
-    ended = {id_ for id_, _ in found}
+    ended = {id_ for (id_,) in db.execute(_FINISH, values).fetchall()}
     _tell_of_lost(id_ for id_ in ids if id_ not in ended)
-    keys.move_on(db, [key for id_, key in found if key not in ("", id_)])
     outgoing.put(db, [item for call in calls if {*map(text, call.ids)} <= ended for item in call.outgoing])
     return [None] * len(calls)
 

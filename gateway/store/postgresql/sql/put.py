@@ -13,8 +13,14 @@ from gateway.store.postgresql.sql.rows import indexed
 from gateway.store.postgresql.sql.schema import BEHIND, KEYED, ONE_RUNNING, RUNNING, WAITING, Database, StoredState
 from gateway.store.rows import message_values, text
 from gateway.store.values import Claim, ClaimState, Message
+from gateway.store.writer import is_single
 
 
+def _only_inserts(calls: Sequence[Put]) -> bool:
+    return not any(call.begin or message.is_ordered for call in calls for message in call.messages)
+
+
+@is_single(_only_inserts)
 def put(db: Database, calls: Sequence[Put]) -> list[list[Message]]:
     """The messages of each call that are begun. An id that is already kept ends the transaction."""
     begins = any(call.begin for call in calls)

@@ -78,7 +78,7 @@ class FairConnection(sqlite3.Connection):
         if self._log is not None:
             self._log.close()
 
-    def begin(self, *, writes: bool = True) -> None:
+    def begin(self, *, writes: bool = True, single: bool = False) -> None:
         """Begin to write, in turn with every other process, or to read, which delays no other process. Raises
         sqlite3.OperationalError for SQLITE_BUSY, and if the file is no longer at its path, where the next start would
         not find it."""

@@ -66,7 +66,7 @@ class ProjectConnection(FairConnection):
     def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
         return super().executemany(in_project(sql), parameters)
 
-    def begin(self, *, writes: bool = True) -> None:
+    def begin(self, *, writes: bool = True, single: bool = False) -> None:
         """Leave the project's own writers as much time as we take: who waits for the lock in SQLite sleeps, up to 0.1 s
         at a time, and looks again. One who writes without pause would have the lock at each of these looks."""
         if writes and (pause := self._free_until - time.monotonic()) > 0:
