@@ -82,6 +82,11 @@ class Plan:
         node.kill()
         self._begin("kill -9", node, self._chance.random(), node.start)
 
+    def _worker(self, node: Node) -> None:
+        """kill -9 of one process of several."""
+        if isinstance(node, Gateway) and (worker := node.kill_worker(self._chance)):
+            self._begin("kill -9 a worker of", node, 1.0, lambda: None, worker)
+
     def _restart(self, node: Node) -> None:
         self._begin("restart", node, 0.0, node.restart)
 

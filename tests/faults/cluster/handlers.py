@@ -66,6 +66,18 @@ class Reading(gateway.MqttConsumer):
         handle(self, payload.decode())
 
 
+class Device(Reading):
+    """Of our own broker. What it says is told to all devices."""
+
+    def receive(self, topic: str, payload: bytes) -> None:
+        super().receive(topic, payload)
+        self.publish("told/all", payload, qos=1)
+
+
+class Ignored(gateway.AsyncMqttConsumer):
+    """What we have published ourselves."""
+
+
 class Mail(gateway.EmailConsumer):
     def receive(self, message: Any) -> None:
         handle(self, message["Subject"])

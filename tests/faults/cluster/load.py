@@ -192,7 +192,9 @@ class Clients:
             "edge": Device("edge", edge, topic="plant/3/kept", qos=1),
             "atomic-qos1": Device("atomic-qos1", broker, topic="plant/1/atomic", qos=1),
             "own1": Device("own1", balancer, topic="device/1", qos=1),
+            "own2": Device("own2", balancer, topic="device/2", qos=2),
         }
+        self.told = Device("told", balancer, subscribe="told/#")
         self.listener = Device("listener", broker, subscribe="out/#")
         sends: dict[str, Say] = {"imap": self.letters.send}
         sends |= {name: device.send for name, device in self.devices.items()}
@@ -244,5 +246,5 @@ class Clients:
     def close(self) -> None:
         for stopping in (*(page.stopping for page in self.pages), *(sender.stopping for sender in self.senders)):
             stopping.set()
-        for device in (*self.devices.values(), self.listener):
+        for device in (*self.devices.values(), self.listener, self.told):
             device.close()

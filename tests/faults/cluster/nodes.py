@@ -1,6 +1,7 @@
 """What runs on the hosts: gateways, and the servers that they share. Each can be killed, paused and restarted."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -134,6 +135,16 @@ class Gateway(Program):
         with self._changes:
             self.is_wanted = False
             super().kill()
+
+    def kill_worker(self, chance: random.Random) -> str:
+        """Return its number; empty if there is none."""
+        workers = _descend(self.pid)[1:]
+        if not workers:
+            return ""
+        worker = chance.choice(workers)
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
+        return str(worker.pid)
 
     def restart(self) -> None:
         self.stop()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cluster.faults import Fault
 
-DEDUPLICATED = ("sms", "smtp", "inbox", "atomic0", "atomic1", "imap", "qos2")
+DEDUPLICATED = ("sms", "smtp", "inbox", "atomic0", "atomic1", "imap", "qos2", "own2")
 """Kinds of messages whose repetitions are recognized: docs/identity.md."""
 MOSQUITTO = ("qos", "direct", "edge", "atomic-qos")
 """Kinds of messages that Mosquitto acknowledges to their sender."""

@@ -18,7 +18,7 @@ from cluster.network import Network
 from cluster.nodes import MQTT, Broker, Database, Gateway, Mailbox, Node, Redis
 
 N = TypeVar("N", bound=Node)
-KINDS = ("kill", "restart", "pause", "cut")
+KINDS = ("kill", "worker", "restart", "pause", "cut")
 SETTLED = 60.0
 """Seconds within which all that was acknowledged is handled, when nothing fails any more."""
 HANDLED = ("http", "sms", "smtp", "inbox", "imap", "qos", "direct", "edge", "own", "atomic")
@@ -140,6 +140,7 @@ class Trial:
         self._expect(
             lambda: not self._unpublished(), lambda: f"handled and not published: {_some(self._unpublished())}"
         )
+        self._expect(lambda: not self._untold(), lambda: f"handled and not told: {_some(self._untold())}")
         self._expect(lambda: not self._cluster.mailbox.left(), lambda: "mails are left")
 
     def _missing(self) -> list[str]:
@@ -152,6 +153,9 @@ class Trial:
         return sorted(
             self._clients.acknowledged("http", "sms", "atomic0", "atomic1") - set(self._clients.listener.heard)
         )
+
+    def _untold(self) -> list[str]:
+        return sorted(self._clients.acknowledged("own") - set(self._clients.told.heard))
 
     def _book(self) -> oracle.Book:
         return oracle.Book.read(self._cluster.book)
