@@ -170,7 +170,7 @@ class MQTTReceiveEvent(TypedDict):
     """What ``mqtt.ack`` names; None at QoS 0."""
     properties: dict[str, Any]
     event: NotRequired[str]
-    """Server role, QoS 2: the event id, the same each time the client sends the message."""
+    """QoS 2: the event id, the same each time the peer sends the message."""
     captures: NotRequired[dict[str, str]]
     """What the topic of a :class:`gateway.TopicRouter`'s route captured; below such a router only."""
     trace: NotRequired[dict[str, str]]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 from protocols.asgi import MQTTReceiveEvent
@@ -306,7 +307,7 @@ class BrokerConnection(asyncio.Protocol):
             self._turn -= 1
             for event in core.receive():
                 if isinstance(event, dict):
-                    self._deliver(event)
+                    self._pass_on(event)
                 else:
                     self._hear(event)
             if not core.more:
@@ -317,6 +318,18 @@ class BrokerConnection(asyncio.Protocol):
         self._flush_soon()
         if not self._turn:
             self._rest()
+
+    def _pass_on(self, message: MQTTReceiveEvent) -> None:
+        """Give the application a message; one that has an event id when that is kept, so that it has the same one if
+        this process is killed and the broker sends it again."""
+        if self._journal is not None and "event" in message:
+            self._journal.when(self._journal.position, partial(self._pass_on_kept, message))
+        else:
+            self._deliver(message)
+
+    def _pass_on_kept(self, message: MQTTReceiveEvent) -> None:
+        if not self.lost:
+            self._deliver(message)
 
     def _hear(self, event: Event) -> None:
         match event:

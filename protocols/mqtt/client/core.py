@@ -205,6 +205,8 @@ class ClientCore:
                 self._received(packet_id)
                 return False
             self._exactly_once[packet_id] = digest
+            if (journal := self._session.journal) is not None:
+                packet["event"] = self._session.take(journal, packet_id, digest, packet["dup"])
         return True
 
     def _connack(self, packet: Connack) -> Event:
@@ -338,6 +340,7 @@ class ClientCore:
             self._session.handle(packet_id, code, digest)
             self._received(packet_id)
         else:
+            self._session.forget(packet_id)
             self._out.append(packets.pubrec(self._level, packet_id, code))
 
     def _received(self, packet_id: int) -> None:

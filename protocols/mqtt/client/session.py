@@ -2,20 +2,26 @@
 
 With a journal it outlives the process too. Its records:
 
-============  ==========================================================================
+============  ====================================================================================
 key           value
-============  ==========================================================================
+============  ====================================================================================
 ``session``   whose session the others belong to: the broker's address and our client id
-``in <id>``   a message that is handled: the reason code of its PUBREC, and its digest
+``in <id>``   a message that is handled: the reason code of its PUBREC, and its digest; one that
+              the application has: a code that PUBREC never has, its digest, and its event id
 ``out <id>``  a publication that is not released
-============  ==========================================================================
+============  ====================================================================================
 """
 
 from collections.abc import Mapping
 from hashlib import blake2b
 
+from protocols.event_id import new_id
 from protocols.mqtt.broker.journal import Journal
 from protocols.mqtt.qos import FREE, WAIT_PUBREL
+
+DIGEST = 8
+"""Bytes."""
+IN_HAND = 0xFF
 
 
 class ClientSession:
@@ -26,6 +32,8 @@ class ClientSession:
         self.handled: dict[int, int] = {}
         """Messages that the application is done with, and the reason code for their PUBREC. Until its PUBREL the broker
         may send one again, which is not a new message."""
+        self._begun: dict[int, tuple[bytes, str]] = {}
+        """Messages that the application has, or had when its connection or process ended: digest and event id."""
         self.unreleased: set[int] = set()
         """Messages that we have begun to publish. Until its PUBCOMP the broker takes a message with the same id for the
         same message."""
@@ -42,7 +50,9 @@ class ClientSession:
         if records.get("session") == self._identity:
             for key, value in records.items():
                 kind, _, number = key.partition(" ")
-                if kind == "in":
+                if kind == "in" and value[0] == IN_HAND:
+                    self._begun[int(number)] = value[1 : 1 + DIGEST], value[1 + DIGEST :].decode()
+                elif kind == "in":
                     self.handled[int(number)], self._digests[int(number)] = value[0], value[1:]
                 elif kind == "out":
                     self.unreleased.add(int(number))
@@ -56,6 +66,8 @@ class ClientSession:
         if not present:
             for id_ in list(self.handled):
                 self.settle(id_)
+            for id_ in list(self._begun):
+                self.forget(id_)
             for id_ in list(self.unreleased):
                 self.completed(id_)
         self._earlier = set(self.handled)
@@ -72,8 +84,8 @@ class ClientSession:
     def digest(self, topic: str, payload: bytes) -> bytes:
         """The digest that identifies a message on a later connection, and with a journal also in a later process."""
         if self.journal is None:
-            return hash((topic, payload)).to_bytes(8, "big", signed=True)
-        digest = blake2b(topic.encode() + b"\0", digest_size=8)
+            return hash((topic, payload)).to_bytes(DIGEST, "big", signed=True)
+        digest = blake2b(topic.encode() + b"\0", digest_size=DIGEST)
         digest.update(payload)
         return digest.digest()
 
@@ -92,8 +104,25 @@ class ClientSession:
             return FREE
         return WAIT_PUBREL
 
+    def take(self, journal: Journal, packet_id: int, digest: bytes, dup: bool) -> str:
+        """Return the event id of a message that is to be handled: the one that it had when an earlier connection or
+        process brought it, if this is its repetition."""
+        known = self._begun.get(packet_id)
+        if dup and known is not None and known[0] == digest:
+            return known[1]
+        event = new_id()
+        self._begun[packet_id] = digest, event
+        journal.put(f"in {packet_id}", bytes((IN_HAND,)) + digest + event.encode())
+        return event
+
+    def forget(self, packet_id: int) -> None:
+        """Forget a message that the application has refused: the broker does not send it again."""
+        if self._begun.pop(packet_id, None) is not None and self.journal is not None:
+            self.journal.put(f"in {packet_id}", None)
+
     def handle(self, packet_id: int, code: int, digest: bytes) -> None:
         """Note that the application is done with a message."""
+        self._begun.pop(packet_id, None)
         self.handled[packet_id], self._digests[packet_id] = code, digest
         if self.journal is not None:
             self.journal.put(f"in {packet_id}", bytes((code,)) + digest)

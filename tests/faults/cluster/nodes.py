@@ -252,7 +252,7 @@ class Database(Node):
 
     def __init__(self, host: Host, folder: Path) -> None:
         super().__init__(host, folder)
-        self.server = host.run(PostgreSQL, folder / "server", {"listen_addresses": "*"})
+        self.server = host.run(PostgreSQL, folder / "server", {"listen_addresses": "*", "max_connections": "300"})
 
     def _start(self) -> None:
         if self._made:

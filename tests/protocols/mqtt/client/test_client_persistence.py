@@ -24,6 +24,10 @@ class Kept:
         self.disk.set()
         self.full = False
 
+    async def stop(self, *_: object) -> None:
+        """A handler that stops the disk."""
+        self.disk.clear()
+
     async def load(self) -> Mapping[str, bytes]:
         return dict(self.records)
 
@@ -51,11 +55,11 @@ async def play(app: Any, kept: Kept, *script: Any, **changes: Any) -> None:
 
 
 async def test_pubrec_and_pubcomp_leave_when_what_they_stand_for_is_kept() -> None:
-    kept, app = Kept(), App()
+    kept = Kept()
+    app = App(kept.stop)
 
     async def first(peer: Peer) -> None:
         await peer.welcome()
-        kept.disk.clear()
         peer.publish(7, b"one")
         await until(app.payloads)
         assert await peer.silent()
@@ -113,6 +117,33 @@ async def test_a_full_disk_delays_the_pubrec(caplog: pytest.LogCaptureFixture, m
 
     await play(app, kept, first)
     assert app.payloads() == [b"one"]
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["sent again", "another message"])
+async def test_a_message_that_is_handled_again_after_a_kill_has_the_same_event_id(same: bool) -> None:
+    """The application has no message before its event id is kept."""
+    kept, killed, running = Kept(), dict[str, bytes](), asyncio.Event()
+
+    async def hang(event: Any, send: Any) -> None:
+        killed.update(kept.records)
+        running.set()
+        await asyncio.sleep(LIMIT)
+
+    async def first(peer: Peer) -> None:
+        await peer.welcome()
+        peer.publish(7, b"one")
+        await running.wait()
+
+    async def second(peer: Peer) -> None:
+        await peer.welcome(session=True)
+        peer.publish(7, b"one", dup=same)
+        assert await peer.read() == step(PUBREC, 7)
+
+    before, after = App(hang), App()
+    await play(before, kept, first, disconnect_grace=0.0)
+    await play(after, Kept(killed), second)
+    [one], [other] = ([event for event in app.events if event["type"] == "mqtt.receive"] for app in (before, after))
+    assert (one["event"] == other["event"]) is same
 
 
 @pytest.mark.parametrize("released", [False, True])
@@ -223,12 +254,12 @@ async def test_records_that_cannot_be_read_are_one_sentence(records: dict[str, b
 
 
 async def test_stop_says_goodbye_after_what_is_kept() -> None:
-    kept, app = Kept(), App()
+    kept = Kept()
+    app = App(kept.stop)
 
     async def first(peer: Peer) -> None:
         await peer.welcome()
         await ready(client)
-        kept.disk.clear()
         peer.publish(7, b"one")
         await until(lambda: app.payloads() and not client.active())
         stopping.append(asyncio.ensure_future(client.stop(LIMIT)))
