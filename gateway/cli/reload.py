@@ -95,7 +95,7 @@ def _take_over(beside: Sequence[Path], seconds: float) -> None:
 
 def _read(beside: Sequence[Path], options: Mapping[str, int], as_json: bool) -> int:
     """Return the exit code: the worst, if several gateways answer."""
-    with Conversation(beside, {"do": "reload", **options}, one=not options["reconnect"]) as conversation:
+    with Conversation(beside, {"do": "reload", **options}, one=True) as conversation:
         asked = len(conversation)
         answers = [_show(answer, as_json, asked > 1) for answer in conversation.answers()]
     codes = [_code(answer) for answer in answers if _is_last(answer, options["reconnect"])]

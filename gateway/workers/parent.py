@@ -218,6 +218,7 @@ class Parent:
         if served:
             logger.error("%s %s; another one takes its place", worker, described(code))
             self._crashes.note(worker.started)
+            self._totals.count_death()
             self._tasks.spawn(self._replace(slot), name="replace")
 
     async def _replace(self, slot: Slot) -> None:

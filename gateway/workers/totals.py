@@ -6,6 +6,9 @@ from typing import Any
 Snapshot = dict[str, list[tuple[list[str], Any]]]
 """As :data:`gateway.metrics.snapshot.Snapshot`: plain data."""
 
+DEATHS = "gateway_worker_deaths_total"
+"""The family that the parent counts itself, as workers name it."""
+
 
 class Totals:
     """Remembers the last cumulative values of each worker, and the sum of those that have died."""
@@ -28,6 +31,11 @@ class Totals:
             for labels, value in series:
                 key = tuple(labels)
                 of_family[key] = _sum(of_family[key], value) if key in of_family else value
+
+    def count_death(self) -> None:
+        """A worker has died that served."""
+        deaths = self._gone.setdefault(DEATHS, {})
+        deaths[()] = deaths.get((), 0) + 1
 
     def gone(self) -> Snapshot:
         """Return the sums of those that have died."""

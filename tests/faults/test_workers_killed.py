@@ -94,6 +94,7 @@ def test_no_connection_is_lost_when_workers_are_retired(tmp_path: Path) -> None:
     site = Workers(tmp_path, handlers=HANDLERS, file=FILE)
     until(lambda: len(site.answering()) == 2, site.said)
     requests = Requests(site.port)
+    descriptors = 0
     try:
         for _ in range(TIMES // 2):
             before = set(site.pids())
@@ -101,6 +102,9 @@ def test_no_connection_is_lost_when_workers_are_retired(tmp_path: Path) -> None:
             assert "runs, after" in told
             until(lambda: not before & set(alive(site.pids())), site.said, 60)  # noqa: B023 -- called at once
             requests.grow()
+            has = psutil.Process(site.process.pid).num_fds()
+            assert descriptors in (0, has), "the parent keeps nothing of workers that have ended"
+            descriptors = has
     finally:
         requests.end()
         site.close()

@@ -24,10 +24,14 @@ SYSTEM = (
     gauge("process_max_fds", "File descriptors that may be open."),
     gauge("process_start_time_seconds", "When the process began, as Unix time.", joined="max"),
 )
+WORKERS = gauge("gateway_workers", "Processes that serve: 1, or as many as `workers` says.")
+DEATHS = counter("gateway_worker_deaths_total", "Workers that died, or were killed, while they served.")
 _BY_NAME = {family.name: family for family in SYSTEM}
 
 
 async def read(gateway: Gateway) -> AsyncIterator[Sample]:
+    yield WORKERS.sample(1)
+    yield DEATHS.sample(0)  # the parent counts them
     yield DELAY.sample(Distribution(counts=list(loop_delay.counts), sum=loop_delay.sum))
     for generation, told in enumerate(gc.get_stats()):
         yield COLLECTIONS.sample(told["collections"], str(generation))
@@ -44,4 +48,4 @@ def _system() -> dict[str, float]:
     return {sample.name: sample.value for sample in told if sample.name in _BY_NAME}
 
 
-READER = Reader("process", (DELAY, COLLECTIONS, COLLECTED, *SYSTEM), read, of="process")
+READER = Reader("process", (WORKERS, DEATHS, DELAY, COLLECTIONS, COLLECTED, *SYSTEM), read, of="process")

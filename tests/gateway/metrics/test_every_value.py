@@ -129,6 +129,9 @@ SHOWN = {
         "test_descriptors": ["process_open_fds", "process_max_fds"],
         "test_when_it_began": ["process_start_time_seconds"],
     },
+    "../workers/test_workers": {
+        "test_a_killed_worker_is_replaced_and_no_counter_goes_back": ["gateway_workers", "gateway_worker_deaths_total"],
+    },
     "../tracing/test_collector_faults": {"*": ["gateway_tracing_spans_total"]},
 }
 """By file and test. A new family needs a test, and a line here."""

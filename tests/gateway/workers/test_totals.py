@@ -37,6 +37,13 @@ def test_a_worker_that_has_told_nothing_adds_nothing() -> None:
     assert totals.gone() == {}
 
 
+def test_deaths_are_counted() -> None:
+    totals = Totals()
+    totals.count_death()
+    totals.count_death()
+    assert totals.gone() == {"gateway_worker_deaths_total": [([], 2)]}
+
+
 def test_histograms_are_added_bucket_by_bucket() -> None:
     totals = Totals()
     for process in (1, 2):

@@ -137,6 +137,8 @@ def test_a_killed_worker_is_replaced_and_no_counter_goes_back(start: Start) -> N
     assert site.metric("gateway_runs_total") >= counted
     until(lambda: len(site.answering()) == 2 and victim not in site.pids(), "another one answers")
     assert site.metric("gateway_runs_total") >= counted + 12
+    assert site.metric("gateway_workers") == 2
+    assert site.metric("gateway_worker_deaths_total") == 1
 
 
 def test_the_broker_moves_when_its_worker_is_killed_and_the_sessions_go_on(start: Start) -> None:
