@@ -56,12 +56,11 @@ class AtomicPart:
         if self.is_committed and outcome.error is not None:
             return Outcome(None, [], [], None)
         if running is None or running.is_over:  # it was not begun, or was in a batch
-            return outcome
-        if outcome.error is not None or outcome.deferred:
-            conflict = outcome.error is not None and running.is_conflict(outcome.error)
+            return outcome if outcome.error is None else _failed_or_again(outcome.error)
+        if outcome.error is not None:
+            return _failed_or_again(await running.undone(outcome.error))
+        if outcome.deferred:
             await running.roll_back()
-            if conflict:
-                raise RunAgain(str(outcome.error))
             return outcome
         try:
             await running.commit([self._end(outcome)])
@@ -128,10 +127,10 @@ class BatchRunning:
         if isinstance(error, asyncio.CancelledError):
             self._running.abandon()
             return
-        conflict = error is not None and self._running.is_conflict(error)
-        await self._running.roll_back()
-        if conflict:
-            raise RunAgain(str(error))
+        if error is None:
+            await self._running.roll_back()
+        elif (said := await self._running.undone(error)) is not error:
+            raise said from error
 
     def _forget_sent(self) -> None:
         """The messages come again, by themselves or one by one, and send it again."""
@@ -157,3 +156,9 @@ class Atomic:
 
 def _failed(error: BaseException) -> Outcome:
     return Outcome(None, [], [], error)
+
+
+def _failed_or_again(error: BaseException) -> Outcome:
+    if isinstance(error, RunAgain):
+        raise error
+    return _failed(error)

@@ -60,7 +60,10 @@ class Transactions:
             await running.roll_back()
             raise
         except Exception as error:
+            conflict = running.is_conflict(error)
             await running.roll_back()
+            if conflict:
+                raise RunAgain(str(error)) from error
             raise NoTransaction(f"no transaction could be begun: {error}") from error
         except BaseException:
             running.abandon()
@@ -158,9 +161,7 @@ class Running:
             self.abandon()  # it is committed, or not: the store knows
             raise
         except Exception as error:
-            conflict = self._thread.transaction.is_conflict(error)
-            await self.roll_back()
-            raise RunAgain(str(error)) if conflict else error from error
+            raise await self.undone(error) from error
         else:
             self._home.give_back(self._thread)
         await self._tell()
@@ -183,7 +184,7 @@ class Running:
                 again = await self._home.begin(self._locks)
             except LeaseLost:
                 return
-            except NoTransaction:
+            except (NoTransaction, RunAgain):
                 await asyncio.sleep(1.0)
                 continue
             await again.roll_back()
@@ -198,6 +199,15 @@ class Running:
 
     def is_conflict(self, error: BaseException) -> bool:
         return self._thread.transaction.is_conflict(error)
+
+    async def undone(self, error: BaseException) -> BaseException:
+        """Undo everything because of ``error``. Return the error that says what that means: RunAgain, NoTransaction if
+        the connection was lost, or ``error`` itself."""
+        conflict, broken = self.is_conflict(error), self._thread.transaction.is_broken
+        await self.roll_back()
+        if conflict:
+            return RunAgain(str(error))
+        return NoTransaction(f"the connection to the database was lost: {error}") if broken else error
 
     async def roll_back(self) -> None:
         """Undo everything. A thread that is still at work for the handler does it when that is done."""

@@ -13,6 +13,9 @@ from gateway.store.parts.transactions import causes
 from gateway.store.transaction import OutcomeUnknown, TransactionLost, TransactionStore
 from gateway.store.writer import Fault
 
+_ON_DISK = b"""SELECT set_config('synchronous_commit', 'on', true)
+    WHERE current_setting('synchronous_commit') = 'off'"""
+"""What is acknowledged is on disk, whatever the project's setting is."""
 logger = logging.getLogger(__name__)
 
 
@@ -45,6 +48,8 @@ class DjangoTransaction:
         self._is_committed, self._atomic = False, transaction.atomic(self._alias)
         self._atomic.__enter__()
         self._raw = connection.connection
+        if connection.vendor == "postgresql":
+            connection.connection.execute(_ON_DISK)
         transaction.on_commit(self._note_commit, self._alias)  # the first hook: a later one may raise
         self._stack.enter_context(connection.execute_wrapper(_checked))
         return self._join(self._raw)
@@ -98,6 +103,10 @@ class DjangoTransaction:
 
     def close(self) -> None:
         connections[self._alias].close()
+
+    @property
+    def is_broken(self) -> bool:
+        return bool(getattr(self._raw, "broken", False))
 
     def is_conflict(self, error: BaseException) -> bool:
         return any(self._fault(each) is Fault.CONFLICT for each in causes(error))

@@ -97,6 +97,10 @@ class Transaction(Protocol):
     def close(self) -> None:
         """Close the connection."""
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether the connection was lost, and not closed by the handler."""
+
     def is_conflict(self, error: BaseException) -> bool:
         """Whether ``error`` says that another transaction was in the way, so that the handler may succeed if it runs
         again: a serialization failure, or a deadlock."""

@@ -21,6 +21,7 @@ import paho.mqtt.client as paho
 from crashing import Crashing
 from servers.ports import free_port
 from servers.postgresql import Database, database
+from servers.project_store import postgresql, sqlite
 from servers.site import until
 
 CONFIG = """
@@ -165,7 +166,7 @@ class Effect(models.Model):
     class Meta:
         db_table = "effects"
 """
-KINDS = ("sqlite", "postgresql", "django")
+KINDS = ("sqlite", "postgresql", "django on sqlite", "django on postgresql")
 
 
 class AtomicSite(Crashing):
@@ -182,12 +183,12 @@ class AtomicSite(Crashing):
         store, django = f"sqlite:{self.file}", ""
         if kind == "postgresql" and place is not None:
             store = place.url
-        elif kind == "django":
+        elif kind.startswith("django"):
             store, django = "django", "django: {settings: effects_settings}"
             self._make_project()
         policy = "attempts: 500, backoff: 20ms" + (", atomic: true" if kind != "control" else "")
         self.configure(CONFIG.format(store=store, django=django, nobody=free_port(), policy=policy))
-        self.environment |= {"KIND": kind, "SLOWEST": str(slowest), "CONTROL": str(folder / "effects.db")}
+        self.environment |= {"KIND": kind.split()[0], "SLOWEST": str(slowest), "CONTROL": str(folder / "effects.db")}
         self._make_table(kind)
 
     def _make_project(self) -> None:
@@ -196,8 +197,8 @@ class AtomicSite(Crashing):
         (self.folder / "effects" / "migrations").mkdir()
         (self.folder / "effects" / "migrations" / "__init__.py").touch()
         quick = {"init_command": "PRAGMA journal_mode = WAL", "timeout": 20}
-        default = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(self.file), "OPTIONS": quick}
-        (self.folder / "databases.json").write_text(json.dumps({"default": default}))
+        databases = sqlite(self.file, **quick) if self.place is None else postgresql(self.place)
+        (self.folder / "databases.json").write_text(json.dumps(databases))
         self.environment |= {"PYTHONPATH": f"{self.environment['PYTHONPATH']}:{self.folder}"}
         for arguments in (["makemigrations", "effects"], ["migrate"]):
             done = self.python("-m", "django", *arguments, "--settings", "effects_settings")
@@ -240,7 +241,7 @@ class AtomicSite(Crashing):
 @contextlib.contextmanager
 def atomic_site(folder: Path, kind: str, slowest: float = 0.004) -> Iterator[AtomicSite]:
     with contextlib.ExitStack() as stack:
-        place = stack.enter_context(database()) if kind == "postgresql" else None
+        place = stack.enter_context(database()) if kind.endswith("postgresql") else None
         site = AtomicSite(folder, kind, place, slowest)
         stack.callback(site.close)
         yield site

@@ -83,6 +83,10 @@ class StoreTransaction:
             with contextlib.suppress(Exception):
                 database.close()
 
+    @property
+    def is_broken(self) -> bool:
+        return bool(getattr(self.connection, "broken", False))
+
     def is_conflict(self, error: BaseException) -> bool:
         return any(self.fault(each) is Fault.CONFLICT for each in causes(error))
 

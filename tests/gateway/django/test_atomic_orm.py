@@ -5,18 +5,21 @@ import contextlib
 import itertools
 import smtplib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from servers.project_store import ProjectSite
+from servers.postgresql import Database, database
+from servers.project_store import ProjectSite, postgresql
 from servers.site import until
 
 HANDLERS = '''
 import asyncio
 import contextlib
+import time
+from pathlib import Path
 
 from asgiref.sync import sync_to_async
 from django.core.mail import send_mail
@@ -160,6 +163,14 @@ def plain(name):
     row(name)
 
 
+def lock(direction):
+    orders = Order.objects.order_by("id" if direction == "up" else "-id")
+    for order in orders.filter(what__startswith="plain"):
+        Order.objects.select_for_update().get(id=order.id)
+        time.sleep(0.5)
+    row(f"locked {direction}")
+
+
 def own_statement(name):
     row(name)
 
@@ -214,6 +225,21 @@ class AsyncDesk(AsyncEmailConsumer):
         await asyncio.sleep(0.2)
         raise LookupError(name)
 
+    async def do_count(self, name):
+        count = await Order.objects.filter(what__startswith="counted").acount()
+        await asyncio.sleep(0.05)
+        await Order.objects.acreate(what=f"counted {count}")
+
+    async def do_lock(self, name):
+        await sync_to_async(lock)(name.split()[2])
+
+    async def do_wait(self, name):
+        await Order.objects.acreate(what="waited")
+        Path("waiting").touch()
+        while not Path("go").exists():
+            await asyncio.sleep(0.02)
+        await Order.objects.acount()
+
     async def do_leaves(self, name):
         """Leave a task behind, which writes when the transaction is over."""
 
@@ -224,24 +250,31 @@ class AsyncDesk(AsyncEmailConsumer):
         self.late = asyncio.create_task(late())
         await Order.objects.acreate(what=name)
 '''
-ROUTES = """
+FILE = """
+django: {{settings: keeping_settings}}
+store: django
+submission: {{url: "file:outbox"}}
+servers:
+  web: {{protocol: http, bind: "127.0.0.1:{web}"}}
+  mail: {{protocol: smtp, bind: "127.0.0.1:{mail}"}}
+routes:
+  http: django
   email:
-    - {address: async@example.org, app: keeping.handlers.AsyncDesk, atomic: true, inbox: true, attempts: 1}
-    - {address: waits@example.org, app: keeping.handlers.Desk, atomic: true, attempts: 2}
-    - {domain: example.org, app: keeping.handlers.Desk, atomic: true, inbox: true, attempts: 2, backoff: 0.1}
+    - {{address: async@example.org, app: keeping.handlers.AsyncDesk, atomic: true, inbox: true, attempts: 1}}
+    - {{address: waits@example.org, app: keeping.handlers.Desk, atomic: true, attempts: 2}}
+    - {{domain: example.org, app: keeping.handlers.Desk, atomic: true, inbox: true, attempts: 2, backoff: 0.1}}
 """
-
-
 NUMBERS = itertools.count(1)
 
 
 class AtomicSite(ProjectSite):
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    """``place``: its PostgreSQL database; it is in a file without one."""
+
+    def __init__(self, folder: Path, place: Database | None, **options: object) -> None:
+        super().__init__(folder, None if place is None else postgresql(place, **options))
+        self.place = place
         (folder / "keeping" / "handlers.py").write_text(HANDLERS)
-        config = folder / "gateway.yaml"
-        before, _, _ = config.read_text().partition("  email:")
-        config.write_text(before + ROUTES.lstrip("\n"))
+        (folder / "gateway.yaml").write_text(FILE.format(web=self.web, mail=self.mail))
         self.migrate()
 
     def handle(self, what: str, to: str = "desk") -> str:
@@ -253,6 +286,9 @@ class AtomicSite(ProjectSite):
         return subject
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
+        if self.place is not None:
+            with self.place.connect() as session:
+                return session.execute(sql.encode()).fetchall()
         with contextlib.closing(sqlite3.connect(self.file)) as database:
             return database.execute(sql).fetchall()
 
@@ -273,14 +309,21 @@ class AtomicSite(ProjectSite):
         return next((error for content, error in rows if subject.encode() in content), "")
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AtomicSite]:
-    site = AtomicSite(tmp_path_factory.mktemp("atomic"))
+@contextlib.contextmanager
+def running(folder: Path, place: Database | None, **options: object) -> Iterator[AtomicSite]:
+    site = AtomicSite(folder, place, **options)
     daemon = site.daemon()
     try:
         yield site
     finally:
         daemon.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AtomicSite]:
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(database()) if request.param == "postgresql" else None
+        yield stack.enter_context(running(tmp_path_factory.mktemp("atomic"), place))
 
 
 @pytest.mark.parametrize(
@@ -372,15 +415,58 @@ def test_an_async_handler_that_fails_leaves_nothing(site: AtomicSite, what: str)
     site.sent(subject, 0)
 
 
-def test_handlers_that_run_at_once_do_not_share_a_transaction(site: AtomicSite) -> None:
-    def send(number: int) -> None:
-        what = "x slow" if number % 2 else "x orm"
+def send_at_once(site: AtomicSite, subjects: Sequence[str]) -> None:
+    """Send mails to the async handler."""
+
+    def send(subject: str) -> None:
         with smtplib.SMTP("127.0.0.1", site.mail, timeout=20) as client:
-            text = f"Subject: {what} at once {number}\r\n\r\nhello"
-            client.sendmail("ann@example.net", ["async@example.org"], text.encode())
+            client.sendmail("ann@example.net", ["async@example.org"], f"Subject: {subject}\r\n\r\nhello".encode())
 
     with ThreadPoolExecutor(10) as threads:
-        list(threads.map(send, range(20)))
+        list(threads.map(send, subjects))
+
+
+def test_handlers_that_run_at_once_do_not_share_a_transaction(site: AtomicSite) -> None:
+    send_at_once(site, [f"x {'slow' if number % 2 else 'orm'} at once {number}" for number in range(20)])
     until(lambda: site.query("SELECT count(*) FROM gateway_messages WHERE state < 3") == [(0,)], "handled")
     assert len(site.orders("x orm at once")) == 10
     assert site.orders("x slow at once") == []
+
+
+# What only PostgreSQL can do.
+
+
+@pytest.fixture
+def place() -> Iterator[Database]:
+    with database() as place:
+        yield place
+
+
+def test_handlers_that_cannot_be_serialized_run_again(tmp_path: Path, place: Database) -> None:
+    with running(tmp_path, place, OPTIONS={"isolation_level": 4}) as site:  # SERIALIZABLE
+        send_at_once(site, [f"x count {number}" for number in range(8)])
+        until(lambda: site.query("SELECT count(*) FROM gateway_messages WHERE state < 3") == [(0,)], "handled")
+        assert site.query("SELECT count(*) FROM gateway_messages WHERE state = 3") == [(0,)]
+        assert sorted(site.orders("counted")) == [str(number) for number in range(8)]
+
+
+def test_a_handler_that_a_deadlock_ends_runs_again(tmp_path: Path, place: Database) -> None:
+    with running(tmp_path, place) as site:
+        site.handle("plain")
+        site.handle("plain")
+        send_at_once(site, ["x lock up", "x lock down"])
+        until(lambda: site.query("SELECT count(*) FROM gateway_messages WHERE state < 3") == [(0,)], "handled")
+        assert site.query("SELECT count(*) FROM gateway_messages WHERE state = 3") == [(0,)]
+        assert sorted(site.orders("locked")) == ["down", "up"]
+
+
+def test_a_connection_that_is_lost_in_the_middle_of_a_handler_is_no_failure_of_it(
+    tmp_path: Path, place: Database
+) -> None:
+    with running(tmp_path, place) as site:
+        send_at_once(site, ["x wait"])
+        until(lambda: (tmp_path / "waiting").exists(), "the handler is in the middle")
+        place.server.terminate(place.name)
+        (tmp_path / "go").touch()
+        until(lambda: site.orders("waited") == [""], "it has run again", 60.0)
+        assert site.query("SELECT count(*) FROM gateway_messages WHERE state = 3") == [(0,)]

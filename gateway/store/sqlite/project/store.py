@@ -1,17 +1,17 @@
 """A store in the file of a project."""
 
 import sqlite3
-from importlib import import_module
 
 from gateway.store.joined import Joined
+from gateway.store.parts.project import ProjectTransactions
 from gateway.store.sqlite.file.owner import Owner
 from gateway.store.sqlite.project.connection import ProjectConnection, ProjectFile, Renamed
 from gateway.store.sqlite.project.database import open_project
 from gateway.store.sqlite.store import SQLiteStore
-from gateway.store.transaction import Transaction, TransactionStore
+from gateway.store.transaction import TransactionStore
 
 
-class ProjectStore(SQLiteStore):
+class ProjectStore(ProjectTransactions, SQLiteStore):
     """A :class:`gateway.store.interfaces.Store` in tables that the project's migrations have made."""
 
     def __init__(self, file: ProjectFile) -> None:
@@ -23,13 +23,6 @@ class ProjectStore(SQLiteStore):
 
     def _database(self, owner: Owner) -> tuple[ProjectConnection, str]:
         return open_project(self._file)
-
-    def transaction(self) -> Transaction:
-        """On the project's connections, which its ORM uses."""
-        made: Transaction = import_module("gateway.django.transactions").DjangoTransaction(
-            self._join, self._fault, self.handlers_at_once
-        )
-        return made
 
     def _join(self, connection: sqlite3.Connection) -> TransactionStore:
         return Joined(Renamed(connection), self.owner, self.operations, self.locks)
