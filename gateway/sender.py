@@ -49,6 +49,9 @@ class Sender(Protocol):
         """Send ``message`` to everyone in a group of the channel layer. Raises RuntimeError if the layer does not reach
         from here."""
 
+    def tell(self) -> None:
+        """Tell the gateway that there is something new in its store: it looks at once. Called from any thread."""
+
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run ``coroutine`` where it can run, and wait for its result. Called from a thread without an event loop."""
 

@@ -333,3 +333,20 @@ class TransactionContract:
         with pytest.raises(LeaseLost):
             joined.begin_claim(replace(claim, attempts=7))
         connection.execute("ROLLBACK")
+
+    # Operators.
+
+    async def test_what_an_operator_does_is_done_with_the_commit(
+        self, store: Store, connection: Any, joined: TransactionStore
+    ) -> None:
+        messages = await self.running(store, a_message("m1"), a_message("m2"))
+        for message in messages:
+            await store.dead_letter(message, error="E")
+        await store.put_outgoing([an_item("o1"), an_item("o2")])
+        connection.execute("BEGIN")
+        assert (joined.requeue(["m1", "gone"]), joined.drop(["m2"])) == (1, 1)
+        assert (joined.requeue_outgoing(["o1"]), joined.drop_outgoing(["o2"])) == (1, 1)
+        assert (await store.counts()).dead == 2
+        connection.execute("COMMIT")
+        counts = await store.counts()
+        assert (counts.waiting, counts.dead, counts.outgoing) == (1, 0, 1)

@@ -54,7 +54,7 @@ class DirectSender:
         if (kept := _kept(addressed)) is not None:
             return kept
         if self._here is not None and (transaction := self._here.open_transaction()) is not None:
-            return put_within(transaction, addressed, self._notify)
+            return put_within(transaction, addressed, self.tell)
         if asyncio._get_running_loop() is not (loop := self._running_loop()):
             return call_from_thread(loop, self._send(new_id(), addressed))
         if wait:
@@ -89,11 +89,10 @@ class DirectSender:
             raise RuntimeError("the gateway has not started yet")
         return self._loop
 
-    def _notify(self) -> None:
-        """Called from any thread."""
+    def tell(self) -> None:
         if self._here is not None:
-            with suppress(RuntimeError):  # the loop is closed: the next start sends it
-                self._running_loop().call_soon_threadsafe(self._here.outgoing.notify)
+            with suppress(RuntimeError):  # the loop is closed: the next start looks
+                self._running_loop().call_soon_threadsafe(self._here.notify)
 
     async def _send(self, event_id: str, event: Event) -> str:
         if self._here is not None:

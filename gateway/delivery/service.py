@@ -63,6 +63,11 @@ class Deliveries:
         self.observer: DeliveryObserver | None = None
         """Told of attempts at what is stored, while somebody listens."""
 
+    def notify(self) -> None:
+        """Notify that there is something new in the store, put there by somebody else."""
+        self.outgoing.notify()
+        self.inbox.waiting.notify()
+
     def for_successor(self, keep: Keep, routes: RouteTable) -> "Deliveries":
         """Return those of a gateway that has the same store, and takes over from this one."""
         return Deliveries(self.store, keep, routes, self, self.open_transaction)

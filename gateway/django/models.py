@@ -1,6 +1,27 @@
 """The rows of the gateway's tables, for Django's admin. The gateway alone writes them."""
 
+from typing import TYPE_CHECKING, Any
+
 from django.db import models
+
+if TYPE_CHECKING:
+    Manager = models.Manager[Any]
+else:
+    Manager = models.Manager
+
+WAITING, RUNNING, BEHIND, DEAD, GONE = range(5)
+"""The column ``state``; see :mod:`gateway.store.states`."""
+
+
+class _InState(Manager):
+    """The rows that fit ``states``, in words that an index of the table has, too."""
+
+    def __init__(self, **states: int) -> None:
+        super().__init__()
+        self._states = states
+
+    def get_queryset(self) -> models.QuerySet[Any]:
+        return super().get_queryset().filter(**self._states)
 
 
 class Message(models.Model):
@@ -23,6 +44,32 @@ class Message(models.Model):
     class Meta:
         managed = False
         db_table = "gateway_messages"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class WaitingMessage(Message):
+    """A message that waits for its handler, or is with it."""
+
+    objects = _InState(state__lt=DEAD)
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view",)
+        verbose_name = "waiting message"
+
+
+class DeadLetter(Message):
+    """A message whose last attempt failed."""
+
+    objects = _InState(state=DEAD)
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view", "change", "delete")
+        verbose_name = "dead letter"
 
 
 class Outgoing(models.Model):
@@ -45,3 +92,8 @@ class Outgoing(models.Model):
     class Meta:
         managed = False
         db_table = "gateway_outgoing"
+        default_permissions = ("view", "change", "delete")
+        verbose_name = "outgoing item"
+
+    def __str__(self) -> str:
+        return self.id

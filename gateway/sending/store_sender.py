@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import copy_context
-from functools import partial
 from typing import Any, TypeVar
 
 from gateway.config.loader import ParsedConfig
@@ -45,7 +44,7 @@ class StoreSender:
 
     def send(self, event: Event, *, via: str = "", wait: bool = True) -> str:
         if self._engine is not None and (transaction := self._engine.open_transaction()) is not None:
-            return put_within(transaction, self._servers.addressed(event, via), partial(ring, self._daemons))
+            return put_within(transaction, self._servers.addressed(event, via), self.tell)
         return self.wait_for(self.asend(event, via=via))
 
     async def asend(self, event: Event, *, via: str = "") -> str:
@@ -57,7 +56,7 @@ class StoreSender:
 
     def put_within(self, make: Make) -> bool:
         found = None if self._engine is None else self._engine.open_transaction()
-        return put_messages_within(make, found, partial(ring, self._daemons))
+        return put_messages_within(make, found, self.tell)
 
     async def put_all(self, make: Make) -> None:
         async with self._opened() as store:
@@ -84,6 +83,9 @@ class StoreSender:
     def layer(self) -> ChannelLayer:
         """Return the gateway's layer as this process has it. Raises RuntimeError, ConfigErrors."""
         return self._layer_thread().layer
+
+    def tell(self) -> None:
+        ring(self._daemons)
 
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """An event loop may run here, to which Django's ``send_mail`` is a blocking call as any other."""

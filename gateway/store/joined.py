@@ -52,6 +52,18 @@ class Joined:
     def note(self, key: str, value: bytes, ttl: float) -> None:
         self._does.notes.put(self._db, [(key, value, self.now() + ttl)])
 
+    def requeue(self, ids: Sequence[str]) -> int:
+        return self._does.messages.requeue(self._db, [tuple(ids)])[0]
+
+    def drop(self, ids: Sequence[str]) -> int:
+        return self._does.messages.drop(self._db, [(tuple(ids), self.now())])[0]
+
+    def requeue_outgoing(self, ids: Sequence[str]) -> int:
+        return self._does.outgoing.requeue(self._db, [(tuple(ids), self.now())])[0]
+
+    def drop_outgoing(self, ids: Sequence[str]) -> int:
+        return self._does.outgoing.drop(self._db, [(tuple(ids), False)])[0]
+
     def begin(self, message: Message) -> Mark:
         self._check_begun()
         ours = self._locks.lock_message(self._db, message, self._owner)

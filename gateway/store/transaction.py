@@ -55,6 +55,15 @@ class TransactionStore(Protocol):
     def note(self, key: str, value: bytes, ttl: float) -> None:
         """Keep ``value`` under ``key`` for ``ttl`` seconds, in the place of what was there."""
 
+    def requeue(self, ids: Sequence[str]) -> int:
+        """As for :class:`gateway.store.interfaces.OperatorStore`, and so the next three."""
+
+    def drop(self, ids: Sequence[str]) -> int: ...
+
+    def requeue_outgoing(self, ids: Sequence[str]) -> int: ...
+
+    def drop_outgoing(self, ids: Sequence[str]) -> int: ...
+
     def begin(self, message: Message) -> Mark:
         """Lock a running message of ours. Raises LeaseLost, and TransactionLost if there is no transaction."""
 

@@ -41,8 +41,7 @@ async def ring(here: Here) -> Rung:
         delivering = here.service(deliveries)
     except LookupError as error:
         raise BadRequest("this gateway has no store") from error
-    delivering.outgoing.notify()
-    delivering.inbox.waiting.notify()
+    delivering.notify()
     return {"rung": True}
 
 

@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
                         ("attempts", models.IntegerField()),
                         ("due", models.FloatField()),
                     ],
-                    options={"managed": False, "db_table": "gateway_messages"},
+                    options={"managed": False, "db_table": "gateway_messages", "default_permissions": ()},
                 ),
                 migrations.CreateModel(
                     "Outgoing",
@@ -47,7 +47,28 @@ class Migration(migrations.Migration):
                         ("attempts", models.IntegerField()),
                         ("due", models.FloatField()),
                     ],
-                    options={"managed": False, "db_table": "gateway_outgoing"},
+                    options={
+                        "managed": False,
+                        "db_table": "gateway_outgoing",
+                        "default_permissions": ("view", "change", "delete"),
+                        "verbose_name": "outgoing item",
+                    },
+                ),
+                migrations.CreateModel(
+                    "WaitingMessage",
+                    [],
+                    options={"proxy": True, "default_permissions": ("view",), "verbose_name": "waiting message"},
+                    bases=("gateway.message",),
+                ),
+                migrations.CreateModel(
+                    "DeadLetter",
+                    [],
+                    options={
+                        "proxy": True,
+                        "default_permissions": ("view", "change", "delete"),
+                        "verbose_name": "dead letter",
+                    },
+                    bases=("gateway.message",),
                 ),
             ],
         )

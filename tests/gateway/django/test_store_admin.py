@@ -1,0 +1,160 @@
+"""The store in Django's admin, on a real gateway: what waits, dead letters, outgoing items, and what people do."""
+
+import re
+import smtplib
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import httpx
+import pytest
+from servers.daemon import Daemon
+from servers.postgresql import database
+from servers.project_store import ProjectSite, postgresql
+from servers.site import until
+
+URLS = """
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [path("admin/", admin.site.urls)]
+"""
+PEOPLE = """
+from django.contrib.auth.models import Permission, User
+User.objects.create_superuser("root", "", "root")
+reader = User.objects.create_user("reader", "", "reader", is_staff=True)
+reader.user_permissions.set(Permission.objects.filter(codename__in=["view_deadletter", "view_outgoing"]))
+"""
+SUBJECT = "broken <script>alert(1)</script>"
+MANY = """
+from django.db import connection, transaction
+with transaction.atomic(), connection.cursor() as cursor:
+    for number in range(100):
+        ids = [f"many-{number}-{each}" for each in range(1000)]
+        rows = [(each, "email", "desk", each, "a subject", 1.0, b"x" * 100, 0, 3, 1, 0.0) for each in ids]
+        cursor.executemany("INSERT INTO gateway_messages (id, type, route, key, subject, received, content, checksum,"
+            " state, attempts, due) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)", rows)
+"""
+
+
+class Admin:
+    """A person who is logged in."""
+
+    def __init__(self, site: ProjectSite, name: str) -> None:
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{site.web}/admin/", timeout=60, follow_redirects=True)
+        self.client.get("login/")
+        self._post("login/", username=name, password=name)
+
+    def get(self, path: str) -> str:
+        answer = self.client.get(path)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    def act(self, path: str, action: str, *ids: str, **more: str) -> str:
+        return self._post(path, action=action, _selected_action=[*ids], **more).text
+
+    def _post(self, path: str, **data: object) -> httpx.Response:
+        return self.client.post(path, data={"csrfmiddlewaretoken": self.client.cookies["csrftoken"], **data})
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def site(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[ProjectSite]:
+    with ExitStack() as stack:
+        databases = None if request.param == "sqlite" else postgresql(stack.enter_context(database()))
+        site = ProjectSite(tmp_path_factory.mktemp("admin"), databases, urls=URLS)
+        site.migrate()
+        site.python(PEOPLE)
+        yield site
+
+
+@pytest.fixture(scope="module")
+def daemon(site: ProjectSite) -> Iterator[Daemon]:
+    daemon = site.daemon()
+    yield daemon
+    daemon.close()
+
+
+@pytest.fixture(scope="module")
+def root(site: ProjectSite, daemon: Daemon) -> Iterator[Admin]:
+    root = Admin(site, "root")
+    yield root
+    root.client.close()
+
+
+def dead_letter(site: ProjectSite, root: Admin, subject: str = SUBJECT) -> str:
+    """Make one; its id."""
+    with smtplib.SMTP("127.0.0.1", site.mail, timeout=20) as client:
+        client.sendmail("ann@example.net", ["desk@example.org"], f"Subject: {subject}\r\n\r\n<b>hello</b>".encode())
+    return until(lambda: next(iter(listed(root, "deadletter/?q=")), ""), "the dead letter is listed")
+
+
+def listed(admin: Admin, path: str) -> list[str]:
+    return re.findall(r'name="_selected_action" value="([^"]+)"', admin.get(f"gateway/{path}"))
+
+
+def test_a_dead_letter_is_shown_and_nothing_of_it_is_markup(site: ProjectSite, root: Admin) -> None:
+    letter = dead_letter(site, root)
+    assert "desk@example.org" in root.get("gateway/deadletter/")
+    page = root.get(f"gateway/deadletter/{letter}/change/")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "&lt;b&gt;hello&lt;/b&gt;" in page
+    assert "<script>alert" not in page
+    assert "LookupError" in page
+    assert "<textarea" not in page
+    assert '<input type="text"' not in page
+    assert listed(root, f"deadletter/?q={letter[:6]}") == [letter]
+    assert listed(root, "deadletter/?q=nothing") == []
+    assert listed(root, "deadletter/?type=email") == [letter]
+    assert listed(root, "deadletter/?type=mqtt") == []
+    assert listed(root, "waitingmessage/") == []
+
+
+def test_a_person_who_may_only_look_changes_nothing(site: ProjectSite, root: Admin) -> None:
+    letter = dead_letter(site, root)
+    reader = Admin(site, "reader")
+    assert letter in reader.get("gateway/deadletter/")
+    assert "requeue" not in reader.get("gateway/deadletter/")
+    for action in ("requeue", "delete_selected"):
+        reader.act("gateway/deadletter/", action, letter, post="yes")
+    assert reader.client.get(f"gateway/deadletter/{letter}/delete/").status_code == 403
+    assert reader.client.get("gateway/waitingmessage/").status_code == 403
+    assert letter in reader.get("gateway/deadletter/")
+    reader.client.close()
+
+
+def test_a_dead_letter_is_tried_again_at_once_and_the_log_says_who_did_it(site: ProjectSite, root: Admin) -> None:
+    letter = dead_letter(site, root)
+    site.python("from keeping.models import Order\nOrder.objects.create(what='repaired')")
+    assert "waits again" in root.act("gateway/deadletter/", "requeue", letter)
+    until(lambda: "done" in site.gateway("show", letter), lambda: site.gateway("show", letter))
+    assert letter not in listed(root, "deadletter/")
+    logged = "from django.contrib.admin.models import LogEntry\n"
+    logged += "print(*LogEntry.objects.values_list('user__username', 'object_id', 'change_message'))"
+    assert f"('root', '{letter}', 'requeued')" in site.python(logged)
+    site.python("from keeping.models import Order\nOrder.objects.all().delete()")
+
+
+def test_dead_letters_and_outgoing_items_are_dropped_after_a_question(site: ProjectSite, root: Admin) -> None:
+    letter = dead_letter(site, root)
+    asked = root.act("gateway/deadletter/", "delete_selected", letter)
+    assert "Are you sure" in asked
+    assert letter in listed(root, "deadletter/"), "not yet"
+    root.act("gateway/deadletter/", "delete_selected", letter, post="yes")
+    assert letter not in listed(root, "deadletter/")
+    assert "dropped" in site.gateway("show", letter)
+    site.python("import gateway\ngateway.send_text('+447700900123', '<i>hello</i>')")
+    (item,) = until(lambda: listed(root, "outgoing/?state=waiting"), "the text waits: its provider is away")
+    assert "&lt;i&gt;hello&lt;/i&gt;" in root.get(f"gateway/outgoing/{item}/change/")
+    assert listed(root, "outgoing/?state=dead") == []
+    until(lambda: "waits again" in root.act("gateway/outgoing/", "requeue", item), "it is not leaving just now")
+    until(
+        lambda: root.act("gateway/outgoing/", "delete_selected", item, post="yes") and not listed(root, "outgoing/"), ""
+    )
+
+
+def test_a_hundred_thousand_dead_letters_have_pages(site: ProjectSite, root: Admin) -> None:
+    site.python(MANY)
+    page = root.get("gateway/deadletter/")
+    assert page.count('name="_selected_action"') == 100
+    assert "10000 dead letters" in page
+    assert listed(root, "deadletter/?p=50")[0].startswith("many-")
+    assert listed(root, "deadletter/?q=many-99-999") == ["many-99-999"]
