@@ -51,12 +51,16 @@ _LIMIT = 30.0
 class PostgreSQL:
     """One server. ``settings`` are those of ``postgresql.conf``."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str], data: Path | None = None) -> None:
-        """``folder`` has a short name: Unix sockets' paths are bounded. ``data``: where the data lie, if not there."""
+    def __init__(
+        self, folder: Path, settings: Mapping[str, str], data: Path | None = None, *, log_at: Path | None = None
+    ) -> None:
+        """``folder`` has a short name: Unix sockets' paths are bounded. ``data``: where the data lie, if not there;
+        ``log_at``: where the write-ahead log lies, if not with them."""
         self.folder = folder
         self.data = data or folder / "data"
         self.port = free_port()
         self.log = folder / "log"
+        self._log_at = log_at
         self._settings = {**_SETTINGS, **settings}
         self._process: subprocess.Popen[bytes] | None = None
         self._as = account()
@@ -67,7 +71,10 @@ class PostgreSQL:
             each.mkdir(mode=0o755, exist_ok=True)
             self._give(each)
         self.data.chmod(0o700)
-        self._run("initdb", "-D", str(self.data), "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+        elsewhere = [f"--waldir={self._log_at}"] if self._log_at else []
+        self._run(
+            "initdb", *elsewhere, "-D", str(self.data), "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"
+        )
         (self.data / "pg_hba.conf").write_text(_ACCESS)
         self.start()
         with self.admin() as admin:
@@ -81,7 +88,7 @@ class PostgreSQL:
         self._run("pg_basebackup", "-D", str(self.data), "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync")
 
     def start(self) -> None:
-        """Start, and wait until it lets users in."""
+        """Start, and wait until it lets users in. It ends with the thread that calls this."""
         options = [f"--{name}={value}" for name, value in self._settings.items()]
         command = [program("postgres"), "-D", str(self.data), "-p", str(self.port), "-k", str(self.folder), *options]
         with self.log.open("ab") as log:
@@ -126,6 +133,14 @@ class PostgreSQL:
         for pid in (self._process.pid, *_children(self._process.pid)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a database ``name``: a standby learns of it when it comes to that."""
+        try:
+            self.admin(name).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def promote(self) -> None:
         """Let a standby be the primary."""

@@ -34,6 +34,10 @@ def mount(folder: Path, *options: str) -> None:
         untested(f"A DISK THAT IS FULL IS NOT TESTED, mounting a tmpfs is not possible: {made.stderr.decode()}")
 
 
+def unmounted(folder: Path) -> None:
+    subprocess.run(["umount", str(folder)], check=True, timeout=10)
+
+
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[SmallDisk]:
     folder.mkdir()
@@ -41,4 +45,4 @@ def small_disk(folder: Path) -> Iterator[SmallDisk]:
     try:
         yield SmallDisk(folder)
     finally:
-        subprocess.run(["umount", str(folder)], check=True, timeout=10)
+        unmounted(folder)
