@@ -42,6 +42,7 @@ _SETTINGS = {
     "max_connections": "80",
     "shared_buffers": "32MB",
     "max_wal_senders": "4",
+    "max_prepared_transactions": "2",
     "logging_collector": "off",
     "log_line_prefix": "'%m [%p] '",
 }

@@ -20,6 +20,7 @@ import psycopg
 from gateway.store.elapsed import elapsed
 from gateway.store.postgresql.connection import Session, connect
 from gateway.store.postgresql.place import Place
+from gateway.store.postgresql.snapshots import Snapshots
 from gateway.store.postgresql.sql import keys, owners
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Owner:
         self._seen = {owner: _Seen(beats) for owner, beats in owners.beats(session).items()}
         self._looked = time.monotonic()
         self._tidy_at = 0.0
+        self._snapshots = Snapshots()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, args=[session], name="store-owner", daemon=True)
         self._thread.start()
@@ -113,6 +115,7 @@ class Owner:
             keys.set_heads(session)
             took = time.monotonic() - began
             self._tidy_at = began + max(TIDY, took / _TIDYING)
+        self._snapshots.look(session)
 
     def _begin_anew(self, session: Session) -> None:
         before, self._number = self._number, owners.register(session, socket.gethostname(), os.getpid())
