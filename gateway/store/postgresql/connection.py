@@ -13,7 +13,7 @@ from psycopg.rows import tuple_row
 from gateway.store.postgresql.place import Place
 from gateway.store.postgresql.sql.arrays import register
 from gateway.store.postgresql.sql.me import GivenUp
-from gateway.store.postgresql.sql.schema import ONE_RUNNING
+from gateway.store.postgresql.sql.schema import ONE_RUNNING, Unsuitable
 from gateway.store.values import StoreUnavailable
 from gateway.store.writer import Fault
 
@@ -34,6 +34,7 @@ _SETTINGS = {
     "enable_seqscan": "off",
 }
 """A plan that reads a whole table is right while the table is small, and would be kept when it has grown."""
+POOL_MODE = "set pool_mode to transaction or session"
 _READ, _WRITE = 1, 2
 _EVENTS = {_READ: select.POLLIN, _WRITE: select.POLLOUT, _READ | _WRITE: select.POLLIN | select.POLLOUT}
 
@@ -105,9 +106,15 @@ class Session(psycopg.Connection[Any]):
             payloads.append(notification.extra.decode())
         return [(what, who) for what, _, who in (payload.partition(" ") for payload in payloads)]
 
+    refusal: Callable[[], str] = staticmethod(lambda: "")
+    """Why nothing may be written any more; empty while it may."""
+
     def begin(self, *, writes: bool = True, single: bool = False) -> None:
         """The first statement begins the transaction, unless it needs settings of its own. Raises OperationalError if
-        the server has ended the session meanwhile: it is certain then that nothing is done."""
+        the server has ended the session meanwhile: it is certain then that nothing is done. Raises Unsuitable
+        if a later release has changed the tables so that this one may not write."""
+        if writes and (said := self.refusal()):
+            raise Unsuitable(said)
         while select.select([self.fileno()], [], [], 0)[0]:
             self.pgconn.consume_input()
         if self.autocommit != (single and not self.is_pooled):
@@ -207,7 +214,7 @@ def _check_pooler(session: Session) -> None:
             session.execute(_set(session.settings, local=True))
     except errors.ProtocolViolation as error:
         said = str(error).strip()
-        raise psycopg.OperationalError(f"the pooler before it has to let transactions pass: {said}") from error
+        raise psycopg.OperationalError(f"the pooler before it refuses transactions: {said}; {POOL_MODE}") from error
 
 
 _CONFLICTS = (errors.SerializationFailure, errors.DeadlockDetected)
@@ -219,6 +226,8 @@ def fault(error: Exception) -> Fault:
     """What an exception of an operation, or of a session, means for the writer."""
     if isinstance(error, _CONFLICTS) or _is_taken(error):
         return Fault.CONFLICT
+    if isinstance(error, Unsuitable):
+        return Fault.PASSING
     if not isinstance(error, psycopg.Error | StoreUnavailable) or isinstance(error, _OWN):
         return Fault.OWN
     if isinstance(error, NoOutcome):

@@ -80,9 +80,7 @@ class PostgreSQLEngine:
         """Raises Unsuitable if ``open`` cannot succeed."""
         from gateway.store.postgresql.sql import schema
 
-        schema.check_server(session)
-        if schema.exists(session):
-            schema.check_writable(session)
+        schema.check(session)
 
     def check_shared(self) -> None:
         import psycopg
@@ -117,4 +115,4 @@ _PASSING = ("starting up", "shutting down", "recovery", "too many", "reserved", 
 
 def _stays(said: str) -> bool:
     """Whether a server has refused us, and will until somebody changes something."""
-    return "FATAL" in said and not any(word in said for word in _PASSING)
+    return ("FATAL" in said or "pool_mode" in said) and not any(word in said for word in _PASSING)

@@ -21,7 +21,7 @@ from gateway.store.elapsed import elapsed
 from gateway.store.postgresql.connection import Session, connect
 from gateway.store.postgresql.place import Place
 from gateway.store.postgresql.snapshots import Snapshots
-from gateway.store.postgresql.sql import keys, owners
+from gateway.store.postgresql.sql import keys, owners, schema
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,8 @@ class Owner:
         """Whether there was no other owner at the last look."""
         self._seen = {owner: _Seen(beats) for owner, beats in owners.beats(session).items()}
         self._looked = time.monotonic()
+        self.refusal = ""
+        """Why this release may write no more; empty while it may."""
         self._tidy_at = 0.0
         self._snapshots = Snapshots()
         self._end = threading.Event()
@@ -112,6 +114,7 @@ class Owner:
         self.ahead = owners.now(session) - elapsed()
         self._watch(session, owners.beats(session))
         if (began := time.monotonic()) >= self._tidy_at:
+            self.refusal = _refusal(session)
             keys.set_heads(session)
             took = time.monotonic() - began
             self._tidy_at = began + max(TIDY, took / _TIDYING)
@@ -148,3 +151,11 @@ class Owner:
             logger.debug("the store's owner %s cannot say that it ends: %s", self.id, error)
         if session is not None:
             session.close()
+
+
+def _refusal(session: Session) -> str:
+    try:
+        schema.check_writable(session)
+    except schema.Unsuitable as error:
+        return str(error)
+    return ""

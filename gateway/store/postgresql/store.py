@@ -150,6 +150,7 @@ class PostgreSQLStore(WholeStore):
         session.autocommit = False
         session.limit = ANSWER
         session.are_there_others = lambda: not owner.is_alone
+        session.refusal = lambda: owner.refusal
         session.owner_now = lambda: owner.id
         self._owned = owner
 

@@ -35,6 +35,7 @@ __all__ = [
     "StoredClaim",
     "StoredState",
     "Unsuitable",
+    "check",
     "check_server",
     "check_writable",
     "exists",
@@ -247,6 +248,23 @@ def check_writable(db: Database) -> None:
     _check(*_versions(db))
 
 
+def check(db: Database) -> None:
+    """Raises Unsuitable if :func:`migrate` cannot succeed, as far as that can be told without a change."""
+    check_server(db)
+    if _version(db) == VERSION:
+        _check_columns(db)
+    elif not exists(db):
+        _check_rights(db)
+
+
+def _check_rights(db: Database) -> None:
+    schema = _one(db, "SELECT current_schema()")
+    if schema is None:
+        raise Unsuitable("no schema of its search_path exists; create one")
+    if not _one(db, "SELECT has_schema_privilege(current_schema(), 'CREATE')"):
+        raise Unsuitable(f"{db.info.user} may not make tables in schema {schema}; give it a schema of its own")
+
+
 def migrate(db: Database) -> None:
     """Bring the tables to today's version, all of it or nothing; one process at a time. Raises Unsuitable or
     psycopg.Error."""
@@ -263,14 +281,14 @@ def _migrate(db: Database) -> None:
             db.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
             db.execute("SET LOCAL statement_timeout = 0")
             db.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-            for migration in MIGRATIONS[_version(db) :]:
+            if not (version := _version(db)):
+                _check_rights(db)
+            for migration in MIGRATIONS[version:]:
                 db.execute(migration.script.encode())
                 db.execute("UPDATE gateway_version SET version = version + 1, oldest = %s", [migration.oldest])
     except errors.InsufficientPrivilege as error:
         user, said = db.info.user, error.diag.message_primary
-        raise Unsuitable(f"{user} may not make tables ({said}); give it a schema of its own") from error
-    except errors.InvalidSchemaName as error:
-        raise Unsuitable("no schema of its search_path exists; create one") from error
+        raise Unsuitable(f"{user} may not change its tables ({said}); give it a schema of its own") from error
     except errors.LockNotAvailable as error:
         said = f"another session has locked its tables for {LOCK_TIMEOUT}, and they have to be changed"
         raise Unsuitable(f"{said}; end that session") from error

@@ -80,9 +80,7 @@ def test_a_user_who_may_make_no_table(place: Database) -> None:
         admin.execute("CREATE ROLE guest LOGIN PASSWORD 'guest'")
         try:
             with psycopg.connect(place.url, user="guest", password="guest", autocommit=True) as session:
-                with pytest.raises(
-                    Unsuitable, match=r"guest may not make tables .*permission denied for schema public"
-                ):
+                with pytest.raises(Unsuitable, match="guest may not make tables in schema public"):
                     migrate(session)
                 assert not exists(session)
         finally:
