@@ -4,11 +4,11 @@ import time
 from collections.abc import Sequence
 
 from gateway.store.figures import Holdings
-from gateway.store.postgresql.sql.schema import BEHIND, DEAD, GONE, RUNNING, WAITING, Database
+from gateway.store.postgresql.sql.schema import BEHIND, DEAD, GONE, KEPT, RUNNING, WAITING, Database
 from gateway.store.values import OutgoingState
 
 _MESSAGES = f"SELECT state, count(*) FROM gateway_messages WHERE state < {GONE} GROUP BY state"
-_OLDEST = f"SELECT received FROM gateway_messages WHERE state < {DEAD} ORDER BY seq LIMIT 1"
+_OLDEST = f"SELECT received FROM gateway_messages WHERE {KEPT} ORDER BY seq LIMIT 1"
 _OUTGOING = "SELECT lane, state, count(*) FROM gateway_outgoing GROUP BY state, lane"
 _RESTING = "SELECT count(*) FROM gateway_resting"
 _STATES = {WAITING: OutgoingState.WAITING, RUNNING: OutgoingState.LEAVING, DEAD: OutgoingState.DEAD}

@@ -6,7 +6,7 @@ A content may have many megabytes, and a traceback may be long: neither is read 
 from collections.abc import Sequence
 
 from gateway.store.calls import Page
-from gateway.store.postgresql.sql.schema import DEAD, GONE, Database
+from gateway.store.postgresql.sql.schema import DEAD, GONE, KEPT, Database
 from gateway.store.rows import text
 from gateway.store.summaries import counts_of, outgoing_summary_of, summary_of
 from gateway.store.values import LONGEST_ERROR, Counts, OutgoingSummary, Search, Summary
@@ -14,10 +14,10 @@ from gateway.store.values import LONGEST_ERROR, Counts, OutgoingSummary, Search,
 _ERROR = f"right(error, {LONGEST_ERROR})"
 _MESSAGE = f"""SELECT id, type, route, key, subject, received, octet_length(content), state, attempts, due, {_ERROR}
     FROM gateway_messages"""
-_PAGE = f"""{_MESSAGE} WHERE state %s AND (%%(type)s::text IS NULL OR type = %%(type)s)
+_PAGE = f"""{_MESSAGE} WHERE %s AND (%%(type)s::text IS NULL OR type = %%(type)s)
     AND (%%(route)s::text IS NULL OR route = %%(route)s)
     AND seq > coalesce((SELECT seq FROM gateway_messages WHERE id = %%(after)s), 0) ORDER BY seq LIMIT %%(limit)s"""
-_DEAD, _WAITING = _PAGE % f"= {DEAD}", _PAGE % f"< {DEAD}"
+_DEAD, _WAITING = _PAGE % f"state = {DEAD}", _PAGE % KEPT
 
 
 def dead(db: Database, calls: Sequence[Page]) -> list[list[Summary]]:

@@ -23,6 +23,7 @@ __all__ = [
     "DONE",
     "FREE",
     "GONE",
+    "KEPT",
     "KEYED",
     "MIGRATIONS",
     "ONE_RUNNING",
@@ -67,6 +68,11 @@ ONE_RUNNING = "gateway_messages_running"
 KEYED = "key <> '' AND key <> id"
 """A message whose key is empty, or its own id, has no order to keep."""
 
+KEPT = f"state + 0 < {DEAD}"
+"""A message that waits or runs, for lists. A plan for rows of one state must not take the index of all these: once it
+was empty when it was analyzed, PostgreSQL believes that to read all of it costs nothing, however large it is by then.
+It only takes an index whose condition follows from that of the statement, and from ``state = 2`` this one does not."""
+
 FIRST = f"""
 CREATE TABLE gateway_messages (
     id text COLLATE "C" PRIMARY KEY,
@@ -94,7 +100,7 @@ CREATE TABLE gateway_messages (
     toast.autovacuum_vacuum_cost_delay = 0
 );
 CREATE INDEX gateway_messages_due ON gateway_messages (due, seq) WHERE state = {WAITING};
-CREATE UNIQUE INDEX gateway_messages_kept ON gateway_messages (seq) WHERE state < {DEAD};
+CREATE INDEX gateway_messages_kept ON gateway_messages (seq) WHERE {KEPT};
 CREATE INDEX gateway_messages_head ON gateway_messages (key, seq) WHERE state < {BEHIND} AND {KEYED};
 CREATE INDEX gateway_messages_behind ON gateway_messages (key, seq) WHERE state = {BEHIND} AND {KEYED};
 CREATE UNIQUE INDEX {ONE_RUNNING} ON gateway_messages (key) WHERE state = {RUNNING} AND {KEYED};
