@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 from servers.postgresql import PostgreSQL
@@ -36,7 +37,7 @@ class Load:
             id = f"{name}-{number}"
             message = Message(id, "mqtt", "route", f"{name}" if number % 2 else id, store.now(), id.encode() * 20)
             with contextlib.suppress(ValueError):  # it is kept: the commit had succeeded, and its answer was lost
-                await self._stored(lambda: store.put(message))  # noqa: B023 - it is awaited here
+                await self._stored(partial(store.put, message))
             self.acknowledged.append(id)
 
     async def work(self, store: Store) -> None:
@@ -46,10 +47,10 @@ class Load:
                 assert message.content == message.id.encode() * 20
                 self.handled[message.id] += 1
                 items = [Outgoing(f"{message.id}-0", message.id, "sms", b"", lane=message.id[0])]
-                await self._stored(lambda: store.finish(message.id, outgoing=items))  # noqa: B023
+                await self._stored(partial(store.finish, message.id, outgoing=items))
             for item in await self._stored(lambda: store.take_outgoing(BATCH, now=store.now())):
                 self.sent[item.id] += 1
-                await self._stored(lambda: store.finish_outgoing(item.id))  # noqa: B023
+                await self._stored(partial(store.finish_outgoing, item.id))
             await asyncio.sleep(0 if taken else AGAIN)
 
     async def _stored(self, call: Callable[[], Awaitable[T]]) -> T:
