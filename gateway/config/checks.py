@@ -41,6 +41,15 @@ def _one_application(parsed: ParsedConfig) -> Iterator[Diagnostic]:
         yield parsed.document.at_value((), "nothing answers: write routes, or application")
 
 
+def _some_server(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    """Find a file that asks for nothing: it has no server, and no route for what code puts into the store."""
+    from_store = [kind.name for kind in KINDS.made().values() if not kind.is_served]
+    if parsed.document.data.get("servers") == {} and not any(
+        getattr(parsed.settings.routes, name, None) for name in from_store
+    ):
+        yield parsed.document.at_value(("servers",), "servers: must not be empty")
+
+
 def _addresses(parsed: ParsedConfig) -> Iterator[Diagnostic]:
     taken: dict[str, BindAddress] = {}
     for keys, settings in _listening(parsed.settings):
@@ -422,6 +431,7 @@ def _own(parsed: ParsedConfig) -> Iterator[Diagnostic]:
 
 _CHECKS: tuple[Callable[[ParsedConfig], Iterator[Diagnostic]], ...] = (
     _one_application,
+    _some_server,
     _addresses,
     _required,
     _carriers,

@@ -16,7 +16,7 @@ from protocols.access.users import check_users
 from protocols.net.tls import TLS
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
-from protocols.setting_forms import NotEmpty, Text
+from protocols.setting_forms import Text
 from protocols.units import Address, Between, Bytes, Count, Network, Seconds, TextFor, Timeout, is_local, parse_address
 
 if TYPE_CHECKING:  # what there is depends on the scope types that are installed
@@ -156,8 +156,8 @@ class Settings:
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
-    servers: Annotated[dict[ServerName, ServerSettings], NotEmpty()]
-    """The protocol servers, by name."""
+    servers: dict[ServerName, ServerSettings]
+    """The protocol servers, by name. `{}` is enough for a gateway that only runs tasks."""
     routes: RoutesSettings | None = None
     """What answers each scope type. Either this or `application`."""
     application: Target | None = None

@@ -175,3 +175,24 @@ def test_the_supervisor_of_reload_needs_nothing_that_an_application_may_change()
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_where_the_list_says(name: str) -> None:
     assert Commands()[name].name == name
+
+
+@pytest.mark.parametrize("routed", [False, True])
+def test_tasks_are_imported_where_the_file_routes_them(tmp_path: Path, routed: bool) -> None:
+    """And the task framework only where the settings name the gateway's backend."""
+    (tmp_path / "start_up_handlers.py").write_text(HANDLERS)
+    settings = "SECRET_KEY = 'x'\nROOT_URLCONF = 'start_up_settings'\nurlpatterns = []\n"
+    if routed:
+        settings += (
+            "INSTALLED_APPS = ['django_tasks']\nTASKS = {'default': {'BACKEND': 'gateway.django.TaskBackend'}}\n"
+        )
+    (tmp_path / "start_up_settings.py").write_text(settings)
+    more = "\ndjango: {settings: start_up_settings}\n"
+    text = FILE.format(more="", routes=", task: django" if routed else "")
+    (tmp_path / "gateway.yaml").write_text(text + more)
+    found = built(tmp_path)
+    assert "django.apps" in found
+    ours = {name for name in found if name.startswith(("gateway.scopes.task", "gateway.django.tasks"))}
+    assert bool(ours) is routed
+    assert ("gateway.task_queue" in found) is routed
+    assert ("django_tasks" in found or "django.tasks.base" in found) is routed

@@ -39,6 +39,9 @@ class TaskRoute(Policy):
     attempts: Count | None = 3
     """How often a task is started; after the last failure it is a dead letter, and its result is FAILED. Attempts that
     a kill or a restart cut off count, too."""
+    on_error: Literal["retry", "dead-letter"] = "retry"
+    """What follows a failure: `retry` until `attempts` are used up; `dead-letter` at once, so that only an attempt that
+    was cut off is followed by another."""
     inbox: Literal[True] = True
     """Tasks always wait in the store."""
 

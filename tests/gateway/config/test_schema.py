@@ -31,7 +31,7 @@ def test_the_example_is_right_by_the_schema() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["servers: {}", "servers: {web: {protocol: http, bnid: x}}", "servers: {web: {protocol: x}}", "x: 1"]
+    "text", ["servers: []", "servers: {web: {protocol: http, bnid: x}}", "servers: {web: {protocol: x}}", "x: 1"]
 )
 def test_an_editor_sees_mistakes(text: str) -> None:
     with pytest.raises(jsonschema.ValidationError):
