@@ -51,10 +51,27 @@ class StoreTransaction:
         return self.driver_connection(self.database)
 
     def begin(self) -> TransactionStore:
-        if self.database is None:
-            self.database = self.connect()
-        self.database.begin()
+        self.database = self._begun()
         return self.join(self.database)
+
+    def _begun(self) -> Connection:
+        """The connection, with a transaction. One that was lost while it was idle is replaced."""
+        if self.database is not None:
+            try:
+                self.database.begin()
+            except Exception as error:
+                if self.fault(error) is not Fault.LOST:
+                    raise
+                self.close()
+            else:
+                return self.database
+        database = self.connect()
+        try:
+            database.begin()
+        except BaseException:
+            database.close()
+            raise
+        return database
 
     def check(self) -> None:
         """Nothing: the store's own statements find out."""
