@@ -123,7 +123,7 @@ class Pinned:
     transaction, so that it is not cleaned up around a call: that would close it."""
 
     def __init__(self, thread: ThreadPoolExecutor) -> None:
-        self.bridge = SyncToAsync(_call_in_transaction, thread_sensitive=False, executor=thread)
+        self.bridge = SyncToAsync(call_in_transaction, thread_sensitive=False, executor=thread)
         self.is_over = False
         """Whether the thread is somebody else's by now: code that has outlived the run goes to the pool."""
 
@@ -249,9 +249,10 @@ def call_on_thread(function: Callable[..., R], args: Sequence[Any], kwargs: Mapp
             close_old_connections()
 
 
-def _call_in_transaction(
+def call_in_transaction(
     function: Callable[..., R], args: Sequence[Any], kwargs: Mapping[str, Any], call: PooledCall
 ) -> R:
+    """Call ``function`` without a clean-up, which would end a transaction that is open on the thread."""
     with call:
         return _called(function, args, kwargs)
 

@@ -1,11 +1,15 @@
 """Where sync code runs in a test."""
 
 import asyncio
-from typing import Any, ClassVar
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
 
-from gateway.threads import Pool, call_on_thread
+from gateway.threads import Pool, PooledCall, call_in_transaction, call_on_thread
+
+R = TypeVar("R")
 
 
 class OneThread(Pool):
@@ -18,7 +22,20 @@ class OneThread(Pool):
         super().__init__(1)
 
     def bridge(self) -> SyncToAsync[..., Any]:
-        return SyncToAsync(call_on_thread, thread_sensitive=True)
+        return SyncToAsync(_call, thread_sensitive=True)
+
+
+def _call(function: Callable[..., R], args: Sequence[Any], kwargs: Mapping[str, Any], call: PooledCall) -> R:
+    called = call_in_transaction if _has_transaction() else call_on_thread
+    return called(function, args, kwargs, call)
+
+
+def _has_transaction() -> bool:
+    """Whether this thread has the transaction of a test case of Django's."""
+    conf, db = sys.modules.get("django.conf"), sys.modules.get("django.db")
+    if conf is None or db is None or not conf.settings.configured:
+        return False
+    return any(each.in_atomic_block for each in db.connections.all(initialized_only=True))
 
 
 def share_thread() -> None:
