@@ -13,7 +13,7 @@ CODES = "(?:(?:access|auth|confirmation|login|reset|security|verification)[-_]?)
 """A code that lets somebody in, and not ``country_code``."""
 _URL_PASSWORD = re.compile(r"""(//[^\s/@:]*:)(?!\d+/)[^\s"']+@""")
 """Also one with an `@` or a `/`, which should be escaped there; digits before a `/` are a port."""
-_PARAMETER = re.compile(r"""([?&](?:ssl)?password=)[^&\s"']+""")
+_PARAMETER = re.compile(r"""([?&](?:ssl|sentinel_)?password=)[^&\s"']+""")
 
 
 def hide_passwords(text: str) -> str:

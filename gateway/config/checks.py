@@ -85,6 +85,14 @@ def warnings(parsed: ParsedConfig) -> Iterator[Diagnostic]:
         yield parsed.document.at_value(("console", "bind"), message)
     yield from _doubts(parsed)
     yield from _elsewhere(parsed)
+    yield from _one_worker(parsed)
+
+
+def _one_worker(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    """Find several workers whose consumers do not reach one another."""
+    if parsed.settings.workers > 1 and parsed.settings.layer == "memory":
+        message = "workers: with layer: memory a group reaches the consumers of one worker only; write layer: ipc"
+        yield parsed.document.at_value(("workers",), message)
 
 
 def _elsewhere(parsed: ParsedConfig) -> Iterator[Diagnostic]:
@@ -155,7 +163,7 @@ def _tracing(parsed: ParsedConfig) -> Iterator[Diagnostic]:
         yield parsed.document.at_key(("tracing",), message)
     names = parsed.settings.servers
     for number, name in enumerate(settings.trust):
-        if name not in names and name != "layer" and not parsed.spoiled("servers", name):
+        if name not in names and not parsed.spoiled("servers", name):
             hint = suggestion(name, list(names), otherwise="there is")
             yield parsed.document.at_value(("tracing", "trust", number), f"no server is called {name!r}{hint}")
 

@@ -62,7 +62,15 @@ class RedisLink:
                 if connection is not None:
                     await connection.disconnect(nowait=True)  # a server that is paused takes nothing more
                 if pool is not None:
-                    await pool.disconnect()
+                    await end(pool)
+
+
+async def end(pool: Any) -> None:
+    """Close the connections of ``pool``, and those to the Sentinels that it has asked. Raises one of TROUBLES."""
+    await pool.disconnect()
+    manager = getattr(pool, "sentinel_manager", None)
+    for sentinel in manager.sentinels if manager is not None else ():
+        await sentinel.connection_pool.disconnect()
 
 
 def hosts_of(address: Redis, idle: float) -> list[dict[str, Any]]:

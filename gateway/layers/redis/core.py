@@ -18,7 +18,7 @@ from channels_redis.core import RedisChannelLayer
 
 from gateway.layers.address import Redis
 from gateway.layers.bus import PATIENCE, Arrived, Delivery, LayerUnavailable, LinkState, Topic
-from gateway.layers.redis.connections import TROUBLES, hosts_of, reason
+from gateway.layers.redis.connections import TROUBLES, end, hosts_of, reason
 from gateway.layers.shared import KEY, SharedChannelLayer
 from protocols.tasks import Tasks
 
@@ -37,6 +37,10 @@ AGAIN = 0.2
 class _Core(RedisChannelLayer):  # type: ignore[misc] # it has no types
     brpop_timeout = 1
     """Seconds for which one command waits: an answer is missed soon after that."""
+
+    def create_pool(self, index: int) -> Any:
+        self.pool = super().create_pool(index)
+        return self.pool
 
 
 def core_layer(address: Redis) -> SharedChannelLayer:
@@ -91,6 +95,7 @@ class CoreBus:
         with contextlib.suppress(*TROUBLES):
             async with asyncio.timeout(PATIENCE):
                 await self._core.close_pools()
+                await end(self._core.pool)
 
     async def subscribe(self, topic: Topic) -> None:
         if not topic.is_group:
