@@ -267,6 +267,7 @@ class Account:
         self.found: list[int] = []
         self.sent = 0
         self.refused = 0
+        self._ends = False
 
     @contextlib.asynccontextmanager
     async def going_on(self) -> AsyncIterator[None]:
@@ -278,9 +279,10 @@ class Account:
             yield
             await self.arrive_again()
         finally:
+            self._ends = True  # a cancel that comes while redis-py connects may be lost
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks, timeout=LIMIT)
 
     async def arrive_again(self) -> None:
         """Wait until messages that are sent from now on arrive."""
@@ -288,7 +290,7 @@ class Account:
         await until(lambda: self.found and self.found[-1] > now + 20, 40.0)
 
     async def _send(self) -> None:
-        while True:
+        while not self._ends:
             self.sent += 1
             try:
                 await self.sender.group_send("account", {"type": "x", "n": self.sent})

@@ -16,7 +16,7 @@ class Mailbox(Queue[tuple[float, Message]]):
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
         self.used = time.monotonic()
-        """When a reader last asked for a message, or when the channel was made."""
+        """When a reader last got a message, or when the channel was made."""
 
     def drop_older(self, oldest: float) -> int:
         """Drop messages that came before ``oldest``. Return how many there were."""
@@ -27,5 +27,5 @@ class Mailbox(Queue[tuple[float, Message]]):
         return count
 
     def is_unused_since(self, moment: float) -> bool:
-        """Whether no reader waits, and none has asked since ``moment``."""
+        """Whether no reader waits, and none has got anything since ``moment``."""
         return self.used < moment and not self.awaited

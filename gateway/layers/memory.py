@@ -80,10 +80,12 @@ class InMemoryChannelLayer:
         now = time.monotonic()
         if now - self._swept > self.expiry:
             self._sweep(now)
-        mailbox = self._channel(channel)
-        if mailbox.full:
+        mailbox = self._channels.get(channel)
+        if mailbox is None:
+            mailbox = self._channel(channel)
+        elif mailbox.full:
             self.drops["expiry"] += mailbox.drop_older(now - self.expiry)
-        if not mailbox.full:
+        if len(mailbox) < self.capacity:
             mailbox.put((now, message))
             return
         self.drops["capacity"] += 1
@@ -97,9 +99,9 @@ class InMemoryChannelLayer:
         self._loop = asyncio.get_running_loop()
         mailbox = self._channel(channel)
         while True:
-            mailbox.used = time.monotonic()
             sent, message = await mailbox.get()
-            if time.monotonic() - sent <= self.expiry:
+            mailbox.used = now = time.monotonic()
+            if now - sent <= self.expiry:
                 return message
             self.drops["expiry"] += 1
 

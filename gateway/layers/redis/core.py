@@ -136,7 +136,8 @@ class CoreBus:
     async def _ask(self, call: Coroutine[Any, Any, None]) -> None:
         """Raises LayerUnavailable."""
         try:
-            await call
+            async with asyncio.timeout(PATIENCE):
+                await call
         except TROUBLES as error:
             raise LayerUnavailable(f"the channel layer is cut off: {reason(self._address, error)}") from error
 

@@ -1,6 +1,7 @@
 """The in-memory channel layer."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -81,3 +82,28 @@ async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
     for number in range(origins.MOST + 1):
         await layer.group_send("g", {"type": f"origin.{number}"})
     assert len(origins._last) == 1
+
+
+async def test_channels_that_no_reader_asks_for_are_swept_with_their_memberships(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Consumers of Channels do not say when they end."""
+    layer = InMemoryChannelLayer(expiry=60.0)
+    gone, reads = await layer.new_channel(), await layer.new_channel()
+    for channel in (gone, reads):
+        await layer.group_add("g", channel)
+    reading = asyncio.ensure_future(layer.receive(reads))
+    await asyncio.sleep(0)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    await layer.group_send("g", {"type": "x"})
+    assert (await reading, layer.unread) == ({"type": "x"}, 1)
+    reading = asyncio.ensure_future(layer.receive(reads))
+    await asyncio.sleep(0)
+    now += 61
+    await layer.send("another", {"type": "x"})
+    assert (layer.unread, layer.dropped_by_reason()["expiry"], layer.groups) == (1, 1, 1)
+    now += 86400
+    await layer.send("another", {"type": "x"})
+    assert layer._groups["g"].keys() == {reads}
+    reading.cancel()
