@@ -16,13 +16,13 @@ from servers.site import ROOT
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 
 SEEDS = range(int(os.environ.get("CLUSTER_SEEDS", "1")))
-OPTIONS = os.environ.get("CLUSTER_OPTIONS", "--hosts 2 --seconds 12 --pause 5 --every 1.5").split()
+OPTIONS = os.environ.get("CLUSTER_OPTIONS", "--hosts 2 --seconds 12 --pause 4 --every 1.5").split()
 
 
 def cluster(logs: Path, *options: str) -> str:
     """Run it to its end; what it printed."""
     namespaces()
-    for each in ("ip", "redis-server", "mosquitto", "dovecot"):
+    for each in ("ip", "redis-server", "mosquitto", "dovecot", "haproxy", "postgres"):
         program(each)
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "faults")])
     environment = os.environ | {"PYTHONPATH": path, "PATH": PATH}

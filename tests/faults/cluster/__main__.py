@@ -17,7 +17,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m cluster", description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="which faults, and when")
     parser.add_argument("--hosts", type=int, default=2, help="how many gateways (2)")
-    parser.add_argument("--store", choices=("sqlite", "postgresql"), default="sqlite", help="(sqlite)")
+    parser.add_argument("--store", choices=("sqlite", "postgresql"), default="postgresql", help="(postgresql)")
     parser.add_argument("--seconds", type=float, default=15, help="how long things fail (15)")
     parser.add_argument("--pause", type=float, default=6, help="how long a node sleeps or is cut off, at most (6)")
     parser.add_argument("--every", type=float, default=2, help="seconds from fault to fault (2)")

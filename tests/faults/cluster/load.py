@@ -234,6 +234,12 @@ class Clients:
         """The senders that have had fewer than three answers since then."""
         return [sender.prefix for sender in self.senders if sum(moment > since for moment in sender.times) < 3]
 
+    def deaf(self, since: float) -> list[str]:
+        """The pages that have not heard five things, one after the other, which were said since then."""
+        said = next(sender for sender in self.senders if sender.prefix == "say")
+        told = [what for what, moment in zip(said.acknowledged, said.times, strict=False) if moment > since][-6:-1]
+        return [page.host for page in self.pages if len(told) < 5 or not page.heard.keys() >= set(told)]
+
     def finish(self, seconds: float) -> list[str]:
         """Let each have its last answer. Return the names of those that get none."""
         for sender in self.senders:

@@ -43,7 +43,7 @@ class Cluster:
         settings = {
             "CLUSTER_BOOK": str(self.book),
             "CLUSTER_STORE": url,
-            "CLUSTER_LAYER": "memory",
+            "CLUSTER_LAYER": self.redis.url,
             "CLUSTER_INSERT": self.effects.insert,
             "CLUSTER_BROKER": self.broker.url,
             "CLUSTER_MAILBOX": self.mailbox.host.address,
@@ -134,6 +134,7 @@ class Trial:
         """Nothing fails any more: all is answered, handled and published."""
         clients, mended = self._clients, time.monotonic()
         self._expect(lambda: not clients.silent(mended), lambda: f"not answered again: {clients.silent(mended)}")
+        self._expect(lambda: not clients.deaf(mended), lambda: f"pages hear nothing new: {clients.deaf(mended)}")
         if unanswered := clients.finish(SETTLED):
             self._failures.append(f"no answer to the last message of {unanswered}")
         self._expect(lambda: not self._missing(), lambda: f"acknowledged and not handled: {_some(self._missing())}")
