@@ -43,6 +43,7 @@ class Plan:
         self._heals: list[tuple[float, int, Fault, Callable[[], None]]] = []
         self._order = itertools.count()
         self._ill: set[str] = set()
+        self._deck: list[tuple[str, bool]] = []
 
     def run(self, seconds: float) -> None:
         """Let things fail for ``seconds``; then bring all of it in order."""
@@ -54,13 +55,14 @@ class Plan:
             self._heal(self._heals[0][0])
 
     def _one(self) -> None:
+        """Let one node fail, if one is well: each kind comes before any comes again, at a gateway and at another."""
+        if not self._deck:
+            self._deck = [(kind, of_gateway) for kind in self.kinds for of_gateway in (True, False)]
+            self._chance.shuffle(self._deck)
+        kind, of_gateway = self._deck.pop()
         well = [node for node in self.nodes if node.name not in self._ill]
-        if not well:
-            return
-        hosts = [node for node in well if isinstance(node, Gateway)]
-        node = self._chance.choice(hosts if hosts and self._chance.random() < 0.5 else well)
-        kind = self._chance.choice(self.kinds)
-        getattr(self, f"_{kind}")(node)
+        if chosen := [node for node in well if isinstance(node, Gateway) is of_gateway]:
+            getattr(self, f"_{kind}")(self._chance.choice(chosen))
 
     def _heal(self, until: float) -> None:
         """Wait until then, and heal what is due meanwhile."""
