@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from servers.programs import program
 
 from gateway.config.loader import parse
 from gateway.config.settings import Settings
@@ -83,6 +84,14 @@ def test_what_gateway_yaml_example_leaves_in_comments_is_right_too(tmp_path: Pat
         "imap",
         "mqtt-client",
     }
+
+
+@every("haproxy")
+def test_haproxy_takes_its_file(snippet: Snippet, tmp_path: Path) -> None:
+    file = tmp_path / "haproxy.cfg"
+    file.write_text(snippet.text)
+    done = subprocess.run([program("haproxy"), "-c", "-f", str(file)], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, "[WARNING]" in done.stderr) == (0, False), done.stderr
 
 
 def test_json_is_json() -> None:

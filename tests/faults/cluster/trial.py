@@ -84,7 +84,10 @@ class Trial:
             self._fail()
             self._settle()
             self._judge()
-            self.report = [*map(str, self._faults), *self._ended, *self._figures()]
+            recoveries = [
+                f"{fault}: all are answered again after {self._recovered(fault):.1f} s" for fault in self._faults
+            ]
+            self.report = [*recoveries, *self._ended, *self._figures()]
         return self._failures
 
     @contextmanager
@@ -170,6 +173,11 @@ class Trial:
                 self._failures.append(f"{gateway.name} ended with {code}")
             if "Traceback" in gateway.log():
                 self._failures.append(f"{gateway.name} has a traceback in its log")
+
+    def _recovered(self, fault: Fault) -> float:
+        """Seconds from the beginning of a fault until each client has had an answer."""
+        firsts = (next((each for each in sender.times if each > fault.began), 0.0) for sender in self._clients.senders)
+        return max(firsts) - fault.began
 
     def _figures(self) -> Iterator[str]:
         for sender in self._clients.senders:
