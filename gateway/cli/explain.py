@@ -38,7 +38,7 @@ def command(
     """Say which route and which consumer would take something, and why. Exit code 1 if none would.
 
     Examples: gateway explain ann@support.example.org · +447700900123 · sensors/1/temperature · /longpoll/ ·
-    ws:/chat/. In full: email:, sms:, mqtt:, http:, websocket:.
+    ws:/chat/. In full: email:, sms:, mqtt:, http:, websocket:, task:.
     """
     try:
         gateway = built_to_answer(config)

@@ -25,7 +25,7 @@ FIELDS: dict[str, Field] = {
     "level": Field("string", "debug, info, warning, error or critical", "log.level", "SeverityText"),
     "logger": Field("string", "the name of the logger", "log.logger", "InstrumentationScope"),
     "message": Field("string", "what happened, as in the text of the log", "message", "Body", 8192),
-    "scope": Field("string", "the scope type: http, websocket, mqtt, email, sms"),
+    "scope": Field("string", "the scope type: http, websocket, mqtt, email, sms, task"),
     "server": Field("string", "the name of its server in gateway.yaml"),
     "event_type": Field("string", "the type of the event that brought it", "event.action", "EventName"),
     "event_id": Field("string", "the id of the message, by which gateway show finds it", "event.id"),
