@@ -11,7 +11,7 @@ LONGEST = 1 << 20
 def text_of(content: bytes | None, size: int) -> str:
     """``size``: the length of the content, which is None if that is too long to be shown."""
     if content is None:
-        return f"{size} bytes: too long to be shown here; gateway show ID --content"
+        return f"{size} bytes: too long to be shown here; gateway dead show ID --content, or gateway outgoing show"
     try:
         scope, events = codec.decode(content)
     except ValueError:

@@ -59,6 +59,9 @@ def copy(
 
 
 def _engine(name: str, url: str) -> Engine:
+    if url == "django":
+        said = "name the project's database by its URL, postgresql://…; a project's SQLite file cannot be copied"
+        raise typer.BadParameter(said, param_hint=name)
     try:
         return engine_of(url, Path.cwd())
     except ValueError as error:

@@ -62,6 +62,19 @@ async def test_tables_that_a_gateway_has_made_are_taken_over(tmp_path: Path) -> 
         assert "1 outgoing item" in site.gateway("outgoing", "list")
 
 
+async def test_a_store_is_copied_into_the_tables_of_a_project(tmp_path: Path) -> None:
+    store = engine_of("sqlite:var/gateway.db", tmp_path).store()
+    await store.open()
+    await store.put_outgoing([Outgoing("o1", "m1", "email", b"kept")])
+    await store.close()
+    with database() as place:
+        site = ProjectSite(tmp_path, postgresql(place))
+        site.migrate()
+        assert "name the project's database by its URL" in site.gateway("store", "copy", "sqlite:x", "django", code=2)
+        assert "copied 1 outgoing item" in site.gateway("store", "copy", "sqlite:var/gateway.db", place.url)
+        assert "1 outgoing item" in site.gateway("outgoing", "list")
+
+
 def tables(file: Path) -> set[str]:
     with contextlib.closing(sqlite3.connect(file)) as database:
         return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
