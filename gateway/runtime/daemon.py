@@ -156,7 +156,9 @@ class Daemon:
         try:
             await control.start()
         except OSError as error:
-            logger.warning("no control socket, so that gateway tail cannot reach this gateway: %s", error)
+            logger.warning(
+                "no control socket, so that gateway tail cannot reach this gateway: %s", error.strerror or error
+            )
 
     async def _succeeded(self) -> None:
         """Another generation serves. The place of the control socket may be another one: those who asked for this by
