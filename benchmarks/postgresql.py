@@ -3,7 +3,8 @@
 One server, with synchronous_commit and fsync on. Each message is acknowledged by itself when it is stored, and again
 when it has run, whatever shares a commit.
 
-* "singly": one caller that waits for each; 128 at a time, as that many connections do.
+* "put singly": one caller that waits for each. "many at a time": 128 callers of ours; 16 of the peers, which have a
+  connection for each.
 * "run": what waits is run by a handler that does nothing, each message done on disk before it counts.
 * "put to handler": messages arrive at a rate, and it counts how long each takes until its handler begins.
 * "behind": the same while a hundred thousand wait behind one another on ten keys.
@@ -12,6 +13,7 @@ when it has run, whatever shares a commit.
 import argparse
 import asyncio
 import contextlib
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -43,17 +45,54 @@ def a_message(key: str = "") -> Message:
     return Message(event, "mqtt", "mqtt sensors", key or event, time.time(), CONTENT, subject="mqtt device-1 sensors/1")
 
 
-async def rate_of(count: int, at_a_time: int, call: Callable[[], Awaitable[object]]) -> float:
-    """Calls a second."""
+@dataclass(frozen=True)
+class Figure:
+    rate: float
+    """A second."""
+    cpu: float
+    """Microseconds that client and server worked for each: the rate depends on what else the machine does."""
+
+
+class Measured:
+    """Measures what is done ``count`` times between ``with`` and its end."""
+
+    def __init__(self, server: PostgreSQL, count: int) -> None:
+        self._server, self._count = server, count
+
+    def __enter__(self) -> "Measured":
+        self._began, self._worked = time.perf_counter(), time.process_time() + worked(self._server)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        seconds = time.perf_counter() - self._began
+        cpu = time.process_time() + worked(self._server) - self._worked
+        self.figure = Figure(self._count / seconds, 1e6 * cpu / self._count)
+
+
+def worked(server: PostgreSQL) -> float:
+    """CPU seconds of the server's processes, also of those that have ended."""
+    seconds = 0.0
+    for number, pid in enumerate(server.processes()):
+        with contextlib.suppress(FileNotFoundError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]
+            seconds += sum(map(int, fields if number == 0 else fields[:2])) / os.sysconf("SC_CLK_TCK")
+    return seconds
+
+
+async def calls(server: PostgreSQL, count: int, at_a_time: int, call: Callable[[], Awaitable[object]]) -> Figure:
+    with Measured(server, count) as measured:
+        await every(count, at_a_time, call)
+    return measured.figure
+
+
+async def every(count: int, at_a_time: int, call: Callable[[], Awaitable[object]]) -> None:
     numbers: Iterator[int] = iter(range(count))
 
     async def one() -> None:
         for _ in numbers:
             await call()
 
-    began = time.perf_counter()
     await asyncio.gather(*(one() for _ in range(at_a_time)))
-    return count / (time.perf_counter() - began)
 
 
 @dataclass
@@ -66,10 +105,10 @@ class Worker:
     running: int = 0
     has_left_some: bool = False
     delays: list[float] = field(default_factory=list)
-    arrived: dict[str, float] = field(default_factory=dict)
+    arrived: dict[str, Figure] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._done: Queue[str] = Queue(100_000)
+        self._done: Queue[tuple[str, bool]] = Queue(100_000)
         self._look = asyncio.Event()
         self._more = Wakeup()
 
@@ -88,14 +127,15 @@ class Worker:
     def _begin(self, messages: Sequence[Message]) -> None:
         now = time.perf_counter()
         for message in messages:
-            self.delays.append(now - self.arrived.pop(message.id, now))
-            self._done.put(message.id)
+            if (arrived := self.arrived.pop(message.id, None)) is not None:
+                self.delays.append(now - arrived)
+            self._done.put((message.id, arrived is not None))
 
     async def finish(self) -> None:
-        while ids := await self._done.take():
-            await self.store.finish_all(ids)
-            self.ran += len(ids)
-            self.running -= len(ids)
+        while done := await self._done.take():
+            await self.store.finish_all([id_ for id_, _ in done])
+            self.ran += sum(arrived for _, arrived in done)
+            self.running -= len(done)
             self._more.wake()
 
     async def has_run(self, count: int) -> None:
@@ -141,57 +181,48 @@ async def at_rate(store: Store, rate: int, seconds: float) -> tuple[float, list[
         return count / (time.perf_counter() - began), worker.delays
 
 
-async def run_all(store: Store, count: int) -> float:
-    """Messages a second that are taken, run and done."""
-    done = 0
-    began = time.perf_counter()
+async def run_all(store: Store) -> None:
+    """Take, run and finish all that there is."""
     while taken := await store.take(TAKE, now=store.now()):
         await asyncio.gather(*(store.finish(message.id) for message in taken))
-        done += len(taken)
-    assert done >= count
-    return done / (time.perf_counter() - began)
 
 
-async def ours(server: PostgreSQL, count: int) -> dict[str, float]:
+async def ours(server: PostgreSQL, count: int) -> dict[str, Figure]:
     with database(server) as place:
         store = engine_of(place.url).store()
         await store.open()
-        figures = {"put singly": await rate_of(count // 10, 1, lambda: store.put(a_message()))}
-        figures["put, 128 at a time"] = await rate_of(count, AT_A_TIME, lambda: store.put(a_message()))
-        figures["run"] = await run_all(store, count)
+        figures = {"put singly": await calls(server, count // 10, 1, lambda: store.put(a_message()))}
+        figures["put, many at a time"] = await calls(server, count, AT_A_TIME, lambda: store.put(a_message()))
+        figures["run"] = await ended(server, count + count // 10, run_all(store))
         await store.close()
     return figures
 
 
-async def procrastinate(server: PostgreSQL, count: int) -> dict[str, float]:
+async def procrastinate(server: PostgreSQL, count: int) -> dict[str, Figure]:
     """Jobs are removed when they are done, as ours are; one worker with 30 at once."""
     from procrastinate import App, PsycopgConnector
 
     with database(server) as place:
         app = App(connector=PsycopgConnector(conninfo=place.url, max_size=32))
-        ran = asyncio.Event()
-        left = 0
 
         @app.task(name="nothing")
         async def nothing(content: str) -> None:
-            nonlocal left
-            left -= 1
-            if left <= 0:
-                ran.set()
+            pass
 
         async def defer() -> None:
             await nothing.defer_async(content=CONTENT.decode())
 
         async with app.open_async():
             await app.schema_manager.apply_schema_async()
-            figures = {"put singly": await rate_of(count // 10, 1, defer)}
-            figures["put, 128 at a time"] = await rate_of(count, 16, defer)
-            left = count + count // 10
-            figures["run"] = await ended(left, app.run_worker_async(concurrency=30, wait=False, delete_jobs="always"))
+            figures = {"put singly": await calls(server, count // 10, 1, defer)}
+            figures["put, many at a time"] = await calls(server, count, 16, defer)
+            figures["run"] = await ended(
+                server, count + count // 10, app.run_worker_async(concurrency=30, wait=False, delete_jobs="always")
+            )
         return figures
 
 
-async def pgqueuer(server: PostgreSQL, count: int) -> dict[str, float]:
+async def pgqueuer(server: PostgreSQL, count: int) -> dict[str, Figure]:
     """One worker that takes a hundred. It keeps in memory which have run, and stores that in batches: they run again if
     it dies, which is not what the others promise."""
     import asyncpg
@@ -210,18 +241,18 @@ async def pgqueuer(server: PostgreSQL, count: int) -> dict[str, float]:
         async def enqueue() -> None:
             await queuer.qm.queries.enqueue("nothing", CONTENT)
 
-        figures = {"put singly": await rate_of(count // 10, 1, enqueue)}
-        figures["put, 128 at a time"] = await rate_of(count, 16, enqueue)
+        figures = {"put singly": await calls(server, count // 10, 1, enqueue)}
+        figures["put, many at a time"] = await calls(server, count, 16, enqueue)
         run = queuer.qm.run(batch_size=100, mode=QueueExecutionMode.drain)
-        figures["run"] = await ended(count + count // 10, run)
+        figures["run"] = await ended(server, count + count // 10, run)
         await pool.close()
         return figures
 
 
-async def ended(count: int, run: Awaitable[object]) -> float:
-    began = time.perf_counter()
-    await run
-    return count / (time.perf_counter() - began)
+async def ended(server: PostgreSQL, count: int, run: Awaitable[object]) -> Figure:
+    with Measured(server, count) as measured:
+        await run
+    return measured.figure
 
 
 async def delays(server: PostgreSQL, seconds: float) -> None:
@@ -240,6 +271,14 @@ async def delays(server: PostgreSQL, seconds: float) -> None:
         await store.close()
 
 
+def show(what: str, figures: dict[str, list[Figure]]) -> None:
+    rates = {name: median(each.rate for each in found) for name, found in figures.items()}
+    for name, found in figures.items():
+        cpu = median(each.cpu for each in found)
+        ratio = rates["ours"] / rates[name]
+        print(f"{what:<22}{name:<34}{rates[name]:>9,.0f}/s {ratio:6.1f} {cpu:>9,.0f} us of CPU each", flush=True)
+
+
 RIVALS = {
     "ours": (ours, 1.0),
     "Procrastinate": (procrastinate, 0.1),
@@ -252,15 +291,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in RIVALS}
+    found: dict[str, list[dict[str, Figure]]] = {name: [] for name in RIVALS}
     with postgresql(shared_buffers="256MB", max_wal_size="2GB") as server:
         for _ in range(1 if quick else 3):  # by turns: the disk and the other programs are not the same for long
             for name, (measure, part) in RIVALS.items():
                 found[name].append(uvloop.run(measure(server, int((10_000 if quick else 50_000) * part))))
         for what in found["ours"][0]:
-            of_each = {name: median(each[what] for each in figures) for name, figures in found.items()}
-            for name, figure in of_each.items():
-                print(f"{what:<24}{name:<36}{figure:>9,.0f}/s {of_each['ours'] / figure:6.1f}", flush=True)
+            show(what, {name: [each[what] for each in figures] for name, figures in found.items()})
         uvloop.run(delays(server, 3.0 if quick else 10.0))
 
 

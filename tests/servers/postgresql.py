@@ -143,6 +143,11 @@ class PostgreSQL:
             return False
         return True
 
+    def processes(self) -> list[int]:
+        """The ids of its processes, the parent's first."""
+        assert self._process is not None
+        return [self._process.pid, *_children(self._process.pid)]
+
     def promote(self) -> None:
         """Let a standby be the primary."""
         with self.admin() as admin:
