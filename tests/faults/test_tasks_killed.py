@@ -51,3 +51,21 @@ def test_each_task_runs_and_an_atomic_one_has_its_effects_once(tmp_path: Path, s
         f"atomic {number}": 1 for number in range(TASKS)
     }
     assert {name for name in rows if name.startswith("plain")} == {f"plain {number}" for number in range(TASKS)}
+
+
+def test_a_task_that_kills_the_process_has_failed(tmp_path: Path) -> None:
+    project = TaskProject(tmp_path, "{app: django, attempts: 2, backoff: 20ms}")
+    daemon = project.start()
+    ident = project.says("said = exits.enqueue().id")
+    for _ in range(2):
+        daemon.process.wait(60)
+        daemon.close()
+        daemon = project.start()
+    try:
+        code = f"r = exits.get_result({ident!r}); said = [r.status.value, r.attempts, [e.traceback for e in r.errors]]"
+        until(lambda: project.says(code)[0] == "FAILED", lambda: daemon.text)
+        status, attempts, errors = project.says(code)
+        assert (status, attempts) == ("FAILED", 3)
+        assert errors == ["2 attempts were cut off: the process was killed, or they were cancelled"]
+    finally:
+        daemon.close()
