@@ -1,12 +1,14 @@
 """Makes the channel layer that a file asks for."""
 
 import importlib.util
+import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.config.diagnostics import Diagnostic
 from gateway.config.loader import ParsedConfig
+from gateway.config.settings import Settings
 from gateway.control.place import places
 from gateway.layers import ChannelLayer, InMemoryChannelLayer
 from gateway.layers.address import Address, Django, Imported, Ipc, Memory, Redis, parse_layer
@@ -15,6 +17,11 @@ from protocols.errors import BindError, describe_error
 from protocols.lazy_names import imported
 from protocols.net.tls import client_context
 from protocols.net.unix_path import address as address_of
+
+if TYPE_CHECKING:
+    from gateway.layers.ipc import Relay
+
+logger = logging.getLogger(__name__)
 
 _METHODS = ("new_channel", "send", "receive", "group_add", "group_discard", "group_send")
 _SOCKET = ".layer.sock"
@@ -58,17 +65,34 @@ def _made(address: Address, parsed: ParsedConfig, *, relays: bool) -> ChannelLay
 
 
 def _ipc(parsed: ParsedConfig, path: Path | None, *, relays: bool) -> ChannelLayer:
-    if path is None:
-        beside = places(parsed.document.folder, parsed.document.name, parsed.settings.store)[0]
-        path = beside.with_name(f"{beside.name}{_SOCKET}")
-    else:
-        path = parsed.document.folder / path
+    path = _socket(path, parsed.document.folder, parsed.document.name, parsed.settings.store)
     try:
         address_of(path)
     except OSError as error:
         raise ValueError(f"ipc has no socket: {error.strerror}") from error
     made: ChannelLayer = imported("gateway.layers.ipc:ipc_layer")(path, relays=relays)
     return made
+
+
+def _socket(path: Path | None, folder: Path, file: str, store: str) -> Path:
+    if path is not None:
+        return folder / path
+    beside = places(folder, file, store)[0]
+    return beside.with_name(f"{beside.name}{_SOCKET}")
+
+
+def start_relay(folder: Path, file: str, settings: Settings) -> "Relay | None":
+    """Relay for the processes of ``file``, if its layer is ``ipc`` and no other process does. Nobody needs this: they
+    relay for one another, but the parent of workers lives longer than each of them."""
+    if not isinstance(address := parse_layer(settings.layer), Ipc):
+        return None
+    path = _socket(address.path, folder, file, settings.store)
+    relay: Relay = imported("gateway.layers.ipc:Relay")(path)
+    try:
+        return relay if relay.start_alone() else None
+    except OSError as error:
+        logger.warning("layer: this process cannot relay at %s: %s", path, error.strerror or error)
+        return None
 
 
 def _redis(folder: Path, address: Redis) -> ChannelLayer:

@@ -17,6 +17,7 @@ from gateway.exit_codes import CANNOT_START, FORCED, MISTAKE, OK
 from gateway.logs import setup
 from gateway.reload.channel import Message
 from gateway.runtime import process
+from gateway.runtime.channel_layer import start_relay
 from gateway.runtime.launch import Launch
 from gateway.runtime.systemd import keep_alive, notify, reloading
 from gateway.workers.ask import PATIENCE, ask
@@ -405,4 +406,8 @@ def run_parent(file: str, settings: Settings, folder: Path, launch: Launch) -> N
     """Run the workers until a signal."""
     os.chdir(folder)
     setup.configure(settings.log, sys.stderr, to_files=True)
-    process.leave(asyncio.run(Parent(file, settings, launch).run()))
+    relay = start_relay(Path(), file, settings)
+    code = asyncio.run(Parent(file, settings, launch).run())
+    if relay is not None:
+        relay.stop()
+    process.leave(code)

@@ -7,6 +7,7 @@ doing it at once; since a stopped process may hold it, nobody waits for it for l
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -26,6 +27,13 @@ def identity(path: Path) -> int:
         return path.stat().st_ino
     except OSError:
         return 0
+
+
+def answers(path: Path) -> bool:
+    """Return whether a program listens at ``path``."""
+    with socket.socket(socket.AF_UNIX) as trial:
+        trial.settimeout(0)
+        return trial.connect_ex(address(path)) in (0, errno.EAGAIN)
 
 
 def listening(path: Path, backlog: int) -> socket.socket:

@@ -61,6 +61,14 @@ class Relay:
         self._thread = threading.Thread(target=self._run, args=(self._loop, listening), name="layer-relay", daemon=True)
         self._thread.start()
 
+    def start_alone(self) -> bool:
+        """Start unless another process relays already. Return whether this one does. Raises OSError."""
+        with place.election(self._path) as is_free:
+            if not is_free or place.answers(self._path):
+                return False
+            self.start()
+            return True
+
     def stop(self) -> None:
         """Send what is on its way, and end. It blocks for a moment."""
         if self._loop is not None and self._ends is not None and self._thread is not None:

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -164,15 +166,16 @@ class Host:
 
 
 class Hosts:
-    def __init__(self, folder: Path, layer: str, layers: object = OURS) -> None:
+    def __init__(self, folder: Path, layer: str, layers: object = OURS, workers: int = 1) -> None:
         self.folder = folder
+        self._workers = workers
         self._open = contextlib.ExitStack()
         app = folder / "layer_app" / "management" / "commands"
         app.mkdir(parents=True)
         for package in (folder / "layer_app", folder / "layer_app" / "management", app):
             (package / "__init__.py").touch()
         (app / "tell.py").write_text(COMMAND)
-        (folder / "gateway.yaml").write_text(CONFIG.replace("LAYER", json.dumps(layer), 1))
+        (folder / "gateway.yaml").write_text(CONFIG.replace("LAYER", json.dumps(layer), 1) + f"workers: {workers}\n")
         (folder / "layer_handlers.py").write_text(HANDLERS)
         (folder / "layer_settings.py").write_text(SETTINGS.replace("= LAYERS", f"= {layers!r}"))
         (folder / "layer_urls.py").write_text(URLS)
@@ -182,11 +185,12 @@ class Hosts:
     def __enter__(self) -> "Hosts":
         self.hosts = []
         with self._open:
-            for _ in range(2):
+            for _ in range(2 if self._workers == 1 else 1):
                 self.hosts.append(Host(self.folder))
                 self._open.callback(self.hosts[-1].daemon.close)
             self._open = self._open.pop_all()
-        self.pages = [self.page(host.web) for host in self.hosts]
+        pages = 1 if self._workers == 1 else 4  # the system chooses the worker
+        self.pages = [self.page(host.web) for host in self.hosts for _ in range(pages)]
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -209,7 +213,7 @@ class Hosts:
 
     def tell_all_ways(self, *pages: Page) -> None:
         """Let every kind of code send, and wait until all pages have each message once."""
-        first, second = self.hosts
+        first, second = self.hosts[0], self.hosts[-1]
         first.publish("reading")
         httpx.get(f"http://127.0.0.1:{second.web}/tell/view", timeout=20).raise_for_status()
         self.python("-m", "django", "tell", "command1", "command2")
@@ -260,3 +264,17 @@ def test_the_layer_of_django_s_settings(redis: RedisServer, tmp_path: Path) -> N
     theirs = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [redis.url]}}}
     with Hosts(tmp_path, "django", theirs) as hosts:
         hosts.tell_all_ways(hosts.page(hosts.hosts[0].web, "channels"))
+
+
+def test_the_parent_of_workers_relays_and_a_worker_that_is_killed_interrupts_no_group(tmp_path: Path) -> None:
+    with Hosts(tmp_path, "ipc", workers=2) as hosts:
+        hosts.tell_all_ways()
+        (host,) = hosts.hosts
+        assert "this process relays" not in host.daemon.text, "no worker does"
+        children = subprocess.run(
+            ["pgrep", "-P", str(host.daemon.process.pid)], capture_output=True, text=True, check=True
+        )
+        os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
+        hosts.python("-m", "django", "tell", "after")
+        until(lambda: any("after" in page.marks for page in hosts.pages), lambda: hosts.text)
+        assert host.metric("gateway_layer_interruptions_total") == 0
