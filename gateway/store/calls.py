@@ -125,7 +125,7 @@ class Failed:
     forward: int = 0
     """Seconds by which the machine's clock is ahead of the store's: the history has the machine's time."""
     owner: str = ""
-    """Who tried it; empty for the one that has it."""
+    """The id of the owner that tried it; empty if any may have."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,7 +276,7 @@ class WakingStore(Protocol):
 
     def listen(self, messages: Callable[[], None], outgoing: Callable[[], None]) -> None:
         """Call ``messages``, or ``outgoing``, in the event loop when another process may have put something there that
-        waits. An engine need not do so: whoever waits for something looks for it now and then. Call it once the store
+        waits. An engine need not do so: a worker that waits for something looks for it now and then. Call it once the store
         is open."""
 
 

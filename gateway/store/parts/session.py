@@ -20,7 +20,7 @@ Dated = TypeVar("Dated", Summary, OutgoingSummary, Outgoing)
 
 
 class Owner(Protocol):
-    """Who has what an open store takes and claims. Other processes see whether it is alive."""
+    """Has what an open store takes and claims. Other processes see whether it is alive."""
 
     @property
     def id(self) -> str: ...

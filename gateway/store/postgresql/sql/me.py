@@ -4,7 +4,7 @@ from gateway.store.postgresql.sql.schema import Database
 from gateway.store.values import StoreUnavailable
 
 ME = "me AS MATERIALIZED (SELECT id FROM gateway_owners WHERE id = %(owner)s FOR KEY SHARE)"
-"""Who was given up while it slept takes nothing, and nobody is given up while it takes."""
+"""An owner that was given up while it slept takes nothing, and none is given up while it takes."""
 
 
 def owner_of(db: Database) -> int:

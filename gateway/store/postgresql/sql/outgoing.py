@@ -9,6 +9,7 @@ from typing import Any
 from gateway.store.calls import Failed, Take
 from gateway.store.postgresql.sql import history, wake
 from gateway.store.postgresql.sql.me import owner_of
+from gateway.store.postgresql.sql.me import ME
 from gateway.store.postgresql.sql.rows import columns, indexed, unnested
 from gateway.store.postgresql.sql.schema import DEAD, RUNNING, WAITING, Database
 from gateway.store.rows import (
@@ -78,21 +79,18 @@ def _started(db: Database, call: Take) -> list[tuple[Any, ...]]:
 
 
 def _locked(db: Database, lanes: Sequence[str], now: float) -> list[str]:
-    """Those of the resting ``lanes`` that no other process asks at this moment."""
+    """The ``lanes`` that rest and that no other process asks at this moment."""
     if not lanes:
         return []
     sql = "SELECT lane FROM gateway_resting WHERE lane = ANY(%s) AND until <= %s FOR UPDATE SKIP LOCKED"
     return [lane for (lane,) in db.execute(sql, (lanes, now))]
 
 
-_ME = "me AS MATERIALIZED (SELECT id FROM gateway_owners WHERE id = %(owner)s FOR KEY SHARE)"
-"""Whether the owner is one still: who was given up while it slept takes nothing, and nobody is given up while it
-takes."""
 _FREE = "NOT EXISTS (SELECT 1 FROM gateway_outgoing AS first WHERE first.id = item.behind AND item.behind <> '')"
 _START = f"""UPDATE gateway_outgoing AS item SET state = {RUNNING}, owner = %(owner)s, attempts = attempts + 1
     FROM chosen WHERE item.id = chosen.id AND item.state = {WAITING}
     RETURNING item.due, item.seq, {", ".join(f"item.{name}" for name in OUTGOING.split(", "))}"""
-_TAKE = f"""WITH RECURSIVE {_ME}, lanes(lane) AS (
+_TAKE = f"""WITH RECURSIVE {ME}, lanes(lane) AS (
     (SELECT lane FROM gateway_outgoing WHERE state = {WAITING} ORDER BY lane LIMIT 1)
     UNION ALL SELECT (SELECT next.lane FROM gateway_outgoing AS next WHERE next.state = {WAITING}
         AND next.lane > lanes.lane ORDER BY next.lane LIMIT 1) FROM lanes WHERE lanes.lane IS NOT NULL),
@@ -103,7 +101,7 @@ _TAKE = f"""WITH RECURSIVE {_ME}, lanes(lane) AS (
         WHERE lanes.lane <> ALL(%(without)s::text[]) ORDER BY due.due, due.seq LIMIT %(limit)s)
     {_START}"""
 """Chooses lane by lane, so that items that wait in a busy lane cost nothing, however many there are."""
-_ASK = f"""WITH {_ME}, chosen AS MATERIALIZED (SELECT item.id FROM gateway_outgoing AS item
+_ASK = f"""WITH {ME}, chosen AS MATERIALIZED (SELECT item.id FROM gateway_outgoing AS item
     WHERE item.state = {WAITING} AND item.lane = %(lane)s AND item.due <= %(now)s AND {_FREE}
     AND EXISTS (SELECT 1 FROM me)
     AND NOT EXISTS (SELECT 1 FROM gateway_outgoing WHERE state = {RUNNING} AND lane = %(lane)s)

@@ -1,6 +1,6 @@
 """The rows by which processes know of one another: one for each open store, whose ``beat`` goes up while it lives.
 
-Whoever has no row is dead. Its row is removed by itself when it ends, or by the first that has seen it silent for too
+An owner without a row is dead. Its row is removed by itself when it ends, or by the first that has seen it silent for too
 long, which gives back what it had in the same transaction.
 """
 
