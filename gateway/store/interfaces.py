@@ -276,8 +276,8 @@ class WakingStore(Protocol):
 
     def listen(self, messages: Callable[[], None], outgoing: Callable[[], None]) -> None:
         """Call ``messages``, or ``outgoing``, in the event loop when another process may have put something there that
-        waits. An engine need not do so: a worker that waits for something looks for it now and then. Call it once the store
-        is open."""
+        waits. An engine need not do so: a worker that waits for something looks for it now and then. Call it once the
+        store is open."""
 
 
 class TransactionalStore(UpkeepStore, Protocol):

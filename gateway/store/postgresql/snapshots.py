@@ -25,7 +25,7 @@ _HOLDERS = """
     UNION ALL SELECT format('prepared transaction %s of %s', gid, owner), transaction::text,
         format('ROLLBACK PREPARED %L', gid)
     FROM pg_prepared_xacts"""
-"""Who holds something, since which transaction, and what ends it. Others' times are not for every user to see."""
+"""What holds something, since which transaction, and what ends it. Others' times are not for every user to see."""
 
 
 class Snapshots:

@@ -8,8 +8,7 @@ from typing import Any
 
 from gateway.store.calls import Failed, Take
 from gateway.store.postgresql.sql import history, wake
-from gateway.store.postgresql.sql.me import owner_of
-from gateway.store.postgresql.sql.me import ME
+from gateway.store.postgresql.sql.me import ME, owner_of
 from gateway.store.postgresql.sql.rows import columns, indexed, unnested
 from gateway.store.postgresql.sql.schema import DEAD, RUNNING, WAITING, Database
 from gateway.store.rows import (

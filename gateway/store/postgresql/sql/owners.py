@@ -1,7 +1,7 @@
 """The rows by which processes know of one another: one for each open store, whose ``beat`` goes up while it lives.
 
-An owner without a row is dead. Its row is removed by itself when it ends, or by the first that has seen it silent for too
-long, which gives back what it had in the same transaction.
+An owner without a row is dead. It removes its row when it ends, or the first that has seen it silent for too long does,
+which gives back what it had in the same transaction.
 """
 
 from typing import Any
