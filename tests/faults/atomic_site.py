@@ -278,6 +278,7 @@ class Device(threading.Thread):
                     if not message.is_published():
                         return
                     self.acknowledged.append(what)
+                time.sleep(0.05)  # so that not more is left in the end than can be handled soon
         finally:
             client.disconnect()
             client.loop_stop()

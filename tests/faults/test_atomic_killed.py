@@ -91,7 +91,7 @@ def test_every_acknowledged_message_has_one_row_and_one_item(tmp_path: Path, kin
         kill(site, KILLS, random.Random(seed))
         time.sleep(0.5)
         acknowledged = load.stop()
-        handled(site)
+        handled(site, 60.0 + 15.0 * KILLS)  # what waits for an older one of its key goes one by one
         effects = site.effects()
         rows, items = Counter(effects), site.items()
         assert [what for what in acknowledged if rows[what] != 1] == [], "a row for each"
