@@ -56,9 +56,9 @@ class AtomicPart:
         if self.is_committed and outcome.error is not None:
             return Outcome(None, [], [], None)
         if running is None or running.is_over:  # it was not begun, or was in a batch
-            return outcome if outcome.error is None else _failed_or_again(outcome.error)
+            return outcome if outcome.error is None else _failed_or_again(outcome, outcome.error)
         if outcome.error is not None:
-            return _failed_or_again(await running.undone(outcome.error))
+            return _failed_or_again(outcome, await running.undone(outcome.error))
         if outcome.deferred:
             await running.roll_back()
             return outcome
@@ -158,7 +158,7 @@ def _failed(error: BaseException) -> Outcome:
     return Outcome(None, [], [], error)
 
 
-def _failed_or_again(error: BaseException) -> Outcome:
+def _failed_or_again(outcome: Outcome, error: BaseException) -> Outcome:
     if isinstance(error, RunAgain):
         raise error
-    return _failed(error)
+    return outcome if error is outcome.error else _failed(error)
