@@ -86,6 +86,7 @@ ARGUMENTS = {
     "record": (["gateway.yaml"], ["missing/file"]),
     "replay": (["gateway.yaml"], ["missing"]),
     "retained list": (["a/#/b"],),
+    "store copy": (["nonsense", "sqlite:new.db"],),
     "send http": (["/", "--data", "x", "--method", "\r\n"],),
     "send mqtt": (["a/#", "x"],),
     "serve": (["nonsense"],),
@@ -112,7 +113,9 @@ RIGHT = {
     "recipient": "ann@example.org",
     "sender": "+447700900123",
     "server": "web",
+    "source": "sqlite:old.db",
     "subject": "http:/",
+    "target": "sqlite:new.db",
     "text": "x",
     "topic": "t",
 }
