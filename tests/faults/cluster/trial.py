@@ -187,7 +187,8 @@ class Trial:
         yield f"{len(self._forgotten() - self._book().handled())} forgotten by a Mosquitto that was killed"
         said = self._clients.acknowledged("say")
         for page in self._clients.pages:
-            yield f"page at {page.host}: {len(said - page.heard.keys())} of {len(said)} not heard"
+            not_heard = f"{len(said - page.heard.keys())} of {len(said)} not heard"
+            yield f"page at {page.host}: opened {len(page.opened)} times, {not_heard}"
 
 
 def _some(found: Sequence[str]) -> str:
