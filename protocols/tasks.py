@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from contextvars import Context
 from typing import Any
 
@@ -11,6 +11,23 @@ logger = logging.getLogger(__name__)
 
 LAST_WORDS = 0.5
 """Seconds for a task that has just been told that it is over, before it is cancelled."""
+
+
+AGAIN = 0.1
+"""Seconds until a task that goes on is cancelled once more."""
+
+
+async def cancel_all(tasks: Collection["asyncio.Task[Any]"]) -> None:
+    """Cancel ``tasks``, and wait until they have ended. What they raise is passed over.
+
+    Again and again: ``asyncio.wait_for`` of Python 3.11 swallows a cancellation that comes in the moment in which what
+    it waits for is done. After a process has slept, all of its timers are due in one moment.
+    """
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=AGAIN)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Tasks:

@@ -17,6 +17,7 @@ from gateway.layers.bus import PATIENCE, Arrived, Delivery, LayerUnavailable, Li
 from gateway.layers.redis.connections import TROUBLES, RedisLink, reason
 from gateway.layers.shared import SharedChannelLayer
 from protocols.queue import Queue
+from protocols.tasks import cancel_all
 
 BEAT = 1.0
 """Seconds between two pings on each connection."""
@@ -101,9 +102,7 @@ class RedisBus:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel_all(tasks)
         for task in done:
             task.result()
 
@@ -235,13 +234,14 @@ class _Subscriber:
             while True:
                 self._take(await self._link.read())
         finally:
-            beating.cancel()
+            await cancel_all([beating])
 
     async def _beat(self) -> None:
         """A subscribed connection that nobody speaks on would look like one that is cut."""
         while True:
             await asyncio.sleep(BEAT)
-            await self._link.write(("PING",))
+            with contextlib.suppress(*TROUBLES):  # the reader finds it out, too
+                await self._link.write(("PING",))
 
     def _take(self, found: Any) -> None:
         if isinstance(found, ResponseError):

@@ -18,6 +18,7 @@ CONNECT = 2.0
 """Seconds for a connection, with its TLS and its login."""
 CLOSE = 0.5
 """Seconds for the end of a connection."""
+_ENDED = "the connection has ended"
 TROUBLES = (RedisError, OSError, EOFError, TimeoutError, asyncio.IncompleteReadError)
 """What calls raise while a server is away."""
 
@@ -46,7 +47,14 @@ class RedisLink:
         raise error
 
     async def write(self, *commands: Sequence[Any]) -> None:
-        await self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
+        """Raises one of TROUBLES."""
+        connection = self._connection
+        if connection is None or not connection.is_connected:
+            raise ConnectionError(_ENDED)
+        try:
+            await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        except AttributeError as error:  # redis-py has given up its writer while the command waited for its turn
+            raise ConnectionError(_ENDED) from error
 
     async def read(self) -> Any:
         """Return the next answer or message; an answer may be a ResponseError."""

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -245,6 +246,21 @@ async def test_redis_is_paused_and_goes_on(kind: str, redis: RedisServer, caplog
                 assert "does not answer" in one.trouble
             finally:
                 redis.go_on()
+        assert account.is_balanced()
+
+
+@pytest.mark.parametrize("kind", REDIS)
+async def test_a_process_that_sleeps_hears_its_groups_when_it_wakes(
+    kind: str, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of its timers are due in one moment then: those of its connections, and those of their pings."""
+    monkeypatch.setattr("gateway.layers.redis.bus.IDLE", 1.0)
+    async with opened(two_of(kind, redis)) as (one, two):
+        account = Account(one, two)
+        async with account.going_on():
+            for _ in range(3):
+                time.sleep(2.5)  # noqa: ASYNC251 -- the process sleeps, and not this task alone
+                await eventually(lambda: not one.trouble and not two.trouble)
         assert account.is_balanced()
 
 
