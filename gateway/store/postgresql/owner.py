@@ -140,7 +140,8 @@ class Owner:
         for owner, each in seen.items():
             if owner != self._number and each.silent >= SILENT:
                 returned = owners.take_over(session, owner, each.beats)
-                logger.warning("taken over from a process that died: %d (owner %s)", returned, owner)
+                if returned is not None:
+                    logger.warning("taken over from a process that died: %d (owner %s)", returned, owner)
 
     def _leave(self, session: Session | None) -> None:
         try:

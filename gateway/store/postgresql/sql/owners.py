@@ -41,23 +41,21 @@ def now(db: Database) -> float:
     return float(_one(db.execute("SELECT extract(epoch FROM clock_timestamp())::double precision")))
 
 
-def take_over(db: Database, owner: int, beat: int) -> int:
-    """Give back what an owner has that is dead, if it has not beaten since ``beat``; how much. Rows that are locked
-    stay, and then the owner stays with them: a transaction of its own is still open."""
+def take_over(db: Database, owner: int, beat: int) -> int | None:
+    """Give back what an owner has that is dead, and remove the owner; how much. None if it has beaten since ``beat``,
+    or another process takes it over.
+
+    Rows that are locked stay: a transaction of its own is still open. The owner goes all the same, because it has to
+    find out that its names are others' now; :func:`give_back_orphans` gives back what is left.
+    """
     with db.transaction():
         sql = "SELECT 1 FROM gateway_owners WHERE id = %s AND beat = %s FOR UPDATE SKIP LOCKED"
         if db.execute(sql, (owner, beat)).fetchone() is None:
-            return 0
+            return None
         returned = _give_back(db, [owner])
-        db.execute(_REMOVE, {"owner": owner})
+        db.execute("DELETE FROM gateway_owners WHERE id = %s", [owner])
         wake.wake_all(db)
         return returned
-
-
-_REMOVE = f"""DELETE FROM gateway_owners WHERE id = %(owner)s
-    AND NOT EXISTS (SELECT 1 FROM gateway_messages WHERE owner = %(owner)s AND state = {RUNNING})
-    AND NOT EXISTS (SELECT 1 FROM gateway_claims WHERE owner = %(owner)s AND state = {BUSY})
-    AND NOT EXISTS (SELECT 1 FROM gateway_outgoing WHERE owner = %(owner)s AND state = {RUNNING})"""
 
 
 def give_back_orphans(db: Database) -> int:

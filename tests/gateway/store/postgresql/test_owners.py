@@ -105,6 +105,27 @@ async def test_one_that_slept_finds_that_nothing_is_its_own_any_more() -> None:
         assert await store.get("m") is None
 
 
+async def test_one_that_slept_within_a_transaction_finds_it_too() -> None:
+    """Its row is locked, and waits for the end of that transaction. Its names do not."""
+    place = emptied()
+    async with opened(place.url) as store, asyncio.timeout(60):
+        await store.put(a_message("m"))
+        with holding(place.url) as process, place.connect() as session:
+            assert said(process) == "has m True"
+            session.execute("BEGIN")
+            session.execute("SELECT 1 FROM gateway_messages FOR UPDATE")  # as its handler's transaction does
+            process.send_signal(signal.SIGSTOP)
+            await _one_owner_is_left(place)
+            assert await store.acquire("role")
+            assert await store.recover() == 0
+            session.execute("ROLLBACK")
+            assert await store.recover() == 1
+            assert [message.id for message in await store.take(1, now=store.now())] == ["m"]
+            process.send_signal(signal.SIGCONT)
+            assert ask(process, "lost") == "took"
+            assert await store.get("m") is not None
+
+
 async def test_one_that_slept_takes_nothing_before_it_knows() -> None:
     """Its take and its beat are under way at the same moment when it wakes."""
     place = emptied()
