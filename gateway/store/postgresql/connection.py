@@ -96,12 +96,18 @@ class Session(psycopg.Connection[Any]):
             value: Value = end.value
             return value
 
+    def listen(self, channel: str) -> None:
+        """Listen for :meth:`heard`. psycopg gives to a handler alone what comes together with an answer."""
+        self._early: list[str] = []
+        self.add_notify_handler(lambda notification: self._early.append(notification.payload))
+        self.execute(f"LISTEN {channel}")
+
     def heard(self, seconds: float) -> list[tuple[str, str]]:
         """Wait so long for notifications, at most, and return the two words of each. psycopg's own method would wait in
         :meth:`wait`, where each answer has to come within ``limit``."""
-        if select.select([self.fileno()], [], [], seconds)[0]:
+        if select.select([self.fileno()], [], [], 0 if self._early else seconds)[0]:
             self.pgconn.consume_input()
-        payloads: list[str] = []
+        payloads, self._early = self._early, []
         while (notification := self.pgconn.notifies()) is not None:
             payloads.append(notification.extra.decode())
         return [(what, who) for what, _, who in (payload.partition(" ") for payload in payloads)]

@@ -56,7 +56,7 @@ class Listener:
                 with connect(self._place, autocommit=True) as session:
                     if session.is_pooled:
                         break
-                    session.execute(f"LISTEN {CHANNEL}")
+                    session.listen(CHANNEL)
                     self._heard("", "")  # something may have been put while nobody listened
                     trouble = _told("", trouble)
                     self._listen(session)

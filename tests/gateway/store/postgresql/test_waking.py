@@ -1,12 +1,15 @@
 """A process hears at once that another has put something into the store."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 from servers.postgresql import Database, emptied
 
 from gateway.store import Message, Outgoing, Store, engine_of
+from gateway.store.postgresql import listener
+from gateway.store.postgresql.place import Place
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -40,6 +43,19 @@ class Heard:
         await self.messages.wait()
         self.messages.clear()
         self.outgoing.clear()
+
+
+def test_the_test_whether_notifications_arrive_finds_its_own(
+    place: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It comes together with the answer to the statement that has sent it."""
+    monkeypatch.setattr(listener, "TEST", 0.1)
+    monkeypatch.setattr(listener, "ARRIVES", 1.0)
+    looks: list[str] = []
+    listening = listener.Listener(Place(place.url), lambda what, _: looks.append(what))
+    time.sleep(4)
+    listening.close()
+    assert (looks, caplog.text) == ([""], ""), "it has listened once, and goes on"
 
 
 async def test_what_another_puts_is_heard_and_what_we_put_is_not(stores: tuple[Store, Store]) -> None:
