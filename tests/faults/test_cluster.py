@@ -16,7 +16,7 @@ from servers.site import ROOT
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 
 SEEDS = range(int(os.environ.get("CLUSTER_SEEDS", "1")))
-OPTIONS = os.environ.get("CLUSTER_OPTIONS", "--hosts 2 --seconds 12 --pause 4 --every 1.5").split()
+OPTIONS = os.environ.get("CLUSTER_OPTIONS", "--hosts 2 --seconds 9 --pause 3 --every 1.3").split()
 
 
 def cluster(logs: Path, *options: str) -> str:

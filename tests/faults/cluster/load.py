@@ -129,6 +129,8 @@ class Device:
         self.client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=name, clean_session=False)
         self.client.reconnect_delay_set(1, 1)
         self.client.on_connect = self._connected
+        self.subscribed = threading.Event()
+        self.client.on_subscribe = lambda *_: self.subscribed.set()
         self.client.on_message = lambda _, __, message: self.heard.append(message.payload.decode())
         self.client.connect_async(host, MQTT, keepalive=3)
         self.client.loop_start()
@@ -196,6 +198,8 @@ class Clients:
         }
         self.told = Device("told", balancer, subscribe="told/#")
         self.listener = Device("listener", broker, subscribe="out/#")
+        for device in (self.told, self.listener):
+            device.subscribed.wait(30)  # what is published before goes nowhere
         sends: dict[str, Say] = {"imap": self.letters.send}
         sends |= {name: device.send for name, device in self.devices.items()}
         sends |= {"http": self._request("order"), "say": self._request("say")}
