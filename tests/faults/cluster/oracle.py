@@ -68,8 +68,8 @@ def doubled(book: Book, copies: Counter[str], faults: Sequence[Fault]) -> list[s
 
 
 def _excused(what: str, runs: Sequence[Run], faults: Sequence[Fault]) -> bool:
-    """Whether a message at QoS 2 came again to somebody who had been killed in the middle: Mosquitto, or our broker
-    between two commits: the one of the inbox, and the one that notes the message's event id."""
+    """Whether a message at QoS 2 came again because a broker was killed in the middle: a Mosquitto, or our own, of
+    which this was seen once, and not explained (docs/decisions/0067-many-hosts.md)."""
     if what.startswith("qos2"):
         return _forgot(faults, runs[0].began)
     return what.startswith("own2") and _killed(faults, "host", runs[0].began)
