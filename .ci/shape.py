@@ -17,7 +17,7 @@ from typing import NamedTuple
 SOURCE = "gateway", "protocols"
 OTHERS = "benchmarks", "examples", ".ci"
 LONGEST = 5
-SCOPE_TYPE = re.compile(r"(?:http|websocket|mqtt|email|sms)(?:\.[a-z_.]+)?")
+SCOPE_TYPE = re.compile(r"(?:http|websocket|mqtt|email|sms|task)(?:\.[a-z_.]+)?")
 """A scope type, or the type of one of its events."""
 KNOW_THEM = "scopes", "consumers", "testing"
 """The folders of ``gateway`` that may name a scope type."""
@@ -30,8 +30,11 @@ OF_ONE_TYPE = {
     "gateway/console/http/stream.py",
     "gateway/runtime/health.py",
     "gateway/config/carriers.py",
+    "gateway/django/tasks/backend.py",
+    "gateway/django/tasks/results.py",
+    "gateway/django/tasks/runner.py",
 }
-"""HTTP applications, and the setting ``websocket`` of MQTT servers."""
+"""HTTP applications, the setting ``websocket`` of MQTT servers, and what enqueues and runs Django's tasks."""
 IGNORED = re.compile(r"# (noqa: [A-Z]+\d+(?:, ?[A-Z]+\d+)*|type: ignore\[[\w, -]+\])")
 WITHOUT_LAYERS = {"protocols.sms.providers"}
 """A provider is one file, and its name is in no list."""

@@ -15,20 +15,31 @@ class TransactionRefused(RuntimeError):
     """The handler has tried to begin or to end the transaction, or to use it at the wrong time or in a wrong place."""
 
 
-_ENDS = re.compile(
-    r"\s*(?:(?:--[^\n]*\n|/\*.*?\*/)\s*)*(BEGIN|START|COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!.*\bTO\b))\b",
-    re.IGNORECASE | re.DOTALL,
-)
+_SKIPPED = re.compile(r"\s+|--[^\n]*|/\*(?:[^*]|\*(?!/))*\*/")
+"""Space, or a comment, before the first word of a statement."""
+_ENDS = re.compile(r"(BEGIN|START|COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK)\b", re.IGNORECASE)
+_TO = re.compile(r"\bTO\b", re.IGNORECASE)
 
 
 def check_statement(sql: object) -> None:
     """Raises TransactionRefused if ``sql`` would begin or end a transaction. Savepoints may pass."""
-    if isinstance(sql, str) and (found := _ENDS.match(sql)) is not None:
-        word = " ".join(found[1].upper().split())
-        raise TransactionRefused(
-            f"{word} is refused, because the route has atomic: true: the gateway commits when the handler has "
-            "returned, and rolls back when it raises; a savepoint may be rolled back"
-        )
+    if not isinstance(sql, str) or (found := _ENDS.match(sql, _beginning(sql))) is None:
+        return
+    word = " ".join(found[1].upper().split())
+    if word == "ROLLBACK" and _TO.search(sql, found.end()):
+        return
+    raise TransactionRefused(
+        f"{word} is refused, because the route has atomic: true: the gateway commits when the handler has "
+        "returned, and rolls back when it raises; a savepoint may be rolled back"
+    )
+
+
+def _beginning(sql: str) -> int:
+    """Return the place of the first word."""
+    at = 0
+    while (skipped := _SKIPPED.match(sql, at)) is not None:
+        at = skipped.end()
+    return at
 
 
 class Rows(list[Any]):

@@ -29,7 +29,7 @@ STRAYS = {
 """File -> the line at its end."""
 BROKEN = [
     "protocols never imports gateway",
-    "cli -> sending, reload -> ",
+    "cli -> workers -> sending, reload -> ",
     "logs: setup -> what it uses",
     "scope types -> kind",
     "MQTT broker: broker -> session",

@@ -18,7 +18,7 @@ from servers.ports import free_port
 from servers.site import until
 
 from gateway.store import Store, engine_of
-from gateway.store.sqlite import SQLiteStore
+from gateway.store.parts.operator import Operator
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -274,7 +274,7 @@ async def test_an_outgoing_item_has_a_page(console: ConsolePages) -> None:
 async def test_a_page_that_fails_is_a_page(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async with site() as here:
         await bury(here.store, message("m1"))
-        monkeypatch.delattr(SQLiteStore, "history")
+        monkeypatch.delattr(Operator, "history")
         answer = await here.get("/dead/show?id=m1")
         assert answer.status_code == 500
         assert answer.headers["content-type"].startswith("text/html")
