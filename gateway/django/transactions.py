@@ -74,13 +74,18 @@ class DjangoTransaction:
         except Exception as error:
             if self._is_committed:
                 logger.error("a hook of on_commit has failed, after the commit", exc_info=error)
-            elif any(self._fault(each) is Fault.LOST for each in causes(error)):
+            elif any(self._is_unknown(each) for each in causes(error)):
                 raise OutcomeUnknown(str(error)) from error
             else:
                 raise
         if not self._is_committed:
             raise TransactionLost("Django has rolled the transaction back")
         close_old_connections()
+
+    def _is_unknown(self, error: Exception) -> bool:
+        """Whether the connection was lost during the commit. What the server itself says of a commit has a state."""
+        fault = self._fault(error)
+        return fault is Fault.LOST or (fault is Fault.CUT and getattr(error, "sqlstate", "") is None)
 
     def roll_back(self) -> None:
         self._stack.close()

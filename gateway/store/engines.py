@@ -1,5 +1,6 @@
 """Which engine the URL of a store names. This is the only place that knows which engines there are."""
 
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -16,6 +17,8 @@ ENGINES = {
 }
 """Scheme of the URL -> module, which is imported when it is chosen, and how to write such a URL. The module has
 ``parse(url, folder) -> Engine``, which raises ValueError."""
+_PASSWORD = re.compile("(//[^/:@]*:).*@", re.DOTALL)
+"""It may have any characters, if somebody wrote it without escapes."""
 HERE = Path()
 
 
@@ -23,7 +26,7 @@ def engine_of(url: str, folder: Path = HERE) -> Engine:
     """The engine that ``url`` names; a relative path starts in ``folder``. Nothing is opened. Raises ValueError, with a
     sentence for people."""
     scheme, colon, _ = url.partition(":")
-    shown = hide_passwords(url)
+    shown = hide_passwords(_PASSWORD.sub(r"\1***@", url))
     if scheme not in ENGINES or (not colon and scheme != _DJANGO):
         raise ValueError(
             f"{shown!r} is not a store; write {' or '.join({usage: None for _, usage in ENGINES.values()})}"

@@ -11,6 +11,8 @@ from gateway.store.parts.session import StoreSession
 from gateway.store.transaction import OutcomeUnknown, Transaction, TransactionStore
 from gateway.store.writer import Connection, Fault
 
+_LOST = (Fault.LOST, Fault.CUT, Fault.UNKNOWN)
+
 
 class Transactions(StoreSession):
     locks: ClassVar[Locks]
@@ -60,7 +62,7 @@ class StoreTransaction:
             try:
                 self.database.begin()
             except Exception as error:
-                if self.fault(error) is not Fault.LOST:
+                if self.fault(error) not in _LOST:
                     raise
                 self.close()
             else:
@@ -82,7 +84,7 @@ class StoreTransaction:
             self.database.commit()
             self.database.sync()
         except Exception as error:
-            if self.fault(error) is Fault.LOST:
+            if self.fault(error) in (Fault.LOST, Fault.UNKNOWN):
                 raise OutcomeUnknown(str(error)) from error
             raise
 

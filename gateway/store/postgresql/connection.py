@@ -105,12 +105,19 @@ class Session(psycopg.Connection[Any]):
     def heard(self, seconds: float) -> list[tuple[str, str]]:
         """Wait so long for notifications, at most, and return the two words of each. psycopg's own method would wait in
         :meth:`wait`, where each answer has to come within ``limit``."""
-        if select.select([self.fileno()], [], [], 0 if self._early else seconds)[0]:
+        if self._has_input(0.0 if self._early else seconds):
             self.pgconn.consume_input()
         payloads, self._early = self._early, []
         while (notification := self.pgconn.notifies()) is not None:
             payloads.append(notification.extra.decode())
         return [(what, who) for what, _, who in (payload.partition(" ") for payload in payloads)]
+
+    def _has_input(self, seconds: float) -> bool:
+        """Wait so long for something to read, at most. ``select.select`` takes no file descriptor above 1023, which a
+        gateway with many clients has."""
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
 
     refusal: Callable[[], str] = staticmethod(lambda: "")
     """Why nothing may be written any more; empty while it may."""
@@ -121,7 +128,7 @@ class Session(psycopg.Connection[Any]):
         if a later release has changed the tables so that this one may not write."""
         if writes and (said := self.refusal()):
             raise Unsuitable(said)
-        while select.select([self.fileno()], [], [], 0)[0]:
+        while self._has_input(0.0):
             self.pgconn.consume_input()
         if self.autocommit != (single and not self.is_pooled):
             self.autocommit = not self.autocommit

@@ -1,5 +1,6 @@
 """PostgreSQL, as ``postgresql://USER:PASSWORD@HOST/DATABASE`` names it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -70,8 +71,8 @@ class PostgreSQLEngine:
         try:
             with self._session() as session:
                 self._check(session)
-        except schema.Unsuitable as error:
-            yield f"{self}: {error}"
+        except (schema.Unsuitable, psycopg.ProgrammingError) as error:
+            yield f"{self}: {' '.join(str(error).split())}"
         except psycopg.OperationalError as error:
             if _stays(said := " ".join(str(error).split())):
                 yield f"{self}: {said}"
@@ -114,5 +115,6 @@ _PASSING = ("starting up", "shutting down", "recovery", "too many", "reserved", 
 
 
 def _stays(said: str) -> bool:
-    """Whether a server has refused us, and will until somebody changes something."""
-    return ("FATAL" in said or "pool_mode" in said) and not any(word in said for word in _PASSING)
+    """Whether a server has refused us, or libpq a parameter of the URL, and will until somebody changes something."""
+    refused = "FATAL" in said or "pool_mode" in said or re.search(r"invalid \w+ value", said) is not None
+    return refused and not any(word in said for word in _PASSING)

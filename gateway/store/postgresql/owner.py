@@ -56,6 +56,7 @@ class Owner:
         self._number = owners.register(session, socket.gethostname(), os.getpid())
         self.ahead = owners.now(session) - elapsed()
         """The database's clock, less :func:`elapsed`."""
+        session.limit = ANSWER
         self._given_up = given_up
         self.is_alone = False
         """Whether there was no other owner at the last look."""
@@ -63,7 +64,7 @@ class Owner:
         self._looked = time.monotonic()
         self.refusal = ""
         """Why this release may write no more; empty while it may."""
-        self._tidy_at = 0.0
+        self._tidy_at, self._tidied_to = 0.0, ""
         self._snapshots = Snapshots()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, args=[session], name="store-owner", daemon=True)
@@ -72,11 +73,6 @@ class Owner:
     @property
     def id(self) -> str:
         return str(self._number)
-
-    def is_alive(self, owner: str) -> bool:
-        """Whether the owner has a row, as far as is known: one that is newer than the last look counts as alive."""
-        number, seen = int(owner or 0), self._seen
-        return number in seen or number == self._number or number > max(seen, default=self._number)
 
     def release(self) -> None:
         """End, and say so. What is still ours is given back by another process, or by the next."""
@@ -115,7 +111,7 @@ class Owner:
         self._watch(session, owners.beats(session))
         if (began := time.monotonic()) >= self._tidy_at:
             self.refusal = _refusal(session)
-            keys.set_heads(session)
+            self._tidied_to = keys.set_heads(session, self._tidied_to)
             took = time.monotonic() - began
             self._tidy_at = began + max(TIDY, took / _TIDYING)
         self._snapshots.look(session)

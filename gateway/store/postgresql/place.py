@@ -23,7 +23,8 @@ _BY_DEFAULT: Mapping[str, Any] = {
     "target_session_attrs": "read-write",
     "application_name": "gateway",
 }
-_QUOTED = re.compile(r'"[^"]*"')
+_QUOTED = re.compile(r'".*"', re.DOTALL)
+"""What libpq quotes of a URL may be a part of its password, which may have quotes of its own."""
 
 
 class Place:
@@ -38,7 +39,8 @@ class Place:
         database, port = str(given.get("dbname") or ""), str(given.get("port") or "")
         if not database and not given.get("service"):  # which may name it, in a file of libpq's
             raise ValueError("it names no database")
-        if "@" in database:
+        hosts = str(given.get("host") or "").split(",")
+        if "@" in database or any("@" in host[1:] for host in hosts if not host.startswith("/")):
             raise ValueError("a / or @ of its password has to be written as %2F or %40")
         if not all(each.isdigit() and int(each) < 65536 for each in port.split(",") if each):
             raise ValueError("its port is no number below 65536")
@@ -50,7 +52,7 @@ class Place:
 
 
 def _unquoted(said: str) -> str:
-    return said if "query parameter" in said else _QUOTED.sub("...", said)
+    return said if "query parameter" in said and "@" not in said else _QUOTED.sub("...", said)
 
 
 def _name(database: str, port: str, given: Mapping[str, Any]) -> str:

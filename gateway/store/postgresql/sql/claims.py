@@ -90,8 +90,9 @@ def _claim(db: Database, call: Request) -> Claim:
     return known
 
 
+_STATE = 5
 _KNOWN = "SELECT key, id, received, result, checksum, state, attempts FROM gateway_claims WHERE"
-_BY_KEY = f"{_KNOWN} key = %s AND (state = {BUSY} OR expires > %s) FOR UPDATE"
+_BY_KEY = f"{_KNOWN} key = %s AND (state = {BUSY} OR expires > %s)"
 _FAILED = f"""{_KNOWN} failed_as = %s AND failed_as <> '' AND state = {FREE} AND expires > %s
     ORDER BY seq LIMIT 1 FOR UPDATE SKIP LOCKED"""
 
@@ -100,6 +101,8 @@ def _known(db: Database, call: Request) -> Claim | None:
     """What is known of the key, or of a claim that failed and looked the same. A damaged claim counts as unknown: a
     message that is handled twice is better than one that is answered wrongly."""
     row = db.execute(_BY_KEY, (indexed(call.key), call.now)).fetchone()
+    if row is not None and row[_STATE] != BUSY:  # a busy one may be locked by its handler for as long as that runs
+        row = db.execute(f"{_BY_KEY} FOR UPDATE", (indexed(call.key), call.now)).fetchone()
     if row is None and call.failed_as:
         row = db.execute(_FAILED, (indexed(call.failed_as), call.now)).fetchone()
     if row is None:

@@ -25,19 +25,25 @@ def move_on(db: Database, keys: Iterable[str]) -> None:
         db.execute(_MOVE_ON, {"keys": texts(ordered)})
 
 
-_HEADLESS = f"""WITH RECURSIVE keys(key) AS (
-    (SELECT key FROM gateway_messages WHERE state = {BEHIND} AND {KEYED} ORDER BY key LIMIT 1)
+AT_A_TIME = 5_000
+"""Keys at which one statement looks. The owner's thread does not beat meanwhile."""
+_HEADLESS = f"""WITH RECURSIVE keys(key, place) AS (
+    (SELECT key, 1 FROM gateway_messages WHERE state = {BEHIND} AND {KEYED} AND key > %(after)s ORDER BY key LIMIT 1)
     UNION ALL SELECT (SELECT m.key FROM gateway_messages AS m WHERE m.state = {BEHIND} AND m.key <> ''
-        AND m.key <> m.id AND m.key > keys.key ORDER BY m.key LIMIT 1) FROM keys WHERE keys.key IS NOT NULL)
-    SELECT key FROM keys WHERE key IS NOT NULL AND NOT EXISTS (SELECT FROM gateway_messages AS m
-        WHERE m.key = keys.key AND m.state < {BEHIND} AND m.key <> '' AND m.key <> m.id)"""
+        AND m.key <> m.id AND m.key > keys.key ORDER BY m.key LIMIT 1), place + 1
+        FROM keys WHERE keys.key IS NOT NULL AND place < %(limit)s)
+    SELECT ARRAY(SELECT key FROM keys WHERE key IS NOT NULL AND NOT EXISTS (SELECT FROM gateway_messages AS m
+        WHERE m.key = keys.key AND m.state < {BEHIND} AND m.key <> '' AND m.key <> m.id)),
+        (SELECT key FROM keys WHERE place = %(limit)s)"""
 
 
-def set_heads(db: Database) -> int:
+def set_heads(db: Database, after: str = "") -> str:
     """Let the first of each key wait in front where none does: a put and a finish of two processes at one moment do
-    not see each other. Returns how many keys there were."""
-    keys = [key for (key,) in db.execute(_HEADLESS).fetchall()]
-    move_on(db, keys)
-    if keys:
+    not see each other. Looks at some of the keys that are greater than ``after``. Returns the last of those, or an
+    empty text if there are no more."""
+    row = db.execute(_HEADLESS, {"after": after, "limit": AT_A_TIME}).fetchone()
+    headless, last = row or ([], None)
+    move_on(db, headless)
+    if headless:
         wake.wake(db, wake.MESSAGES)
-    return len(keys)
+    return last or ""

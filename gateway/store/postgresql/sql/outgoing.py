@@ -9,7 +9,7 @@ from typing import Any
 from gateway.store.calls import Failed, Take
 from gateway.store.postgresql.sql import history, wake
 from gateway.store.postgresql.sql.me import ME, owner_of
-from gateway.store.postgresql.sql.rows import columns, indexed, unnested
+from gateway.store.postgresql.sql.rows import columns, indexed, portions, unnested
 from gateway.store.postgresql.sql.schema import DEAD, RUNNING, WAITING, Database
 from gateway.store.rows import (
     DAMAGED,
@@ -34,7 +34,8 @@ _PUT = f"{_INSERT} ON CONFLICT (id) DO NOTHING"
 def put(db: Database, items: Sequence[Outgoing]) -> None:
     """An item whose id is known is the same item, and is kept once."""
     if items:
-        db.execute(_PUT, columns([(*_values(item), WAITING) for item in items]))
+        for portion in portions(items, lambda item: len(item.content)):
+            db.execute(_PUT, columns([(*_values(item), WAITING) for item in portion]))
         wake.wake(db, wake.OUTGOING)
 
 

@@ -9,7 +9,7 @@ from gateway.store.calls import Begun, Put, PutOnce
 from gateway.store.postgresql.sql import claims, history, wake
 from gateway.store.postgresql.sql.arrays import blobs, floats, integers, texts
 from gateway.store.postgresql.sql.me import ME
-from gateway.store.postgresql.sql.rows import indexed
+from gateway.store.postgresql.sql.rows import STATEMENT_BYTES, indexed, portions
 from gateway.store.postgresql.sql.schema import BEHIND, KEYED, ONE_RUNNING, RUNNING, WAITING, Database, StoredState
 from gateway.store.rows import message_values, text
 from gateway.store.values import Claim, ClaimState, Message
@@ -17,7 +17,10 @@ from gateway.store.writer import is_single
 
 
 def _only_inserts(calls: Sequence[Put]) -> bool:
-    return not any(call.begin or message.is_ordered for call in calls for message in call.messages)
+    messages = [message for call in calls for message in call.messages]
+    if any(call.begin for call in calls) or any(message.is_ordered for message in messages):
+        return False
+    return sum(len(message.content) for message in messages) <= STATEMENT_BYTES
 
 
 @is_single(_only_inserts)
@@ -28,9 +31,8 @@ def put(db: Database, calls: Sequence[Put]) -> list[list[Message]]:
     may_begin, taken = _look(db, calls, sorted(keys)) if begins or keys else (False, set[str]())
     states = [list(_states(call, taken, call.begin if may_begin else 0)) for call in calls]
     placed = [(call, list(zip(call.messages, of, strict=True))) for call, of in zip(calls, states, strict=True)]
-    _insert(db, [(message, state, call.owner) for call, messages in placed for message, state in messages])
-    if any(state == WAITING for of in states for state in of):
-        wake.wake(db, wake.MESSAGES)
+    tells = wake.is_heard(db) and any(state == WAITING for of in states for state in of)
+    _insert_all(db, [(message, state, call.owner) for call, messages in placed for message, state in messages], tells)
     return [[_as_taken(message) for message, state in messages if state == RUNNING] for _, messages in placed]
 
 
@@ -90,9 +92,18 @@ def _states(call: Put, taken: set[str], room: int) -> Iterator[StoredState]:
 _INSERT = """INSERT INTO gateway_messages
     (id, type, route, key, subject, received, content, checksum, attempts, due, state, owner, story,
     priority) SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)"""
+_INSERT_AND_TELL = f"WITH inserted AS ({_INSERT}) {wake.NOTIFY}"
+"""One statement: a session that ends between two would leave what is stored, and may not be stored again."""
 
 
-def _insert(db: Database, rows: Sequence[tuple[Message, StoredState, str]]) -> None:
+def _insert_all(db: Database, rows: Sequence[tuple[Message, StoredState, str]], tells: bool) -> None:
+    *before, last = portions(rows, lambda row: len(row[0].content))
+    for portion in before:
+        _insert(db, portion, tells=False)
+    _insert(db, last, tells)
+
+
+def _insert(db: Database, rows: Sequence[tuple[Message, StoredState, str]], tells: bool) -> None:
     begun = history.line("attempt ").rstrip("\n")
     values = [message_values(replace(message, key=indexed(message.key))) for message, _, _ in rows]
     ids, types, routes, keys, subjects, received, contents, checksums, attempts, due = zip(*values, strict=True)
@@ -110,7 +121,10 @@ def _insert(db: Database, rows: Sequence[tuple[Message, StoredState, str]]) -> N
         integers([message.priority for message, _, _ in rows]),
     )
     try:
-        db.execute(_INSERT, parameters)
+        if tells:
+            db.execute(_INSERT_AND_TELL, (*parameters, wake.told(db, wake.MESSAGES)))
+        else:
+            db.execute(_INSERT, parameters)
     except errors.UniqueViolation as error:
         if error.diag.constraint_name != ONE_RUNNING:
             raise ValueError(f"not stored: {error.diag.message_detail or error}") from error

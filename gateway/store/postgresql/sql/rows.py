@@ -1,10 +1,12 @@
 """Rows of PostgreSQL. What all engines have in common is in :mod:`gateway.store.rows`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.store.rows import text
+
+Row = TypeVar("Row")
 
 LONGEST_KEY = 2000
 """Bytes of a text in an index, which takes a third of a page (2,700 bytes) at most."""
@@ -19,6 +21,21 @@ def indexed(value: str) -> str:
     if len(value) <= _SHORT or len(encoded := value.encode()) <= LONGEST_KEY:
         return value
     return f"{encoded[: LONGEST_KEY - 100].decode(errors='ignore')}...{sha256(encoded).hexdigest()}"
+
+
+STATEMENT_BYTES = 64 * 1024 * 1024
+"""Content in one statement, or a single row: PostgreSQL takes no array of a gigabyte."""
+
+
+def portions(rows: Sequence[Row], size: Callable[[Row], int]) -> Iterator[Sequence[Row]]:
+    """Divide rows among statements, in their order. ``size``: the bytes of a row's content."""
+    begin, total = 0, 0
+    for number, row in enumerate(rows):
+        total += size(row)
+        if total > STATEMENT_BYTES and number > begin:
+            yield rows[begin:number]
+            begin, total = number, size(row)
+    yield rows[begin:]
 
 
 def unnested(*types: str) -> str:

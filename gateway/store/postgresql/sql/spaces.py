@@ -21,8 +21,8 @@ def acquire(db: Database, calls: Sequence[Hold]) -> list[bool]:
 
 
 def _acquire(db: Database, call: Hold) -> bool:
-    owner = _owner(db, call.name)
-    if owner is not None and owner != call.owner and call.is_alive(owner):
+    owner, lives = _holder(db, call.name)
+    if lives and owner != call.owner:
         return False
     values = {"space": indexed(call.name), "owner": int(call.owner or 0), "dead": int(owner or 0)}
     return db.execute(_ACQUIRE, values).fetchone() is not None
@@ -30,10 +30,8 @@ def _acquire(db: Database, call: Hold) -> bool:
 
 def is_taken(db: Database, calls: Sequence[Hold]) -> list[bool]:
     """Whether another living owner has the name. This changes nothing."""
-    owners = [_owner(db, call.name) for call in calls]
-    return [
-        owner not in (None, call.owner) and call.is_alive(str(owner)) for owner, call in zip(owners, calls, strict=True)
-    ]
+    holders = [_holder(db, call.name) for call in calls]
+    return [lives and owner != call.owner for (owner, lives), call in zip(holders, calls, strict=True)]
 
 
 def release(db: Database, calls: Sequence[tuple[str, str]]) -> list[None]:
@@ -63,6 +61,11 @@ def is_anothers(db: Database, name: str, owner: str) -> bool:
     return found is not None and str(found[0]) != owner
 
 
-def _owner(db: Database, name: str) -> str | None:
-    found = db.execute("SELECT owner FROM gateway_spaces WHERE space = %s", [indexed(name)]).fetchone()
-    return None if found is None else str(found[0])
+_HOLDER = "SELECT owner, EXISTS (SELECT FROM gateway_owners WHERE id = owner) FROM gateway_spaces"
+
+
+def _holder(db: Database, name: str) -> tuple[str, bool]:
+    """The owner that has the name, if any, and whether it lives. Only the database knows: what a process has seen of
+    the others may be old, or nothing since it connected again."""
+    found = db.execute(f"{_HOLDER} WHERE space = %s", [indexed(name)]).fetchone()
+    return ("", False) if found is None else (str(found[0]), bool(found[1]))

@@ -9,13 +9,23 @@ from gateway.store.postgresql.sql.schema import Database
 
 CHANNEL = "gateway_store"
 MESSAGES, OUTGOING = "messages", "outgoing"
-_NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
+NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
 
 
 def wake(db: Database, what: str) -> None:
     """Tell of ``MESSAGES`` or ``OUTGOING``, and who has put it."""
-    if getattr(db, "is_heard", True):
-        db.execute(_NOTIFY, [f"{what} {owner_of(db)}"])
+    if is_heard(db):
+        db.execute(NOTIFY, [told(db, what)])
+
+
+def is_heard(db: Database) -> bool:
+    """Whether there may be another process."""
+    return bool(getattr(db, "is_heard", True))
+
+
+def told(db: Database, what: str) -> str:
+    """The parameter of ``NOTIFY``."""
+    return f"{what} {owner_of(db)}"
 
 
 def wake_all(db: Database) -> None:

@@ -122,3 +122,27 @@ async def is_stored(store: Store) -> bool:
 
 async def is_refused(store: Store) -> bool:
     return not await is_stored(store)
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["se@cret", "se/cret", "se/cr?et=x", 'se"cret%zz', "se%cret", "12/cret?x", "se@[cret"],
+)
+def test_a_password_without_escapes_is_not_shown(password: str) -> None:
+    with pytest.raises(ValueError, match=".") as refusal:
+        engine_of(f"postgresql://gateway:{password}@db.example.org/mail")
+    assert "cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "expected"),
+    [
+        ("sslmode=foo", 'invalid sslmode value: "foo"'),
+        ("keepalives_idle=x&connect_timeout=x", "bad value for connect_timeout"),
+        ("options=-c%20nothing%3D1", 'unrecognized configuration parameter "nothing"'),
+    ],
+)
+async def test_a_parameter_that_libpq_or_the_server_refuses(place: Database, parameter: str, expected: str) -> None:
+    said = await refused(f"{place.url}?{parameter}")
+    assert expected in said
+    assert not said.startswith("passing: ")
