@@ -23,6 +23,7 @@ _BY_DEFAULT: Mapping[str, Any] = {
     "target_session_attrs": "read-write",
     "application_name": "gateway",
 }
+ESCAPES = "; a % of its password has to be written as %25"
 _QUOTED = re.compile(r'".*"', re.DOTALL)
 """What libpq quotes of a URL may be a part of its password, which may have quotes of its own."""
 
@@ -35,7 +36,8 @@ class Place:
         try:
             given = conninfo_to_dict(url)
         except ProgrammingError as error:
-            raise ValueError(_unquoted(str(error).strip())) from None
+            said = _unquoted(str(error).strip())
+            raise ValueError(f"{said}{ESCAPES * ('percent' in said)}") from None
         database, port = str(given.get("dbname") or ""), str(given.get("port") or "")
         if not database and not given.get("service"):  # which may name it, in a file of libpq's
             raise ValueError("it names no database")

@@ -74,6 +74,30 @@ async def test_two_processes_share_the_work_through_it(engine: Engine, caplog: p
     ]
 
 
+async def test_transactions_of_handlers_go_through_it(engine: Engine, place: Database) -> None:
+    """Two at once: one commits its rows, the end of its message and what it sends; the other rolls back."""
+    store = engine.store()
+    await store.open()
+    with place.connect() as session:
+        session.execute("CREATE TABLE effects (message text)")
+        await store.put_all([a_message("m1"), a_message("m2")])
+        taken = await store.take(2, now=store.now())
+        transactions = [store.transaction() for _ in taken]
+        begun = [transaction.begin() for transaction in transactions]
+        for message, transaction, joined in zip(taken, transactions, begun, strict=True):
+            mark = joined.begin(message)
+            transaction.connection.execute("INSERT INTO effects VALUES (%s)", [message.id])
+            joined.finish(mark, [Outgoing(f"{message.id}-0", message.id, "sms", b"")])
+        transactions[0].commit()
+        transactions[1].roll_back()
+        assert session.execute("SELECT message FROM effects").fetchall() == [("m1",)]
+    assert [each.id for each in await store.outgoing()] == ["m1-0"]
+    assert (await store.get("m1"), (await store.counts()).running) == (None, 1)
+    for transaction in transactions:
+        transaction.close()
+    await store.close()
+
+
 async def test_other_clients_of_the_pool_find_no_setting_of_ours(place: Database) -> None:
     with pgbouncer(place, "transaction", size=1) as url:
         store = engine_of(url).store()

@@ -87,7 +87,7 @@ async def test_who_cannot_look_at_the_others_takes_no_lease_of_theirs(place: Dat
         assert not await other.acquire("role")
 
 
-def _owners(place: Database) -> list[Any]:
+def _owners(place: Database) -> list[tuple[Any, ...]]:
     with place.server.admin(place.name) as admin:
         return admin.execute("SELECT id FROM gateway_owners").fetchall()
 
