@@ -389,6 +389,15 @@ class StoreContract:
         assert (taken[0].id, taken[0].attempts) == (id, 1)
         assert (await store.claim(id, id="again", now=NOW, ttl=60)).state == "done"
 
+    @pytest.mark.parametrize("value", ["\0", "\udc80"])
+    async def test_a_list_of_what_no_database_can_keep_is_that_of_what_stands_for_it(
+        self, store: Store, value: str
+    ) -> None:
+        await store.put_all([a_message("m1", type=value, route=value), a_message("m2")])
+        assert ids(await store.waiting(type=value, route=value)) == ["m1"]
+        assert await store.dead(type=value, route=value) == []
+        assert await store.outgoing(type=value, message=value) == []
+
     async def test_the_history_of_nothing_is_empty(self, store: Store) -> None:
         assert await store.history("nobody") == []
         assert await store.get("nobody") is None

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from gateway.store.calls import Page
 from gateway.store.parts.session import StoreSession
+from gateway.store.rows import text
 from gateway.store.values import Counts, HistoryEntry, Message, Outgoing, OutgoingSummary, Search, Summary
 
 
@@ -12,13 +13,14 @@ class Operator(StoreSession):
     async def waiting(
         self, *, type: str | None = None, route: str | None = None, limit: int = 1000, after: str = ""
     ) -> list[Summary]:
-        page = Page(limit, after, type=type, route=route)
+        page = Page(limit, after, type=_filter(type), route=_filter(route))
         return self._by_machine_clock(await self._read(self.operations.lookup.waiting, page))
 
     async def dead(
         self, *, type: str | None = None, route: str | None = None, limit: int = 1000, after: str = ""
     ) -> list[Summary]:
-        return await self._read(self.operations.lookup.dead, Page(limit, after, type=type, route=route))
+        page = Page(limit, after, type=_filter(type), route=_filter(route))
+        return await self._read(self.operations.lookup.dead, page)
 
     async def outgoing(
         self,
@@ -29,7 +31,7 @@ class Operator(StoreSession):
         limit: int = 1000,
         after: str = "",
     ) -> list[OutgoingSummary]:
-        page = Page(limit, after, type=type, message=message, dead=dead)
+        page = Page(limit, after, type=_filter(type), message=_filter(message), dead=dead)
         forward = self._set_forward()
         found = self._by_machine_clock(await self._read(self.operations.lookup.outgoing, page))
         return [each if each.received is None else replace(each, received=each.received + forward) for each in found]
@@ -65,3 +67,8 @@ class Operator(StoreSession):
 
     async def drop_outgoing(self, ids: Sequence[str], *, dead: bool = False) -> int:
         return await self._run(self.operations.outgoing.drop, (tuple(ids), dead))
+
+
+def _filter(value: str | None) -> str | None:
+    """The filter, as a database can compare it."""
+    return None if value is None else text(value)
