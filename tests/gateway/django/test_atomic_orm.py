@@ -163,6 +163,20 @@ def plain(name):
     row(name)
 
 
+def answer_lost(name):
+    """The connection is lost after the commit, before its answer."""
+    row(name)
+    raw = connection.connection
+
+    def commit():
+        del raw.commit
+        raw.commit()
+        raw.pgconn.finish()
+        raw.commit()
+
+    raw.commit = commit
+
+
 def lock(direction):
     orders = Order.objects.order_by("id" if direction == "up" else "-id")
     for order in orders.filter(what__startswith="plain"):
@@ -470,3 +484,11 @@ def test_a_connection_that_is_lost_in_the_middle_of_a_handler_is_no_failure_of_i
         (tmp_path / "go").touch()
         until(lambda: site.orders("waited") == [""], "it has run again", 60.0)
         assert site.query("SELECT count(*) FROM gateway_messages WHERE state = 3") == [(0,)]
+
+
+def test_a_commit_whose_answer_was_lost_is_looked_up(tmp_path: Path, place: Database) -> None:
+    """Its sender, which waits, is not told to come again."""
+    with running(tmp_path, place) as site:
+        subject = site.handle("answer_lost", "waits")
+        assert site.orders(subject) == [""]
+        site.sent(subject, 2)
