@@ -120,6 +120,14 @@ class StoreContract:
         assert ids(await store.take(3, now=NOW)) == ["r3", "r6", "r2"]
         assert ids(await store.take(9, now=NOW)) == ["r7", "r0", "r4", "r5", "r1"]
 
+    async def test_a_route_that_is_full_is_passed_over_for_its_own_scope_type(self, store: Store) -> None:
+        full = [("task", "queue a b"), ("task", "queue 'ü")]
+        for number, (kind, route) in enumerate((*full, ("mqtt", "queue a b"), ("task", "queue a"), *full)):
+            await store.put(a_message(f"f{number}", type=kind, route=route))
+        assert ids(await store.take(9, now=NOW, full=full)) == ["f2", "f3"]
+        assert ids(await store.take(9, now=NOW, full=full[:1])) == ["f1", "f5"]
+        assert ids(await store.take(9, now=NOW)) == ["f0", "f4"]
+
     async def test_a_priority_counts_once_a_message_is_due(self, store: Store) -> None:
         await store.put_all([a_message("l1", priority=9, due=NOW + 5), a_message("l2"), a_message("l3", due=NOW + 5)])
         await store.put_all([a_message("l4", priority=-9, due=NOW + 5), a_message("l5", priority=9)])

@@ -12,8 +12,8 @@ from gateway.store import Claim, ClaimState, InboxStore, Message
 class Places(Protocol):
     """The places of a worker, for messages that are begun as they are stored."""
 
-    def reserve(self, wanted: int) -> int:
-        """Keep free as many places of ``wanted`` as there are, until :meth:`fill`."""
+    def reserve(self, messages: Sequence[Message]) -> int:
+        """Keep places free for as many of ``messages`` as there is room for, until :meth:`fill`."""
 
     def fill(self, reserved: int, begun: Sequence[Message]) -> None:
         """Run ``begun``, at most as many as were ``reserved``; the rest of the places is free again."""
@@ -22,7 +22,7 @@ class Places(Protocol):
 class _NoPlaces:
     """All messages wait, because no worker takes them here."""
 
-    def reserve(self, wanted: int) -> int:
+    def reserve(self, messages: Sequence[Message]) -> int:
         return 0
 
     def fill(self, reserved: int, begun: Sequence[Message]) -> None:
@@ -56,7 +56,7 @@ class Inbox:
     async def put_all(self, messages: Sequence[Message]) -> None:
         """Store ``messages``; they are durable when this returns. Raises StoreUnavailable."""
         places, begun = self.places, list[Message]()
-        room = places.reserve(len(messages))
+        room = places.reserve(messages)
         try:
             begun = await self._store.put_all(messages, begin=room, now=self._store.now())
         finally:
@@ -67,7 +67,7 @@ class Inbox:
     async def put_once(self, message: Message, *, key: str, ttl: float, failed_as: str) -> Claim:
         """Store ``message``, unless it is the repetition of another; see :meth:`InboxStore.put_once`."""
         places, begun = self.places, None
-        room = places.reserve(1)
+        room = places.reserve([message])
         try:
             claim, begun = await self._store.put_once(
                 message, key=key, now=self._store.now(), ttl=ttl, failed_as=failed_as, begin=room > 0

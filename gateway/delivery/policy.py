@@ -31,6 +31,9 @@ class Policy:
     the message was accepted; `refuse` at once, with the sender told not to send it again."""
     inbox: bool = False
     """Store the message and acknowledge it; the handler runs from the store."""
+    concurrency: Count | None = None
+    """With `inbox: true`: how many messages of this route are handled at once, in each process; more wait in the store.
+    A route with slow handlers then leaves threads, and the 64 places for stored messages, to the others."""
     order: Literal["key", "none"] = "none"
     """`key`: messages of one MQTT topic, or of one sender, are handled in the order in which they came."""
 
@@ -40,6 +43,8 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Check the settings. Raises ValueError if two of them exclude each other."""
+        if self.concurrency is not None and not self.inbox:
+            raise ValueError("concurrency needs inbox: true: only messages in the store can wait for their turn")
         if self.inbox and self.on_error == "refuse":
             raise ValueError("on_error: refuse and inbox: true do not go together: the sender has its answer by then")
 

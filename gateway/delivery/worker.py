@@ -3,16 +3,19 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from gateway.delivery.atomic_part import AtomicPart
-from gateway.delivery.attempt import Outcome
+from gateway.delivery.attempt import Attempt, Outcome
 from gateway.delivery.current_event import current_event
 from gateway.delivery.current_route import current_route
+from gateway.delivery.cut_off import CutOff
 from gateway.delivery.delivery_context import DeliveryContext, current_delivery
 from gateway.delivery.disposition import disposition_of
 from gateway.delivery.inbox import NO_PLACES
@@ -98,6 +101,12 @@ class Worker(Poller[Message]):
         """The ids of all messages whose handlers are done, and of which the store does not know yet."""
         self._trial_ends = 0.0
         """When the trial of what a dead process had ends (monotonic)."""
+        self._most = {
+            route: kept.policy.concurrency
+            for route, kept in here.routes.routes.items()
+            if kept.policy.concurrency is not None
+        }
+        """How many messages of a route run at once, by scope type and label."""
         self._reserved = 0
         """Places for messages that are begun as they are stored."""
         self._has_left_some = True
@@ -125,9 +134,13 @@ class Worker(Poller[Message]):
     def room(self) -> int:
         return super().room - self._reserved
 
-    def reserve(self, wanted: int) -> int:
-        """Reserve places, but none while there may be older messages in the store: those go first."""
-        reserved = 0 if self._has_left_some or self.is_notified or self._trial() > 0 else min(wanted, self.room)
+    def reserve(self, messages: Sequence[Message]) -> int:
+        """Reserve places, but none while there may be older messages in the store: those go first. Messages of a route
+        that runs a limited number at once are taken from the store, where they are counted."""
+        goes_later = self._has_left_some or self.is_notified or self._trial() > 0
+        if goes_later or (self._most and any((each.type, each.route) in self._most for each in messages)):
+            return 0
+        reserved = min(len(messages), self.room)
         self._reserved += reserved
         return reserved
 
@@ -144,11 +157,21 @@ class Worker(Poller[Message]):
         if room == 0:
             return []
         busy = {message.key for message in self.running.values()}
-        taken = await self.store.take(room, now=now, busy=busy)
-        self._has_left_some = len(taken) == room
+        left = self._left()
+        full = [route for route, number in left.items() if number <= 0]
+        room = min([room, *(number for number in left.values() if number > 0)])  # they may all be of one route
+        taken = await self.store.take(room, now=now, busy=busy, full=full)
+        self._has_left_some = len(taken) == room or bool(full)
         if any(message.alone for message in taken):
             self._trial_ends = time.monotonic() + TRIAL
         return taken
+
+    def _left(self) -> dict[tuple[str, str], int]:
+        """How many more messages may run of each route that runs a limited number at once."""
+        if not self._most:
+            return {}
+        running = Counter((message.type, message.route) for message in self.running.values())
+        return {route: most - running[route] for route, most in self._most.items()}
 
     def _trial(self) -> float:
         """Seconds for which nothing is begun beside a message that a dead process had. If that message kills this
@@ -157,8 +180,11 @@ class Worker(Poller[Message]):
         return max(0.0, self._trial_ends - time.monotonic()) if on_trial else 0.0
 
     async def next_due(self) -> float | None:
-        trial = self._trial()
-        return self.store.now() + trial if trial > 0 else await self.store.next_due()
+        if (trial := self._trial()) > 0:
+            return self.store.now() + trial
+        if any(left <= 0 for left in self._left().values()):  # what is due may be theirs: an end tells of room
+            return None
+        return await self.store.next_due()
 
     async def handle(self, message: Message) -> None:
         current_event.set(message.id)
@@ -189,7 +215,7 @@ class Worker(Poller[Message]):
         current_delivery.set(context)
         with _NOT_TRACED if spans.by is None else spans.by.stored(message, scope, events) as tell:
             attempt = partial(kind.attempt, app, scope, events)
-            outcome = await (attempt().outcome() if context.part is None else context.part.outcome(attempt))
+            outcome = await self._outcome(attempt, context)
             seconds = time.monotonic() - began
             end = await self._settle(kind, message, scope, outcome, context)
             self._ends.of(message.type, current_route.get()).add(end.word, seconds)
@@ -198,6 +224,22 @@ class Worker(Poller[Message]):
             await call()
         if self._here.observer is not None:
             self._here.observer.delivered(message, scope, events, end.said, outcome.error, began)
+
+    async def _outcome(self, make: Callable[[], Attempt], context: DeliveryContext) -> Outcome:
+        """Run an attempt. One that cancels the task it runs in has failed."""
+        attempt: Attempt | None = None
+        try:
+            if context.part is not None:
+                return await context.part.outcome(make)
+            attempt = make()
+            return await attempt.outcome()
+        except asyncio.CancelledError as error:
+            task, attempt = asyncio.current_task(), attempt if context.part is None else context.part.attempt
+            if self.is_over or task is None or attempt is None:
+                raise
+            while task.uncancel():
+                pass
+            return attempt.failing(error)
 
     async def _settle(
         self, kind: DeliveryKind, message: Message, scope: Any, outcome: Outcome, context: DeliveryContext
@@ -213,6 +255,8 @@ class Worker(Poller[Message]):
             return _DEAD
         policy = context.policy or Policy()
         disposition = disposition_of(policy, outcome, message.attempts)
+        if isinstance(outcome.error, CutOff):  # it was taken once more, to no attempt
+            message = replace(message, attempts=message.attempts - 1)
         if disposition.state != "done":
             report(scope, outcome, policy, disposition, message.attempts, stored=True)
         match disposition.state:

@@ -22,12 +22,20 @@ class NamespaceInUse(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Asks for at most ``limit`` rows that are due at ``now``, for ``owner``; none of a key or lane in ``busy``."""
+    """Asks for at most ``limit`` rows that are due at ``now``, for ``owner``; none of a key or lane in ``busy``, and no
+    messages of a route in ``full``."""
 
     owner: str
     limit: int
     now: float
     busy: Sequence[str]
+    full: Sequence[str] = ()
+    """Scope types and labels of routes, each as :func:`route_of` has it."""
+
+
+def route_of(type_: str, label: str) -> str:
+    """Return the route with this label for this scope type, as statements compare it."""
+    return f"{type_} {label}"
 
 
 class Request(NamedTuple):

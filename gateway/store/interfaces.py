@@ -43,10 +43,12 @@ class InboxStore(Clock, Protocol):
         one commit. The message has the id and the time of the claim. It is returned if it is running and ours, which
         it may only be if ``begin``; see ``put_all``."""
 
-    async def take(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Message]:
+    async def take(
+        self, limit: int, *, now: float, busy: Collection[str] = (), full: Collection[tuple[str, str]] = ()
+    ) -> list[Message]:
         """Take at most ``limit`` waiting messages that are due, those of the highest priority first, and of these the
-        oldest; none with a key in ``busy`` and not two of one key. They are running and ours now; the attempt is
-        counted.
+        oldest; none with a key in ``busy``, none with a scope type and a route's label in ``full``, and not two of one
+        key. They are running and ours now; the attempt is counted.
 
         What a dead process had goes before all others and comes ``alone``, with nothing else in the list and while no
         other such message runs in any process: the next death is then charged to the message that caused it, not to its

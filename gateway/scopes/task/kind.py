@@ -42,6 +42,9 @@ class TaskRoute(Policy):
     on_error: Literal["retry", "dead-letter"] = "retry"
     """What follows a failure: `retry` until `attempts` are used up; `dead-letter` at once, so that only an attempt that
     was cut off is followed by another."""
+    concurrency: Count = 16
+    """How many tasks of this route run at once, in each process; more wait in the store. Long tasks then leave threads,
+    and the 64 places for stored messages, to everything else."""
     inbox: Literal[True] = True
     """Tasks always wait in the store."""
 

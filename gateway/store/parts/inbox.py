@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from gateway.store.calls import Begun, DeadLetter, Finish, Put, PutOnce, Request, Retry, Take
+from gateway.store.calls import Begun, DeadLetter, Finish, Put, PutOnce, Request, Retry, Take, route_of
 from gateway.store.operations import Database
 from gateway.store.parts.session import StoreSession
 from gateway.store.values import Claim, Message, Outgoing
@@ -23,9 +23,11 @@ class Inbox(StoreSession):
         call = PutOnce(message, request, begin)
         return await self._run(self.operations.put.put_once, call, undo=self._give_back)
 
-    async def take(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Message]:
-        sql = self.operations.messages
-        return await self._run(sql.take, Take(self._owner, limit, now, tuple(busy)), undo=sql.give_back)
+    async def take(
+        self, limit: int, *, now: float, busy: Collection[str] = (), full: Collection[tuple[str, str]] = ()
+    ) -> list[Message]:
+        sql, routes = self.operations.messages, tuple(route_of(*each) for each in full)
+        return await self._run(sql.take, Take(self._owner, limit, now, tuple(busy), routes), undo=sql.give_back)
 
     async def finish(self, id: str, *, outgoing: Sequence[Outgoing] = ()) -> None:
         await self._run(self.operations.messages.finish, Finish([id], self._owner, self.now(), outgoing))

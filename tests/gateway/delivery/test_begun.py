@@ -15,11 +15,12 @@ from gateway.delivery.current_route import current_route
 from gateway.delivery.guard import Guard
 from gateway.delivery.service import deliveries
 from gateway.delivery.worker import Worker
-from gateway.store import StoreUnavailable
+from gateway.store import Message, StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
 
 LIMIT = 10.0
 INBOX = Policy(inbox=True, attempts=3, backoff=0.05)
+REPEATED = Message("m1", "mqtt", "mqtt -> Reads", "m1", 0.0, b"")
 CONNECT = {"type": "mqtt.connect", "username": None, "password": None}
 DISCONNECT = {"type": "mqtt.disconnect", "reason_code": 0, "reason": "", "clean": True}
 MAIL = ({"type": "email.receive", "body": b"Subject: x\r\n\r\nhello\r\n", "more_body": False},)
@@ -213,7 +214,7 @@ async def test_a_stop_waits_no_longer_for_messages_that_could_not_be_stored(
 async def test_places_that_were_kept_for_nothing_are_free_for_what_waits(store: SQLiteStore, takes: Takes) -> None:
     app = Guard(Reads.as_asgi(), INBOX, "mqtt -> Reads")
     async with working(app, takes) as worker, connected(app) as device:
-        kept = worker.reserve(worker.size)  # for repetitions, say, of which none turns out to be a new message
+        kept = worker.reserve([REPEATED] * worker.size)  # of which none turns out to be a new message
         device.say(message(1))
         assert await device.hear() == {"type": "mqtt.ack", "id": 1}
         await asyncio.sleep(0.02)  # the worker has looked, and had no room

@@ -48,7 +48,8 @@ def _suspect(db: Database, call: Take) -> list[tuple[Any, ...]]:
 
 
 _SUSPECTS = f"SELECT DISTINCT state FROM gateway_messages WHERE alone AND state < {BEHIND}"
-_MAY_GO = f"""m.key <> ALL(%(busy)b) AND (m.key = '' OR m.key = m.id OR NOT EXISTS (SELECT FROM gateway_messages AS e
+_MAY_GO = f"""m.key <> ALL(%(busy)b) AND (cardinality(%(full)b) = 0 OR m.type || ' ' || m.route <> ALL(%(full)b))
+        AND (m.key = '' OR m.key = m.id OR NOT EXISTS (SELECT FROM gateway_messages AS e
         WHERE e.key = m.key AND e.state < {BEHIND} AND e.key <> '' AND e.key <> e.id
         AND (e.state = {RUNNING} OR e.seq < m.seq)))"""
 """Whether there is no older message of its key in front, and none runs. It can be a younger one that runs, if this one
@@ -93,6 +94,7 @@ def _started(db: Database, call: Take, sql: str) -> list[tuple[Any, ...]]:
     """Rows that run from now on, in the order in which they are to be begun."""
     step = history.line("attempt ").rstrip("\n")
     values = {"owner": int(call.owner), "limit": call.limit, "now": call.now, "busy": texts(call.busy), "step": step}
+    values["full"] = texts(call.full)
     return sorted(db.execute(sql, values).fetchall(), key=lambda row: row[:2])
 
 

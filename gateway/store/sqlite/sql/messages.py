@@ -72,7 +72,8 @@ def _free(db: Database, call: Take, candidates: str) -> list[int]:
 _DUE = f"""SELECT seq, CASE WHEN {KEYED} THEN key END AS key, length(content) AS size, %s AS rank
     FROM messages INDEXED BY %s
     WHERE state = {WAITING} AND %s AND key NOT IN (SELECT value FROM json_each(:busy))
-    AND seq NOT IN (SELECT value FROM json_each(:without)) ORDER BY %s LIMIT :room"""
+    AND seq NOT IN (SELECT value FROM json_each(:without))
+    AND (:full IS NULL OR type || ' ' || route NOT IN (SELECT value FROM json_each(:full))) ORDER BY %s LIMIT :room"""
 
 
 def _first(*sources: str) -> str:
@@ -95,6 +96,7 @@ def _candidates(db: Database, call: Take, sql: str, *, room: int, without: list[
     if room <= 0:
         return []
     values = {"now": call.now, "busy": listed(call.busy), "without": listed(without), "room": room}
+    values["full"] = listed(call.full) if call.full else None
     found: list[tuple[int, str | None]] = []
     size = 0
     for seq, key, length in json.loads(db.execute(sql, values).fetchone()[0]):
