@@ -260,8 +260,9 @@ def call_in_transaction(
 def _called(function: Callable[..., R], args: Sequence[Any], kwargs: Mapping[str, Any]) -> R:
     try:
         return function(*args, **kwargs)
-    except StopIteration as error:  # no future takes it: nobody would ever hear that the call has ended
-        raise RuntimeError("the handler raised StopIteration") from error
+    except (StopIteration, GeneratorExit, KeyboardInterrupt) as error:
+        # No future takes the first; on the event loop, the others would end the run or the gateway.
+        raise RuntimeError(f"the handler raised {type(error).__name__}") from error
 
 
 def _counted(

@@ -269,7 +269,9 @@ class AppRun:
         except asyncio.CancelledError as error:
             if self._is_for_caller(error):
                 raise
-        except (Exception, BaseExceptionGroup, SystemExit) as error:  # a handler's exit() must not take the daemon down
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # a handler's exit() must not take the daemon down
             self._failed(error)
         finally:
             self._finish(meter, began)

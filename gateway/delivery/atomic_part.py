@@ -43,7 +43,7 @@ class AtomicPart:
             except asyncio.CancelledError:
                 self._abandon()
                 raise
-        return _failed(NoTransaction(f"other transactions were in the way, {CONFLICTS} times"))
+        return self._failed(NoTransaction(f"other transactions were in the way, {CONFLICTS} times"))
 
     def _abandon(self) -> None:
         if self._running is not None and not self._running.is_over:
@@ -56,9 +56,9 @@ class AtomicPart:
         if self.is_committed and outcome.error is not None:
             return Outcome(None, [], [], None)
         if running is None or running.is_over:  # it was not begun, or was in a batch
-            return outcome if outcome.error is None else _failed_or_again(outcome, outcome.error)
+            return outcome if outcome.error is None else self._failed_or_again(outcome, outcome.error)
         if outcome.error is not None:
-            return _failed_or_again(outcome, await running.undone(outcome.error))
+            return self._failed_or_again(outcome, await running.undone(outcome.error))
         if outcome.deferred:
             await running.roll_back()
             return outcome
@@ -67,9 +67,17 @@ class AtomicPart:
         except RunAgain:
             raise
         except Exception as error:
-            return _failed(error)
+            return self._failed(error)
         self.is_committed = True
         return outcome
+
+    def _failed(self, error: BaseException) -> Outcome:
+        return Outcome(None, [], [], error) if self.attempt is None else self.attempt.failing(error)
+
+    def _failed_or_again(self, outcome: Outcome, error: BaseException) -> Outcome:
+        if isinstance(error, RunAgain):
+            raise error
+        return outcome if error is outcome.error else self._failed(error)
 
     async def run(self, app: Application, scope: Any, receive: Receive, send: Send) -> None:
         """Run ``app`` in a transaction of its own. Raises LeaseLost, and NoTransaction."""
@@ -152,13 +160,3 @@ class Atomic:
             await self._app(scope, receive, send)
         else:
             await self._part.run(self._app, scope, receive, send)
-
-
-def _failed(error: BaseException) -> Outcome:
-    return Outcome(None, [], [], error)
-
-
-def _failed_or_again(outcome: Outcome, error: BaseException) -> Outcome:
-    if isinstance(error, RunAgain):
-        raise error
-    return outcome if error is outcome.error else _failed(error)

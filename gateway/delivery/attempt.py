@@ -108,6 +108,10 @@ class Attempt(AppRun):
             return Outcome(None, [], [], error)
         return Outcome(self.verdict, self.replies, self.outgoing, None)
 
+    def failing(self, error: BaseException) -> Outcome:
+        """Return the outcome if the attempt has failed with ``error`` beside its run: at the commit, say."""
+        return Outcome(None, [], [], error)
+
     def failed_with(self) -> BaseException | None:
         return self.error
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from crashing import SEEDS
+from servers.daemon import Daemon
+from servers.postgresql import Database, database, postgresql
+from servers.project_store import postgresql as postgresql_settings
 from servers.site import until
 from servers.task_project import CONFIG, TaskProject
 
@@ -32,25 +35,50 @@ said = None
 """
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_each_task_runs_and_an_atomic_one_has_its_effects_once(tmp_path: Path, seed: int) -> None:
-    chance = random.Random(seed)
-    project = TaskProject(tmp_path, ROUTES, CONFIG.replace("sqlite:var/gateway.db", "django"), SETTINGS)
-    daemon = project.start()
-    daemon.close()
-    project.says(ENQUEUE.format(tasks=TASKS))
-    for _ in range(KILLS):
-        daemon = project.start()
-        time.sleep(chance.uniform(0.05, 0.6))  # the moment of the kill is the subject
-        daemon.close()
-    with project.running() as daemon:
-        until(lambda: project.gateway("waiting", "--json").strip() == "[]", lambda: daemon.text, 120)
+IN_PROJECT = CONFIG.replace("sqlite:var/gateway.db", "django")
+
+
+def settings(place: Database | None) -> str:
+    return SETTINGS if place is None else f"\nDATABASES = {postgresql_settings(place)!r}\n"
+
+
+def check_that_each_has_run(project: TaskProject, daemon: Daemon) -> None:
+    until(lambda: project.gateway("waiting", "--json").strip() == "[]", lambda: daemon.text[-5000:], 120)
     assert project.gateway("dead", "list", "--json").strip() == "[]"
     rows = Counter(project.says("said = rows()"))
     assert {name: times for name, times in rows.items() if name.startswith("atomic")} == {
         f"atomic {number}": 1 for number in range(TASKS)
     }
     assert {name for name in rows if name.startswith("plain")} == {f"plain {number}" for number in range(TASKS)}
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_each_task_runs_and_an_atomic_one_has_its_effects_once(tmp_path: Path, seed: int, store: str) -> None:
+    chance = random.Random(seed)
+    with database() as place:
+        project = TaskProject(tmp_path, ROUTES, IN_PROJECT, settings(place if store == "postgresql" else None))
+        project.says(ENQUEUE.format(tasks=TASKS))
+        for _ in range(KILLS):
+            daemon = project.start()
+            time.sleep(chance.uniform(0.05, 0.6))  # the moment of the kill is the subject
+            daemon.close()
+        with project.running() as daemon:
+            check_that_each_has_run(project, daemon)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_crash_of_postgresql_loses_no_task_and_repeats_no_effect(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    with postgresql() as server, database(server) as place:
+        project = TaskProject(tmp_path, ROUTES, IN_PROJECT, settings(place))
+        project.says(ENQUEUE.format(tasks=TASKS))
+        with project.running() as daemon:
+            for _ in range(KILLS):
+                time.sleep(chance.uniform(0.05, 0.6))  # the moment of the crash is the subject
+                server.crash()
+                server.start()
+            check_that_each_has_run(project, daemon)
 
 
 def test_a_task_that_kills_the_process_has_failed(tmp_path: Path) -> None:
@@ -65,7 +93,7 @@ def test_a_task_that_kills_the_process_has_failed(tmp_path: Path) -> None:
         code = f"r = exits.get_result({ident!r}); said = [r.status.value, r.attempts, [e.traceback for e in r.errors]]"
         until(lambda: project.says(code)[0] == "FAILED", lambda: daemon.text)
         status, attempts, errors = project.says(code)
-        assert (status, attempts) == ("FAILED", 3)
+        assert (status, attempts) == ("FAILED", 2)
         assert errors == ["2 attempts were cut off: the process was killed, or they were cancelled"]
     finally:
         daemon.close()

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from datetime import timezone as datetime_timezone
 from typing import Any
 
 import django
@@ -279,6 +280,21 @@ if ALIAS != "immediate":
     def a_task_that_takes_too_long_has_failed() -> Any:
         result = ran(task_code.hang)
         return [result.status.value, result.errors[0].exception_class_path]
+
+    @behaviour
+    def a_time_at_the_end_of_all_times_can_be_looked_up() -> Any:
+        for zone in (0, 14, -12):
+            last = datetime.max.replace(tzinfo=datetime_timezone(timedelta(hours=zone)))
+            result = of(task_code.add).using(run_after=last).enqueue(1)
+            result.refresh()
+        first = datetime.min.replace(tzinfo=datetime_timezone(timedelta(hours=14)))
+        return [result.status.value, ended(of(task_code.add).using(run_after=first).enqueue(1)).status.value]
+
+    @behaviour
+    def however_it_ends_it_has_failed() -> Any:
+        found = [ran(task_code.ends_oddly, how) for how in ("BaseException", "GeneratorExit", "KeyboardInterrupt")]
+        found += [ran(task_code.ends_oddly_later, how) for how in ("BaseException", "cancelled")]
+        return [[each.status.value, each.attempts, each.errors[-1].exception_class_path] for each in found]
 
     @behaviour
     def a_task_enqueues_another() -> Any:

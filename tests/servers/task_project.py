@@ -183,6 +183,41 @@ def slow(seconds, line):
     write("notes", line)
 
 
+class Unusual(BaseException):
+    pass
+
+
+@task
+def ends_oddly(how):
+    raise {"BaseException": Unusual, "GeneratorExit": GeneratorExit, "KeyboardInterrupt": KeyboardInterrupt}[how]("odd")
+
+
+@task
+async def ends_oddly_later(how):
+    if how == "cancelled":
+        asyncio.current_task().cancel()
+        await asyncio.sleep(60)
+    raise Unusual("odd")
+
+
+@task
+def refers_to_nothing():
+    from django.contrib.auth.models import Permission
+
+    Permission.objects.create(name="x", codename="x", content_type_id=999999)
+
+
+@task
+def held(seconds):
+    write("held", "begins")
+    try:
+        time.sleep(seconds)
+        while not (HERE / "release").exists():
+            time.sleep(0.01)
+    finally:
+        write("held", "ends")
+
+
 @task
 def enqueue_another():
     return add.enqueue(20, 22).id

@@ -13,6 +13,9 @@ from gateway.django.tasks.framework import InvalidTaskError, Task, TaskError, Ta
 from gateway.task_queue import QueuedTask
 from protocols.asgi import TaskScope
 
+EARLIEST, LATEST = -62135510400.0, 253402214400.0
+"""Unix times that a datetime has in every time zone: a day from the first, and from the last."""
+
 
 class NoSuchTask(LookupError):
     """The code has no such task any more; the message is one sentence."""
@@ -53,6 +56,7 @@ def moment(at: float | None) -> datetime | None:
     """Return a Unix time as Django has it: aware if the settings say ``USE_TZ``, else in local time."""
     if at is None:
         return None
+    at = min(max(at, EARLIEST), LATEST)
     return datetime.fromtimestamp(at, UTC) if settings.USE_TZ else datetime.fromtimestamp(at)  # noqa: DTZ006 -- as above
 
 

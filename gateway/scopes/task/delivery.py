@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from gateway.delivery.attempt import Attempt, Note, Outcome
-from gateway.delivery.cut_off import Undeliverable
+from gateway.delivery.cut_off import CutOff, Undeliverable
 from gateway.delivery.deduplication import DAY
 from gateway.delivery.delivery_context import current_delivery
 from gateway.delivery.disposition import disposition_of
@@ -65,10 +65,16 @@ class TaskAttempt(Attempt):
             outcome = _with_refusal(await super().outcome())
         finally:
             current_attempt.reset(token)
-        self.record, is_last = self._ended(outcome)
-        told = [partial(call, self.record, outcome.error) for call in self._ends] if is_last else []
-        self._ends.clear()
-        return replace(outcome, notes=[self._note()], after=told)
+        return self._noted(outcome)
+
+    def failing(self, error: BaseException) -> Outcome:
+        return self._noted(super().failing(error))
+
+    def _noted(self, outcome: Outcome) -> Outcome:
+        """``outcome`` with the result, and with the calls that wait for the task's end if this is it."""
+        record, is_last = self._ended(outcome)
+        told = [partial(call, record, outcome.error) for call in self._ends] if is_last else []
+        return replace(outcome, notes=[self._note(record)], after=told)
 
     @property
     def _delivery(self) -> dict[str, Any]:
@@ -103,6 +109,8 @@ class TaskAttempt(Attempt):
         policy = context.policy if context is not None else None
         ends = disposition_of(policy or Policy(attempts=1), outcome, self._delivery["attempt"]).state
         record = self.record
+        if isinstance(outcome.error, CutOff):  # no process has begun this one
+            record = replace(record, worker_ids=record.worker_ids[:-1])
         if outcome.error is not None:
             record = replace(record, failures=(*record.failures, records.failure(outcome.error, outcome.failure)))
         if ends == "again":
@@ -112,9 +120,9 @@ class TaskAttempt(Attempt):
         value = outcome.verdict.get("return_value") if outcome.verdict is not None else None
         return replace(record, status="SUCCESSFUL", finished_at=time.time(), return_value=value), True
 
-    def _note(self) -> Note:
-        ttl = self._scope["result_ttl"] + (0.0 if self.record.finished_at is not None else _UNFINISHED)
-        note = records.encoded(self._scope, self._call, self.record)
+    def _note(self, record: TaskRecord) -> Note:
+        ttl = self._scope["result_ttl"] + (0.0 if record.finished_at is not None else _UNFINISHED)
+        note = records.encoded(self._scope, self._call, record)
         return Note(records.key_of(self._delivery["id"]), note, ttl)
 
 

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from servers.daemon import Daemon
+from servers.ports import free_port
 from servers.site import ROOT, until
-from servers.task_project import TaskProject
+from servers.task_project import CONFIG, TaskProject
 
 OK = ["SUCCESSFUL", 3, 1, True, 0]
 BOTH = {
@@ -66,6 +68,14 @@ OURS = {
         ["RuntimeError: attempt 1, after 0", "RuntimeError: attempt 2, after 1"],
     ],
     "a_task_that_takes_too_long_has_failed": ["FAILED", "builtins.TimeoutError"],
+    "a_time_at_the_end_of_all_times_can_be_looked_up": ["READY", "SUCCESSFUL"],
+    "however_it_ends_it_has_failed": [
+        ["FAILED", 3, "task_code.Unusual"],
+        ["FAILED", 3, "builtins.RuntimeError"],
+        ["FAILED", 3, "builtins.RuntimeError"],
+        ["FAILED", 3, "task_code.Unusual"],
+        ["FAILED", 3, "asyncio.exceptions.CancelledError"],
+    ],
     "a_task_enqueues_another": 42,
     "arguments_have_a_most": (
         "ValueError: the arguments of task_code.same have 2097162 characters as JSON, and 1048576 is the most; "
@@ -272,6 +282,50 @@ said = same.using(run_after=timezone.now() + timedelta(hours=1), priority=-3).en
     assert "queue default" in project.gateway("explain", "task:default")
     assert "task_code.fail" in project.gateway("explain", "task:task_code.fail")
     assert "no route" in project.gateway("explain", "task:other")
+
+
+def test_an_operator_sees_tasks_as_messages_of_other_kinds(tmp_path: Path) -> None:
+    """`gateway tail`, `gateway status`, `gateway show`, the console's pages and the metrics."""
+    port = free_port()
+    more = f'log: {{arrivals: true}}\nconsole: {{bind: "127.0.0.1:{port}"}}\n'
+    project = TaskProject(tmp_path, "[{default: true, app: django, attempts: 1}]", CONFIG + more)
+
+    def page(path: str) -> str:
+        answer = httpx.get(f"http://127.0.0.1:{port}{path}", timeout=20)
+        assert answer.status_code == 200
+        return answer.text
+
+    with project.running() as daemon:
+        done, dead, later = project.says(
+            WAIT
+            + """
+from datetime import timedelta
+from django.utils import timezone
+results = [ended(add.enqueue(1)), ended(fail.enqueue())]
+said = [each.id for each in (*results, note.using(run_after=timezone.now() + timedelta(hours=1)).enqueue("x"))]
+"""
+        )
+        told = {
+            each["id"]: [each["who"], each["what"], each["target"], each["verdict"], each["error"], each["attempt"]]
+            for each in map(json.loads, project.gateway("tail", "--json").splitlines())
+            if each["type"] == "task"
+        }
+        assert told == {
+            done: ["task_code.add", "default", "django", "done", "", 1],
+            dead: ["task_code.fail", "default", "django", "dead", "ValueError it failed", 1],
+        }
+        assert "1 waiting, 0 running, 1 dead" in project.gateway("status")
+        assert "waiting, 0 attempts so far, next try not before" in project.gateway("show", later)
+        assert "among the dead letters after 1 attempt: ValueError: it failed" in project.gateway("show", dead)
+        assert "task_code.add" in page("/live")
+        assert "task_code.fail" in page("/live")
+        assert f'"/waiting/show?id={later}"' in page("/waiting")
+        assert "task_code.note" in page(f"/waiting/show?id={later}")
+        assert f'"/dead/show?id={dead}"' in page("/dead")
+        assert "ValueError: it failed" in page(f"/dead/show?id={dead}")
+        for verdict in ("done", "dead"):
+            counted = f'gateway_deliveries_total{{route="default -> django",type="task",verdict="{verdict}"}} 1.0'
+            assert counted in page("/metrics"), daemon.text
 
 
 def test_priorities_say_which_goes_first(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from servers.daemon import Daemon
+from servers.postgresql import database
+from servers.project_store import postgresql
 from servers.site import until
 from servers.task_project import CONFIG, TaskProject
 
@@ -19,9 +21,14 @@ DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 2
 IN_PROJECT = CONFIG.replace("sqlite:var/gateway.db", "django")
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> TaskProject:
-    return TaskProject(tmp_path_factory.mktemp("project"), ROUTES, IN_PROJECT, SETTINGS)
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TaskProject]:
+    folder = tmp_path_factory.mktemp("project")
+    if request.param == "sqlite":
+        yield TaskProject(folder, ROUTES, IN_PROJECT, SETTINGS)
+        return
+    with database() as place:
+        yield TaskProject(folder, ROUTES, IN_PROJECT, f"\nDATABASES = {postgresql(place)!r}\n")
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +103,37 @@ said = [ended(failed), ended(done), done.return_value]
     rows = project.says("said = rows()")
     assert [row for row in rows if row.startswith(f"{task} ")] == [f"{task} done", f"{task} then"]
     assert f"{task} never" not in daemon.text
+
+
+def test_a_task_of_which_the_commit_fails_has_failed_with_that(project: TaskProject, daemon: Daemon) -> None:
+    said = project.says(
+        """
+import time
+result = refers_to_nothing.enqueue()
+ends = time.monotonic() + 20
+while not result.is_finished and time.monotonic() < ends:
+    time.sleep(0.02)
+    result.refresh()
+said = [result.status.value, result.attempts, [each.exception_class_path for each in result.errors]]
+"""
+    )
+    assert said == ["FAILED", 2, ["django.db.utils.IntegrityError"] * 2]
+    until(lambda: "task_finished FAILED" in "".join(project.lines("signals")), lambda: daemon.text)
+
+
+def test_a_thousand_tasks_of_one_transaction_run_once_each(project: TaskProject, daemon: Daemon) -> None:
+    project.says(
+        """
+from django.db import transaction
+with transaction.atomic():
+    for number in range(1000):
+        note.using(queue_name="mails").enqueue(f"many {number}")
+said = None
+"""
+    )
+    names = {f"many {number}" for number in range(1000)}
+    until(lambda: names <= {*project.lines("notes")}, lambda: daemon.text[-2000:], 60)
+    assert sum(line.startswith("many ") for line in project.lines("notes")) == 1000
 
 
 def test_atomic_needs_the_projects_database(tmp_path: Path) -> None:
