@@ -83,7 +83,8 @@ STORED = "a message is put there before its handler runs, and finished there aft
 AGAIN = {
     CALLED_FOR_A_VALUE: """
         gateway/counts.py gateway/run_counts.py
-        gateway/delivery/attempt.py gateway/delivery/kind.py gateway/delivery/route_table.py
+        gateway/delivery/attempt.py gateway/delivery/delivery_context.py gateway/delivery/kind.py
+        gateway/delivery/route_table.py
         gateway/routing/router.py gateway/routing/scope_types.py gateway/scopes/email/delivery.py
         gateway/scopes/email/patterns.py gateway/scopes/mqtt/delivery.py gateway/services.py
         gateway/store/codec.py gateway/store/elapsed.py protocols/asgi.py protocols/checkpoint.py

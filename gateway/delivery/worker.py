@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from dataclasses import replace
@@ -214,8 +214,15 @@ class Worker(Poller[Message]):
         scope = {**scope, "state": self._state.copy(), "extensions": {**scope["extensions"], "delivery": delivery}}
         current_delivery.set(context)
         with _NOT_TRACED if spans.by is None else spans.by.stored(message, scope, events) as tell:
-            attempt = partial(kind.attempt, app, scope, events)
-            outcome = await self._outcome(attempt, context)
+            make, attempt, part = partial(kind.attempt, app, scope, events), None, context.part
+            try:
+                if part is None:
+                    attempt = make()
+                    outcome = await attempt.outcome()
+                else:
+                    outcome = await part.outcome(make)
+            except asyncio.CancelledError as error:
+                outcome = self._cancelled(error, attempt if part is None else part.attempt)
             seconds = time.monotonic() - began
             end = await self._settle(kind, message, scope, outcome, context)
             self._ends.of(message.type, current_route.get()).add(end.word, seconds)
@@ -225,21 +232,15 @@ class Worker(Poller[Message]):
         if self._here.observer is not None:
             self._here.observer.delivered(message, scope, events, end.said, outcome.error, began)
 
-    async def _outcome(self, make: Callable[[], Attempt], context: DeliveryContext) -> Outcome:
-        """Run an attempt. One that cancels the task it runs in has failed."""
-        attempt: Attempt | None = None
-        try:
-            if context.part is not None:
-                return await context.part.outcome(make)
-            attempt = make()
-            return await attempt.outcome()
-        except asyncio.CancelledError as error:
-            task, attempt = asyncio.current_task(), attempt if context.part is None else context.part.attempt
-            if self.is_over or task is None or attempt is None:
-                raise
-            while task.uncancel():
-                pass
-            return attempt.failing(error)
+    def _cancelled(self, error: asyncio.CancelledError, attempt: Attempt | None) -> Outcome:
+        """Return the outcome of an attempt that has cancelled the task it runs in. Raises ``error`` if it was cancelled
+        from here."""
+        task = asyncio.current_task()
+        if self.is_over or task is None or attempt is None:
+            raise error
+        while task.uncancel():
+            pass
+        return attempt.failing(error)
 
     async def _settle(
         self, kind: DeliveryKind, message: Message, scope: Any, outcome: Outcome, context: DeliveryContext
