@@ -98,6 +98,12 @@ async def once_committed(call: Callable[[], Awaitable[None]]) -> None:
         transaction.after_commit(call)
 
 
+def in_transaction() -> bool:
+    """Whether :func:`once_committed` would wait for a commit."""
+    transaction = current_transaction.get()
+    return transaction is not None and not transaction.is_over
+
+
 class HandlerConnection:
     """The transaction's connection for a sync handler. Parameters are written as the driver has them: ``?`` for SQLite,
     ``%s`` for PostgreSQL. Raises the driver's errors."""

@@ -27,6 +27,11 @@ class Numbers:
         self._last[topic] = given = (token or self._mark + secrets.token_bytes(4), number + 1)
         return given
 
+    def take_back(self, topic: Hashable) -> None:
+        """The message with the last number to ``topic`` is not sent: the next one gets it."""
+        token, number = self._last[topic]
+        self._last[topic] = token, number - 1
+
     def is_own(self, token: bytes) -> bool:
         """Whether a message with this token is this sender's."""
         return token.startswith(self._mark)
@@ -38,12 +43,16 @@ class Gaps:
     def __init__(self) -> None:
         self.missed = 0
         self._last: OrderedDict[tuple[Hashable, bytes], int] = OrderedDict()
+        self._senders: dict[Hashable, set[bytes]] = {}
+        """The tokens of each topic: to leave one is not to look at all of them."""
 
     def arrived(self, topic: Hashable, token: bytes, number: int) -> int:
         """Return how many messages of this sender to ``topic`` are missing before this one."""
         before = self._last.pop((topic, token), None)
-        if len(self._last) >= MOST:
-            self._last.popitem(last=False)
+        if before is None:
+            if len(self._last) >= MOST:
+                self._forget(*self._last.popitem(last=False)[0])
+            self._senders.setdefault(topic, set()).add(token)
         self._last[topic, token] = number if before is None else max(before, number)
         missing = 0 if before is None else max(0, number - before - 1)
         self.missed += missing
@@ -51,5 +60,11 @@ class Gaps:
 
     def left(self, topic: Hashable) -> None:
         """Forget ``topic``: what is sent to it from now on is not for this process."""
-        for key in [key for key in self._last if key[0] == topic]:
-            del self._last[key]
+        for token in self._senders.pop(topic, ()):
+            del self._last[topic, token]
+
+    def _forget(self, topic: Hashable, token: bytes) -> None:
+        tokens = self._senders[topic]
+        tokens.discard(token)
+        if not tokens:
+            del self._senders[topic]

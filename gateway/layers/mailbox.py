@@ -18,6 +18,12 @@ class Mailbox(Queue[tuple[float, Message]]):
         self.used = time.monotonic()
         """When a reader last got a message, or when the channel was made."""
 
+    def put_back(self, message: Message) -> None:
+        """Let ``message``, which a reader has taken and could not keep, be the next one."""
+        self.appendleft((time.monotonic(), message))
+        if self._more is not None:
+            self._more.wake()
+
     def drop_older(self, oldest: float) -> int:
         """Drop messages that came before ``oldest``. Return how many there were."""
         count = 0

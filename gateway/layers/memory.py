@@ -9,12 +9,17 @@ from typing import Any
 
 from gateway.layers import origins
 from gateway.layers.mailbox import Mailbox
+from gateway.layers.told import Told, since
 from protocols.checkpoint import checkpoint
 
 logger = logging.getLogger(__name__)
 
+MOST_UNCLAIMED = 10_000
+"""Channels with messages that no reader has asked for. To one more nothing is sent: most of their readers are gone."""
 GROUP_EXPIRY = 86400.0
 """Seconds after which a channel that no reader has asked for leaves its groups."""
+SWEEP = 1.0
+"""Seconds between two looks for what has expired while there is no room."""
 
 
 class InMemoryChannelLayer:
@@ -22,16 +27,20 @@ class InMemoryChannelLayer:
 
     A channel holds at most ``capacity`` messages; what comes on top is dropped and counted, and the first drop of a
     channel is logged: the layer never blocks a sender on one slow reader, and never grows. A message that is not read
-    within ``expiry`` seconds is dropped and counted, too.
+    within ``expiry`` seconds is dropped, counted and logged, too, and so is one to a channel that nobody has read while
+    there are very many of them.
     """
 
     def __init__(self, *, capacity: int = 100, expiry: float = 60.0) -> None:
         self.capacity = capacity
         self.expiry = expiry
-        self.drops = Counter[str](capacity=0, expiry=0)
+        self.drops = Counter[str](capacity=0, expiry=0, unread=0)
         self._channels: dict[str, Mailbox] = {}
         self._groups: defaultdict[str, dict[str, float]] = defaultdict(dict)
         self._slow: set[str] = set()
+        self._unclaimed: set[str] = set()
+        """Channels to which was sent, and which nobody has read."""
+        self._told = Told()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._swept = time.monotonic()
 
@@ -82,9 +91,14 @@ class InMemoryChannelLayer:
             self._sweep(now)
         mailbox = self._channels.get(channel)
         if mailbox is None:
+            if not self._has_room(now):
+                self.drops["unread"] += 1
+                self._tell(f"channel {channel}", "no reader has asked for it; a message to it is dropped", "unread")
+                return
             mailbox = self._channel(channel)
+            self._unclaimed.add(channel)
         elif mailbox.full:
-            self.drops["expiry"] += mailbox.drop_older(now - self.expiry)
+            self._expired(channel, mailbox.drop_older(now - self.expiry))
         if len(mailbox) < self.capacity:
             mailbox.put((now, message))
             return
@@ -94,16 +108,36 @@ class InMemoryChannelLayer:
             said = "channel %s: %d messages unread, the limit; newer ones are dropped"
             logger.warning(said, channel, self.capacity, extra={"lost": True})
 
+    def _has_room(self, now: float) -> bool:
+        """Whether there may be one more channel that nobody has read."""
+        if len(self._unclaimed) < MOST_UNCLAIMED:
+            return True
+        if now - self._swept > SWEEP:
+            self._sweep(now)
+        return len(self._unclaimed) < MOST_UNCLAIMED
+
+    def _expired(self, channel: str, count: int) -> None:
+        if count:
+            self.drops["expiry"] += count
+            said = f"messages that were unread for more than {self.expiry:g} s are dropped ({count})"
+            self._tell(f"channel {channel}", said, "expired")
+
+    def _tell(self, where: str, said: str, what: str = "") -> None:
+        """Log that something was dropped, unless ``what``, or the same of ``where``, was told lately."""
+        if times := self._told.due(what or where):
+            logger.warning("%s: %s%s", where, said, since(times), extra={"lost": True})
+
     async def receive(self, channel: str) -> dict[str, Any]:
         """The next message of ``channel``; waits for one. All readers are on one loop, the gateway's."""
         self._loop = asyncio.get_running_loop()
+        self._unclaimed.discard(channel)
         mailbox = self._channel(channel)
         while True:
             sent, message = await mailbox.get()
             mailbox.used = now = time.monotonic()
             if now - sent <= self.expiry:
                 return message
-            self.drops["expiry"] += 1
+            self._expired(channel, 1)
 
     async def group_add(self, group: str, channel: str) -> None:
         await checkpoint()
@@ -130,8 +164,12 @@ class InMemoryChannelLayer:
     async def forget(self, channel: str) -> None:
         """Forget ``channel`` and what it holds. Its reader calls this when it ends, after it left its groups."""
         await checkpoint()
+        self._remove(channel)
+
+    def _remove(self, channel: str) -> None:
         self._channels.pop(channel, None)
         self._slow.discard(channel)
+        self._unclaimed.discard(channel)
 
     def _channel(self, name: str) -> Mailbox:
         mailbox = self._channels.get(name)
@@ -142,12 +180,16 @@ class InMemoryChannelLayer:
     def _sweep(self, now: float) -> None:
         """Drop what has expired. Readers that are no consumers of ours do not say when they end: Channels' do not."""
         self._swept = now
+        expired = Counter[str]()
         for name, mailbox in list(self._channels.items()):
-            self.drops["expiry"] += mailbox.drop_older(now - self.expiry)
+            if count := mailbox.drop_older(now - self.expiry):
+                expired[name] = count
             lasts = GROUP_EXPIRY if mailbox else self.expiry
             if mailbox.is_unused_since(now - lasts):
-                del self._channels[name]
-                self._slow.discard(name)
+                self._remove(name)
+        if expired:
+            first, more = next(iter(expired)), len(expired) - 1
+            self._expired(f"{first} and {more} more" if more else first, expired.total())
         for group, members in list(self._groups.items()):
             for name, joined in list(members.items()):
                 if name not in self._channels and now - joined > GROUP_EXPIRY:

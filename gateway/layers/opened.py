@@ -1,11 +1,20 @@
 """What the gateway does with a layer that is connected to other processes."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 
-class OpenedLayer(ABC):
-    """A layer of ours with a connection. It is a class, not a protocol: some of Channels' layers answer a look at an
-    attribute that they do not have with a RuntimeError."""
+class CheckingLayer(ABC):
+    """A layer of ours that cannot carry every message. It is a class, not a protocol: some of Channels' layers answer a
+    look at an attribute that they do not have with a RuntimeError."""
+
+    @abstractmethod
+    def checked(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return a copy of ``message``, as others get it. Raises TypeError or ValueError if it cannot be sent."""
+
+
+class OpenedLayer(CheckingLayer):
+    """A layer of ours with a connection."""
 
     @property
     @abstractmethod

@@ -1,11 +1,13 @@
 """A channel layer of several processes: groups of this one, and a bus to the others."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
 from collections import Counter
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import msgpack
@@ -15,6 +17,7 @@ from gateway.layers.bus import Bus, Delivery, Topic
 from gateway.layers.gaps import Gaps, Numbers
 from gateway.layers.memory import InMemoryChannelLayer
 from gateway.layers.opened import OpenedLayer
+from gateway.layers.packed import check_size, pack, unpacked_copy
 from protocols.checkpoint import checkpoint
 from protocols.tasks import Tasks
 
@@ -23,12 +26,6 @@ T = TypeVar("T")
 
 KEY = "__gateway__"
 """The key of a message on its way that has what only the layer needs: token, number, channel."""
-LARGEST = 4 * 1024 * 1024
-"""Bytes of a packed message."""
-QUIET = 10.0
-"""Seconds between two lines of the log about the same group or channel."""
-MOST_TOLD = 1000
-"""Groups and channels that are remembered for that."""
 
 
 class SharedChannelLayer(InMemoryChannelLayer, OpenedLayer):
@@ -43,7 +40,7 @@ class SharedChannelLayer(InMemoryChannelLayer, OpenedLayer):
     def __init__(self, bus: Bus, *, capacity: int = 100, expiry: float = 60.0) -> None:
         super().__init__(capacity=capacity, expiry=expiry)
         self.bus = bus
-        self.drops.update(unread=0, garbage=0)
+        self.drops.update(garbage=0)
         self.gaps = Gaps()
         self.process = secrets.token_hex(8)
         """This process's part in the names of its channels."""
@@ -53,7 +50,6 @@ class SharedChannelLayer(InMemoryChannelLayer, OpenedLayer):
         self._read: set[str] = set()
         """Channels without a process's name that have been read here."""
         self._tasks = Tasks("channel layer")
-        self._told: dict[str, float] = {}
 
     @property
     def trouble(self) -> str:
@@ -97,19 +93,54 @@ class SharedChannelLayer(InMemoryChannelLayer, OpenedLayer):
     async def _send_to(self, channel: str, message: dict[str, Any]) -> None:
         process = _process_of(channel)
         if process == self.process or channel in self._read:
-            self._put(channel, _copied(message))
+            self._put(channel, unpacked_copy(message))
             await checkpoint()
             return
         topic = Topic.of_channel(f"{process}!" if process else channel)
         if not await self.bus.publish(topic, self._packed(topic, message, channel)):
             self.drops["unread"] += 1
-            self._tell(f"channel {channel}", "no process reads it; a message to it is dropped")
+            self._tell(f"channel {channel}", "no process reads it; a message to it is dropped", "unread")
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """The next message of ``channel``; waits for one."""
-        if self._home is not None and self._home is not asyncio.get_running_loop() and not self._home.is_closed():
-            return await self._at_home(self._receive(channel))
+        home = self._home
+        if home is not None and home is not asyncio.get_running_loop() and not home.is_closed():
+            return await self._receive_elsewhere(home, channel)
         return await self._receive(channel)
+
+    async def _receive_elsewhere(self, home: asyncio.AbstractEventLoop, channel: str) -> dict[str, Any]:
+        """Receive on another loop than the layer's. A reader that is cancelled loses nothing, whenever that is."""
+        found: Future[dict[str, Any]] = Future()
+
+        async def fetch() -> None:
+            try:
+                message = await self._opened(self._receive(channel))
+            except BaseException as error:
+                if found.set_running_or_notify_cancel():
+                    found.set_exception(error)
+                raise
+            if found.set_running_or_notify_cancel():
+                found.set_result(message)
+            else:
+                self._put_back(channel, message)
+
+        def return_it(done: "Future[dict[str, Any]]") -> None:
+            if not done.cancelled() and done.exception() is None:
+                with contextlib.suppress(RuntimeError):  # the loop is closed
+                    home.call_soon_threadsafe(self._put_back, channel, done.result())
+
+        fetching = asyncio.run_coroutine_threadsafe(fetch(), home)
+        try:
+            return await asyncio.wrap_future(found)
+        except asyncio.CancelledError:
+            if not found.cancel():
+                found.add_done_callback(return_it)
+            fetching.cancel()
+            raise
+
+    def _put_back(self, channel: str, message: dict[str, Any]) -> None:
+        if (mailbox := self._channels.get(channel)) is not None:
+            mailbox.put_back(message)
 
     async def _receive(self, channel: str) -> dict[str, Any]:
         if _process_of(channel) != self.process and channel not in self._read:
@@ -126,7 +157,11 @@ class SharedChannelLayer(InMemoryChannelLayer, OpenedLayer):
 
     async def _group_add(self, group: str, channel: str) -> None:
         self._groups[group][channel] = time.monotonic()
-        await self.bus.subscribe(Topic.of_group(group))
+        try:
+            await self.bus.subscribe(Topic.of_group(group))
+        except (TypeError, ValueError):  # there can be no group of this name
+            super()._discard(group, channel)
+            raise
 
     async def group_discard(self, group: str, channel: str) -> None:
         """Remove ``channel`` from ``group``; no error where it was not in it."""
@@ -156,7 +191,7 @@ class SharedChannelLayer(InMemoryChannelLayer, OpenedLayer):
         await self.bus.publish(topic := Topic.of_group(group), self._packed(topic, message, ""))
         await checkpoint()
         if members := self._groups.get(group):
-            self._put_all(list(members), _copied(message))
+            self._put_all(list(members), unpacked_copy(message))
 
     async def forget(self, channel: str) -> None:
         await super().forget(channel)
@@ -183,10 +218,16 @@ class SharedChannelLayer(InMemoryChannelLayer, OpenedLayer):
                 raise
         return await work
 
+    def checked(self, message: dict[str, Any]) -> dict[str, Any]:
+        return unpacked_copy(message)
+
     def _packed(self, topic: Topic, message: dict[str, Any], channel: str) -> bytes:
-        packed = _pack({**message, KEY: [*self._numbers.next(topic), channel]})
-        if len(packed) > LARGEST:
-            raise ValueError(f"a message to {topic.name} has {len(packed)} bytes; a channel layer takes {LARGEST}")
+        try:
+            packed = pack({**message, KEY: [*self._numbers.next(topic), channel]})
+            check_size(packed, topic.name)
+        except (TypeError, ValueError):
+            self._numbers.take_back(topic)
+            raise
         return packed
 
     def _arrived(self, delivery: Delivery) -> None:
@@ -198,7 +239,7 @@ class SharedChannelLayer(InMemoryChannelLayer, OpenedLayer):
             if token and self._numbers.is_own(token):  # members here have it already
                 return
             if token and (missing := self.gaps.arrived(topic, token, int(number))):
-                self._tell(_described(topic), f"{missing} messages of a sender have not arrived")
+                self._tell(_described(topic), f"messages of a sender have not arrived: {missing}")
             channels = list(self._groups.get(topic.name, ())) if topic.is_group else [str(channel) or topic.name]
         except (ValueError, TypeError, AttributeError, msgpack.UnpackException):
             self.drops["garbage"] += 1
@@ -210,15 +251,6 @@ class SharedChannelLayer(InMemoryChannelLayer, OpenedLayer):
         for channel in channels:
             self._put(channel, dict(message))
 
-    def _tell(self, where: str, said: str) -> None:
-        now = time.monotonic()
-        if now - self._told.get(where, -QUIET) < QUIET:
-            return
-        if len(self._told) >= MOST_TOLD:
-            self._told.clear()
-        self._told[where] = now
-        logger.warning("%s: %s", where, said, extra={"lost": True})
-
 
 def _process_of(channel: str) -> str:
     """Return the process's part of a channel's name; empty if it has none."""
@@ -228,30 +260,3 @@ def _process_of(channel: str) -> str:
 
 def _described(topic: Topic) -> str:
     return f"group {topic.name}" if topic.is_group else f"channel {topic.name}"
-
-
-def _pack(message: dict[str, Any]) -> bytes:
-    """Raises TypeError, with a sentence, for a value that another process cannot get."""
-    try:
-        packed: bytes = msgpack.packb(message)
-    except (TypeError, ValueError, OverflowError) as error:
-        wrong = next((key for key, value in message.items() if not _can_pack(value)), None)
-        raise TypeError(
-            f"the channel layer cannot send the message {message.get('type')!r} to other processes: the value of "
-            f"{wrong!r} is none of text, bytes, number, bool, None, list and dict ({error})"
-        ) from error
-    return packed
-
-
-def _can_pack(value: Any) -> bool:
-    try:
-        msgpack.packb(value)
-    except (TypeError, ValueError, OverflowError):
-        return False
-    return True
-
-
-def _copied(message: dict[str, Any]) -> dict[str, Any]:
-    """Return ``message`` as another process gets it: a tuple is a list there."""
-    copied: dict[str, Any] = msgpack.unpackb(_pack(message), strict_map_key=False)
-    return copied

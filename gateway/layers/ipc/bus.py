@@ -22,6 +22,7 @@ from gateway.layers.ipc.frames import (
     unpacked_topic,
 )
 from gateway.layers.ipc.relay import Relay
+from gateway.layers.told import Told, since
 from protocols.net.unix_path import address
 from protocols.wakeup import Wakeup
 
@@ -50,12 +51,17 @@ class IpcBus:
         self.relay: Relay | None = None
         self.state = LinkState()
         self._topics: dict[bytes, None] = {}
+        self._confirming: set[bytes] = set()
+        """Topics that the relay may not know yet."""
         self._link: _Link | None = None
         self._running: asyncio.Task[None] | None = None
+        self._becoming: asyncio.Future[bool] | None = None
+        """Whether this process becomes the relay, while that is tried."""
         self._arrived: Arrived = _nothing
         self._blocked_since = 0.0
         self.unread = 0
         """Messages to channels that no process reads."""
+        self._told = Told()
         self._before = {"relay": 0, "garbage": 0}
         """What relays of this process have dropped that have ended."""
 
@@ -72,17 +78,23 @@ class IpcBus:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
             self._running = None
+        if self._becoming is not None:  # its thread goes on
+            await asyncio.gather(self._becoming, return_exceptions=True)
         if self.relay is not None:
             await asyncio.to_thread(self._end_relay)
 
     async def subscribe(self, topic: Topic) -> None:
-        if (name := packed_topic(topic)) in self._topics:
+        is_new = (name := packed_topic(topic)) not in self._topics
+        if not is_new and name not in self._confirming:
             return
         self._topics[name] = None
         if (link := self._link) is not None:
-            with contextlib.suppress(LayerUnavailable):  # it subscribes again when it is connected
+            if is_new:
+                self._confirming.add(name)
                 link.write(frame(Kind.SUBSCRIBE, name))
+            with contextlib.suppress(LayerUnavailable):  # it subscribes again when it is connected
                 await link.answered()
+            self._confirming.discard(name)
 
     async def unsubscribe(self, topic: Topic) -> None:
         if self._topics.pop(name := packed_topic(topic), self) is None and self._link is not None:
@@ -95,7 +107,8 @@ class IpcBus:
         if (link := self._link) is None:
             raise LayerUnavailable(f"the channel layer is cut off: {self.state.trouble}")
         link.write(frame(Kind.PUBLISH, name, content))
-        await link.room()
+        if not await link.room():
+            raise LayerUnavailable("the channel layer was cut off: its relay has ended, or does not answer")
         return True
 
     def drops(self) -> Mapping[str, int]:
@@ -127,27 +140,36 @@ class IpcBus:
             await asyncio.get_running_loop().create_unix_connection(lambda: link, address(self._path))
             try:
                 await link.greeted
-                link.write(b"".join(frame(Kind.SUBSCRIBE, topic) for topic in self._topics))
+                known = [*self._topics]
+                link.write(b"".join(frame(Kind.SUBSCRIBE, topic) for topic in known))
                 await link.answered()
             except BaseException:
                 link.abort()
                 raise
         self._link, self._blocked_since = link, 0.0
+        for topic in self._topics.keys() ^ known:  # others have joined and left meanwhile
+            link.write(frame(Kind.SUBSCRIBE if topic in self._topics else Kind.UNSUBSCRIBE, topic))
         self.state.connected()
         try:
             await link.watch()
         finally:
             link.abort()
+            self.has_ended(link)
+        self.state.lost(f"the relay at {self._path} has ended, or does not answer")
+
+    def has_ended(self, link: "_Link") -> None:
+        """Write no more to ``link``."""
+        if self._link is link:
             self._link = None
             self.state.ended()
-        self.state.lost(f"the relay at {self._path} has ended, or does not answer")
 
     async def _perhaps_relay(self, before: int) -> None:
         """Become the relay, unless another process has. ``before``: what was at the path when the last one failed."""
         if not self._relays:
             return
         try:
-            if await asyncio.to_thread(self._become_relay, before):
+            self._becoming = asyncio.ensure_future(asyncio.to_thread(self._become_relay, before))
+            if await asyncio.shield(self._becoming):
                 logger.info("channel layer: this process relays at %s", self._path)
         except OSError as error:
             self.state.failed(
@@ -183,7 +205,9 @@ class IpcBus:
     def is_unread(self, topic: bytes) -> None:
         self.unread += 1
         name = topic[1:].decode(errors="replace")
-        logger.warning("channel %s: no process reads it; a message to it is dropped", name, extra={"lost": True})
+        if times := self._told.due("unread"):
+            said = "channel %s: no process reads it; a message to it is dropped%s"
+            logger.warning(said, name, since(times), extra={"lost": True})
 
 
 class _Link(asyncio.Protocol):
@@ -208,11 +232,12 @@ class _Link(asyncio.Protocol):
         transport.write(GREETING)
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._bus.has_ended(self)
         self._fail(error or ConnectionResetError("the relay has closed the connection"))
-        self.resume_writing()
-        self._heard.wake()
         if not self._lost.done():
             self._lost.set_result(None)
+        self.resume_writing()
+        self._heard.wake()
 
     def _fail(self, error: Exception) -> None:
         if not self.greeted.done():
@@ -248,10 +273,12 @@ class _Link(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
-    async def room(self) -> None:
-        """Wait until the relay has read most of what was written."""
+    async def room(self) -> bool:
+        """Wait until the relay has read most of what was written. Return whether it has, and has not ended."""
+        waits = self._is_full
         while self._is_full:
             await self._has_room.wait()
+        return not (waits and self._lost.done())
 
     async def answered(self) -> None:
         """Wait until the relay has worked on all that was written. Raises LayerUnavailable."""

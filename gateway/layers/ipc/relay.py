@@ -12,6 +12,7 @@ from typing import cast
 
 from gateway.layers.ipc import place
 from gateway.layers.ipc.frames import GREETING, BadFrame, Frame, FrameReader, Kind, frame
+from gateway.layers.told import Told, since
 from protocols.wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
@@ -20,6 +21,9 @@ CONNECTIONS = 1000
 """Connections at a time."""
 MOST_UNREAD = 2 * 1024 * 1024
 """Bytes that wait for one process. What comes on top is dropped and counted."""
+MOST_UNANSWERED = 2 * MOST_UNREAD
+"""Bytes that wait for a process when it is disconnected because it asks for more."""
+LONGEST_PING = 64
 QUIET = 10.0
 """Seconds between two lines of the log about the same process."""
 WATCH = 0.2
@@ -41,6 +45,7 @@ class Relay:
         self.refused = 0
         """Connections of programs that do not speak the protocol."""
         self._identity = 0
+        self._told = Told()
         self._groups: defaultdict[bytes, dict[_Client, None]] = defaultdict(dict)
         self.clients: set[_Client] = set()
         self._has_left = Wakeup()
@@ -134,6 +139,13 @@ class Relay:
         members[first] = None  # the next message is for the next one of several
         first.take(found)
 
+    def refuse(self, why: str) -> None:
+        """Count a connection that is ended because of what its program does, and tell of it."""
+        self.refused += 1
+        if times := self._told.due("refused"):
+            said = "channel layer: a program at the socket of the relay was disconnected: %s%s"
+            logger.warning(said, why, since(times))
+
     def left(self, client: "_Client") -> None:
         self.clients.discard(client)
         self._has_left.wake()
@@ -175,6 +187,7 @@ class _Client(asyncio.Protocol):
             for found in self._reader.feed(data):
                 self._take(found)
         except BadFrame as error:
+            self._out.clear()
             self._refuse(str(error))
         if self._reader.is_greeted:
             self._silence()
@@ -190,13 +203,14 @@ class _Client(asyncio.Protocol):
             case Kind.UNSUBSCRIBE:
                 self._relay.unsubscribe(self, found.topic)
             case Kind.PING:
+                if len(found.content) > LONGEST_PING:
+                    raise BadFrame(f"a ping has {len(found.content)} bytes")
                 self.answer(frame(Kind.PONG, b"", found.content))
             case _:
                 raise BadFrame(f"a frame is of the unknown kind {found.kind}")
 
     def _refuse(self, why: str) -> None:
-        self._relay.refused += 1
-        logger.warning("channel layer: a program at the socket of the relay was disconnected: %s", why)
+        self._relay.refuse(why)
         self.transport.abort()
 
     def _silence(self) -> None:
@@ -205,7 +219,10 @@ class _Client(asyncio.Protocol):
             self._timer = None
 
     def answer(self, data: bytes) -> None:
-        """Send ``data``, which is small, with the rest of this turn."""
+        """Send ``data``, which is small, with the rest of this turn. Who asks and asks and reads no answer is
+        disconnected."""
+        if self.transport.get_write_buffer_size() > MOST_UNANSWERED:
+            raise BadFrame("it does not read its answers")
         self._out.append(data)
 
     def take(self, found: Frame) -> None:

@@ -197,11 +197,7 @@ class _Subscriber:
     async def opened(self) -> Any:
         await self._link.open()
         try:
-            for name in [*self._topics]:
-                await self._link.write(("SUBSCRIBE", name))
-            for _ in [*self._topics]:
-                self._take(await self._link.read())
-            self._is_open = True
+            await self._subscribe_again()
             yield
         finally:
             self._is_open = False
@@ -209,6 +205,22 @@ class _Subscriber:
             for waiting in self._confirming.values():
                 waiting.cancel()
             self._confirming.clear()
+
+    async def _subscribe_again(self) -> None:
+        """Subscribe to all topics. Raises one of TROUBLES."""
+        known = [*self._topics]
+        for begin in range(0, len(known), BATCH):
+            batch = known[begin : begin + BATCH]
+            await self._link.write(("SUBSCRIBE", *batch))
+            left = len(batch)
+            while left:  # messages may come between
+                left -= self._take(await self._link.read())
+        self._is_open = True
+        differ = self._topics.keys() ^ known  # others have joined and left meanwhile
+        if new := [name for name in differ if name in self._topics]:
+            await self._link.write(("SUBSCRIBE", *new))
+        if gone := [name for name in differ if name not in self._topics]:
+            await self._link.write(("UNSUBSCRIBE", *gone))
 
     async def subscribe(self, name: bytes, topic: Topic) -> None:
         if name in self._topics:
@@ -243,13 +255,15 @@ class _Subscriber:
             with contextlib.suppress(*TROUBLES):  # the reader finds it out, too
                 await self._link.write(("PING",))
 
-    def _take(self, found: Any) -> None:
+    def _take(self, found: Any) -> bool:
+        """Take what has come. Return whether it confirms a subscription."""
         if isinstance(found, ResponseError):
             raise found
         if not isinstance(found, list) or len(found) < 2:
-            return
+            return False
         kind, name = found[0], found[1]
         if kind == b"message" and (topic := self._topics.get(name)) is not None:
             self.arrived(Delivery(topic, found[2]))
         elif kind == b"subscribe" and (waiting := self._confirming.pop(name, None)) is not None and not waiting.done():
             waiting.set_result(None)
+        return bool(kind == b"subscribe")

@@ -20,6 +20,8 @@ from gateway.layers.address import Redis
 from gateway.layers.bus import PATIENCE, Arrived, Delivery, LayerUnavailable, LinkState, Topic
 from gateway.layers.redis.connections import TROUBLES, end, hosts_of, reason
 from gateway.layers.shared import KEY, SharedChannelLayer
+from gateway.layers.told import Told, since
+from protocols.errors import describe_error
 from protocols.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,8 @@ PROCESS_CAPACITY = 10_000
 """Messages that wait in Redis for one process, with all its channels."""
 AGAIN = 0.2
 """Seconds between two attempts while Redis is away."""
+BREATH = 0.01
+"""Seconds after something that cannot be read, so that a flood of it leaves time for others."""
 
 
 class _Core(RedisChannelLayer):  # type: ignore[misc] # it has no types
@@ -69,6 +73,8 @@ class CoreBus:
         self._groups: dict[str, str] = {}
         self._made = 0
         self._full = 0
+        self._garbage = 0
+        self._told = Told()
         self._arrived: Arrived = lambda delivery: None
         self._takers: dict[str, asyncio.Task[None]] = {}
         self._tasks = Tasks("channel layer")
@@ -101,6 +107,7 @@ class CoreBus:
         if not topic.is_group:
             self._read(f"specific.{topic.name}" if topic.name.endswith("!") else topic.name)
         elif topic.name not in self._members:
+            self._core.require_valid_group_name(topic.name)  # raises TypeError, before anything is kept
             self._made += 1
             member = f"specific.{self.process}!{self._made}"
             self._members[topic.name], self._groups[member] = member, topic.name
@@ -108,11 +115,11 @@ class CoreBus:
                 await self._ask(self._core.group_add(topic.name, member))
 
     async def unsubscribe(self, topic: Topic) -> None:
-        if (member := self._members.pop(topic.name, None)) is not None and topic.is_group:
+        if topic.is_group and (member := self._members.pop(topic.name, None)) is not None:
             del self._groups[member]
             with contextlib.suppress(LayerUnavailable):
                 await self._ask(self._core.group_discard(topic.name, member))
-        elif (taker := self._takers.pop(topic.name, None)) is not None:
+        elif not topic.is_group and (taker := self._takers.pop(topic.name, None)) is not None:
             taker.cancel()
 
     async def publish(self, topic: Topic, content: bytes) -> bool:
@@ -131,7 +138,7 @@ class CoreBus:
         return True
 
     def drops(self) -> Mapping[str, int]:
-        return {"full": self._full}
+        return {"full": self._full, "garbage": self._garbage}
 
     async def _ask(self, call: Coroutine[Any, Any, None]) -> None:
         """Raises LayerUnavailable."""
@@ -155,11 +162,25 @@ class CoreBus:
             except TROUBLES as error:
                 self._cut_off(error)
                 await asyncio.sleep(AGAIN)
-                continue
-            for each in found if isinstance(found, list) else [found]:
-                group = self._groups.get(each)
-                topic = Topic.of_group(group) if group is not None else Topic.of_channel(str(each))
-                self._arrived(Delivery(topic, msgpack.packb(message)))
+            except Exception as error:  # whatever the library says of bytes that are no message
+                self._drop_garbage(channel, error)
+                await asyncio.sleep(BREATH)
+            else:
+                self._deal_out(found, message)
+
+    def _deal_out(self, found: str | list[str], message: dict[str, Any]) -> None:
+        """Hand ``message`` to the layer, for each channel in ``found``."""
+        for each in found if isinstance(found, list) else [found]:
+            group = self._groups.get(str(each))
+            topic = Topic.of_group(group) if group is not None else Topic.of_channel(str(each))
+            self._arrived(Delivery(topic, msgpack.packb(message)))
+
+    def _drop_garbage(self, channel: str, error: Exception) -> None:
+        """Go on: nobody else takes what comes for this process."""
+        self._garbage += 1
+        if times := self._told.due(channel):
+            said = "channel %s: what has arrived is no message of a channel layer (%s); it is dropped%s"
+            logger.warning(said, channel, describe_error(error), since(times), extra={"lost": True})
 
     def _cut_off(self, error: BaseException) -> None:
         (self.state.lost if self.state.is_connected else self.state.failed)(reason(self._address, error))
@@ -175,5 +196,8 @@ class CoreBus:
         while True:
             await asyncio.sleep(min(RENEW, self._address.group_expiry / 3))
             with contextlib.suppress(LayerUnavailable):
-                for group, member in list(self._members.items()):
-                    await self._ask(self._core.group_add(group, member))
+                await self._renew_all()
+
+    async def _renew_all(self) -> None:
+        for group, member in list(self._members.items()):
+            await self._ask(self._core.group_add(group, member))

@@ -1,19 +1,19 @@
 """Each layer keeps the contract: ours, and those of Channels as far as they can."""
 
+import asyncio
 import contextlib
+import logging
 import secrets
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from channels.layers import InMemoryChannelLayer as ChannelsInMemoryLayer
 from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
-from layer_contract import LayerContract, OwnLayerContract, SharedLayerContract, member, next_of
+from layer_contract import LayerContract, OwnLayerContract, SharedLayerContract, member, next_of, socket_folder
 from servers.redis import RedisServer, redis_process
+from waiting import until
 
 from gateway.layers import InMemoryChannelLayer
 from gateway.layers.address import Redis, parse_layer
@@ -28,15 +28,6 @@ from gateway.layers.shared import SharedChannelLayer
 def redis() -> Iterator[RedisServer]:
     with redis_process() as server:
         yield server
-
-
-@contextlib.contextmanager
-def short_folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="layer", dir="/tmp"))  # a socket's path has 107 characters at most
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 @contextlib.asynccontextmanager
@@ -59,7 +50,7 @@ class TestMemory(OwnLayerContract):
 class TestIpc(SharedLayerContract):
     @contextlib.asynccontextmanager
     async def layers(self, count: int) -> AsyncIterator[list[Any]]:
-        with short_folder() as folder:
+        with socket_folder() as folder:
             async with opened([ipc_layer(folder / "layer.sock") for _ in range(count)]) as layers:
                 yield layers
 
@@ -186,3 +177,44 @@ async def test_garbage_is_counted_and_harms_nobody(
         assert (await next_of(two, channel))["n"] == 1
         assert two.dropped_by_reason()["garbage"] == len(GARBAGE)
         assert "group g: what has arrived is no message of a channel layer" in caplog.text
+
+
+async def test_garbage_in_a_list_of_redis_is_counted_and_the_process_hears_its_groups(
+    redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = address_of(redis, "&layer=core")
+    async with opened([core_layer(address), core_layer(address)]) as (one, two):
+        channel = await member(two, "g")
+        for number, garbage in enumerate(("no message", "\x01" * 12, "\x01" * 12 + "\x01")):
+            key = f"{address.prefix}specific.{two.process}!"
+            await asyncio.to_thread(redis.command, "ZADD", key, str(number), garbage)
+        await until(lambda: two.dropped_by_reason()["garbage"] == 3)
+        await one.group_send("g", {"type": "x"})
+        assert await next_of(two, channel) == {"type": "x"}
+        (record,) = [each for each in caplog.records if each.levelno >= logging.WARNING]
+        assert f"specific.{two.process}!: what has arrived is no message" in record.getMessage()
+
+
+async def test_a_channel_has_the_name_of_a_group(redis: RedisServer) -> None:
+    address = address_of(redis, "&layer=core")
+    async with opened([core_layer(address), core_layer(address)]) as (one, two):
+        channel = await member(two, "news")
+        receiving = asyncio.ensure_future(next_of(two, "news"))
+        await until(lambda: "news" in two._channels)
+        await one.send("news", {"type": "x", "n": 1})
+        assert (await receiving)["n"] == 1
+        await two.forget("news")
+        await two.bus._renew_all()
+        await one.group_send("news", {"type": "x", "n": 2})
+        assert (await next_of(two, channel))["n"] == 2
+
+
+async def test_a_group_s_name_that_redis_core_cannot_have_leaves_nothing_behind(redis: RedisServer) -> None:
+    async with opened([core_layer(address_of(redis, "&layer=core"))]) as (layer,):
+        channel = await member(layer, "g")
+        with pytest.raises(TypeError, match="must be a valid unicode string"):
+            await layer.group_add("r\u00e4ume", channel)
+        assert layer.groups == 1
+        await layer.bus._renew_all()
+        await layer.group_send("g", {"type": "x"})
+        assert await next_of(layer, channel) == {"type": "x"}

@@ -275,6 +275,7 @@ def test_the_parent_of_workers_relays_and_a_worker_that_is_killed_interrupts_no_
             ["pgrep", "-P", str(host.daemon.process.pid)], capture_output=True, text=True, check=True
         )
         os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
+        hosts.pages.append(hosts.page(host.web))  # all others may have been in the worker that is gone
         hosts.python("-m", "django", "tell", "after")
         until(lambda: any("after" in page.marks for page in hosts.pages), lambda: hosts.text)
         assert host.metric("gateway_layer_interruptions_total") == 0

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from layer_contract import Account, member, next_of
+from layer_contract import Account, member, next_of, socket_folder
 from servers.redis import RedisServer, redis_process
 from servers.site import ROOT
-from test_contract import address_of, opened, short_folder
+from test_contract import address_of, opened
 from waiting import until as eventually
 
 from gateway.layers.bus import LayerUnavailable
@@ -41,7 +42,7 @@ time.sleep(60)
 
 @pytest.fixture
 def path() -> Iterator[Path]:
-    with short_folder() as folder:
+    with socket_folder() as folder:
         yield folder / "layer.sock"
 
 
@@ -196,6 +197,17 @@ async def test_a_process_that_may_not_relay_says_that_no_gateway_runs(path: Path
             await layer.group_send("g", {"type": "x"})
 
 
+async def test_a_layer_that_is_closed_while_it_becomes_the_relay_leaves_no_relay(path: Path) -> None:
+    for _ in range(20):
+        layer: Any = ipc_layer(path)
+        opening = asyncio.ensure_future(layer.open())
+        await eventually(lambda layer=layer: layer.bus._becoming is not None)
+        await layer.close()
+        await asyncio.gather(opening, return_exceptions=True)
+        assert layer.bus.relay is None
+        assert not [each for each in threading.enumerate() if each.name == "layer-relay"]
+
+
 async def test_a_folder_in_which_no_socket_can_be_made_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     async with opened([ipc_layer(tmp_path / "file" / "layer.sock")]) as (layer,):
@@ -304,3 +316,112 @@ async def test_a_password_that_redis_refuses_is_a_sentence_without_it(caplog: py
             assert "wrong-one" not in layer.trouble + caplog.text
         async with opened([pubsub_layer(replace(address, password="right"))]) as (layer,):
             await layer.group_send("g", {"type": "x"})
+
+
+async def joined_meanwhile(one: SharedChannelLayer, two: SharedChannelLayer, times: int, cut: Any) -> None:
+    """Let pages join groups while the layer connects again, and look whether each is heard."""
+    for number in range(3000):
+        await member(two, f"before{number}")
+    joined: dict[str, str] = {}
+    for number in range(times):
+        before = two.bus.state.interruptions
+        cutting = asyncio.ensure_future(cut())
+        while two.bus.state.interruptions == before or two.trouble or not two.bus.state.is_connected:
+            group = f"meanwhile{number}.{len(joined)}"
+            joined[group] = await member(two, group)
+            await asyncio.sleep(0.0005)
+        await cutting
+    await eventually(lambda: not one.trouble and not two.trouble)
+    for group, channel in joined.items():
+        await one.group_send(group, {"type": "x", "group": group})
+        assert (await next_of(two, channel))["group"] == group
+
+
+async def test_who_joins_while_the_relay_is_replaced_is_heard(path: Path) -> None:
+    async with opened([ipc_layer(path), ipc_layer(path)]) as (one, two):
+
+        async def cut() -> None:
+            await eventually(lambda: one.bus.relay or two.bus.relay)
+            relay = next(layer.bus.relay for layer in (one, two) if layer.bus.relay and layer.bus.relay.is_alive)
+            await asyncio.to_thread(relay.stop)
+
+        await joined_meanwhile(one, two, 8, cut)
+
+
+async def test_who_joins_while_the_connection_to_redis_is_made_again_is_heard(redis: RedisServer) -> None:
+    async with opened(two_of("pubsub", redis)) as (one, two):
+
+        async def cut() -> None:
+            await asyncio.to_thread(redis.command, "CLIENT", "KILL", "TYPE", "pubsub")
+
+        await joined_meanwhile(one, two, 2, cut)
+
+
+async def test_who_leaves_while_the_connection_to_redis_is_made_again_is_told_nothing_more(redis: RedisServer) -> None:
+    async with opened(two_of("pubsub", redis)) as (_, two):
+        channels = {f"g{number}": await member(two, f"g{number}") for number in range(3000)}
+        before = two.bus.state.interruptions
+        await asyncio.to_thread(redis.command, "CLIENT", "KILL", "TYPE", "pubsub")
+        await eventually(lambda: two.bus.state.interruptions > before)
+        for group, channel in channels.items():
+            await two.group_discard(group, channel)
+            await asyncio.sleep(0)
+        await eventually(lambda: two.bus.state.is_connected)
+
+        async def none_is_left() -> bool:
+            names = await asyncio.to_thread(redis.command, "PUBSUB", "CHANNELS", "*__group__*")
+            return not names.strip()
+
+        await eventually(none_is_left)
+
+
+async def test_a_program_that_reads_no_answers_is_disconnected(path: Path) -> None:
+    async with opened([ipc_layer(path), ipc_layer(path)]) as (one, two):
+        for asks in (
+            frames.frame(frames.Kind.PUBLISH, b"c" + bytes(60_000)),
+            frames.frame(frames.Kind.PING, b"", b"x" * 65),
+        ):
+            with socket.socket(socket.AF_UNIX) as hostile, pytest.raises(OSError, match=r"Broken pipe|reset"):
+                hostile.connect(str(path))
+                hostile.sendall(frames.GREETING)
+                for _ in range(1000):
+                    await asyncio.to_thread(hostile.sendall, asks)
+        channel = await member(two, "g")
+        await one.group_send("g", {"type": "x"})
+        assert await next_of(two, channel) == {"type": "x"}
+        assert (one.bus.relay or two.bus.relay).refused == 2
+
+
+async def test_refusals_are_told_once_in_a_while_and_all_of_them_counted(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened([ipc_layer(path)]) as (layer,):
+        for _ in range(30):
+            reader, writer = await asyncio.open_unix_connection(str(path))
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")
+            with contextlib.suppress(ConnectionResetError):
+                await reader.read()
+            writer.close()
+        await eventually(lambda: layer.dropped_by_reason()["garbage"] == 30)
+        assert caplog.text.count("was disconnected") == 1
+
+
+async def test_a_relay_dies_while_a_sender_waits_for_it_which_is_told(path: Path, relay: RelayProcess) -> None:
+    async with opened([ipc_layer(path)]) as (layer,):
+        relay.process.send_signal(signal.SIGSTOP)
+        sending = [asyncio.ensure_future(layer.group_send("g", {"type": "x", "n": bytes(500_000)})) for _ in range(20)]
+        await asyncio.sleep(0)
+        relay.process.kill()
+        results = await asyncio.gather(*sending, return_exceptions=True)
+        assert {type(each) for each in results if each is not None} == {LayerUnavailable}
+        await layer.group_send("g", {"type": "x"})
+
+
+async def test_messages_to_channels_that_no_process_reads_are_told_once_in_a_while(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened([ipc_layer(path)]) as (layer,):
+        for number in range(50):
+            await layer.send(f"nobody{number}", {"type": "x"})
+        await eventually(lambda: layer.dropped_by_reason()["unread"] == 50)
+        assert caplog.text.count("no process reads it") == 1
