@@ -5,10 +5,8 @@ import contextlib
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from functools import partial
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
-from gateway.atomic import once_committed
 from gateway.consumers import message_arguments
 from gateway.consumers.hooks import (
     Call,
@@ -26,7 +24,7 @@ from gateway.consumers.refused import States, in_words
 from gateway.consumers.returned import is_message_id, tell_returned
 from gateway.consumers.unanswered import ANSWERS, Unanswered, asks_for_answer
 from gateway.frames import place_of
-from gateway.layers import ChannelLayer, Forgetful, get_channel_layer, origins
+from gateway.layers import ChannelLayer, Forgetful, deferred, get_channel_layer, origins
 from protocols.asgi import Application, Receive, Send, describe
 from protocols.errors import Disconnected, LocalProtocolError, is_disconnect
 
@@ -374,4 +372,4 @@ class Consumer(Generic[R]):
         """Send ``message``, a dict with ``type``, to everyone in a group."""
         checked = message_arguments.layer_message("group_send", name, message)
         origins.note(checked)
-        return self.perform(once_committed(partial(get_channel_layer().group_send, name, checked)))
+        return self.perform(deferred.group_send(get_channel_layer(), name, checked))

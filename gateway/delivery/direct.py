@@ -4,17 +4,15 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from functools import partial
 from typing import Any, TypeVar
 
-from gateway.atomic import once_committed
 from gateway.delivery.kind import kind_of_event
 from gateway.delivery.outbox import Outlet
 from gateway.delivery.outgoing import THROUGH, outgoing_of
 from gateway.delivery.outgoing_servers import OutgoingServers
 from gateway.delivery.service import Deliveries
 from gateway.delivery.within import put_within
-from gateway.layers import get_channel_layer
+from gateway.layers import deferred, get_channel_layer
 from gateway.sender import current_keeper
 from gateway.spans import TRACE, spans
 from gateway.store import StoreUnavailable
@@ -79,7 +77,7 @@ class DirectSender:
         return addressed if spans.by is None else spans.by.sends(addressed)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        await once_committed(partial(get_channel_layer().group_send, group, message))
+        await deferred.group_send(get_channel_layer(), group, message)
 
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return call_from_thread(self._running_loop(), coroutine)

@@ -78,6 +78,7 @@ class Makers:
     store: Callable[[str], Store] = lambda url: engine_of(url).store()
     submission: "Callable[[SubmissionSettings], Submission]" = open_submission
     open_transaction: Callable[[str], FindTransaction] = lambda url: engine_of(url).open_transaction
+    layer: Callable[[ParsedConfig], tuple[ChannelLayer, list[Diagnostic]]] = make_layer
 
 
 FROM_THE_FILE = Makers()
@@ -103,7 +104,7 @@ def _build(parsed: ParsedConfig, make: Makers, before: Gateway | None) -> Gatewa
     if before is not None and before.settings.layer == settings.layer:
         layer, no_layer = before.services[channel_layer], list[Diagnostic]()
     else:
-        layer, no_layer = make_layer(parsed) if not unprepared else (InMemoryChannelLayer(), [])
+        layer, no_layer = make.layer(parsed) if not unprepared else (InMemoryChannelLayer(), [])
     missing = [*checks.answers(parsed, app), *checks.replies(parsed, app)]
     if not unprepared:
         missing += [*checks.django_mail(parsed), *checks.django_store(parsed)]

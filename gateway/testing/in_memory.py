@@ -14,7 +14,7 @@ from gateway.config.loader import ParsedConfig, load
 from gateway.delivery.service import deliveries, no_transaction
 from gateway.layers import ChannelLayer, channel_layer
 from gateway.runtime.build import Gateway, Makers, build
-from gateway.runtime.channel_layer import only_here
+from gateway.runtime.channel_layer import make_layer_for_tests
 from gateway.runtime.isolated import NO_SERVERS, isolated
 from gateway.runtime.running import RunningGateway
 from gateway.runtime.servers import Servers
@@ -90,8 +90,8 @@ class InMemoryGateway:
         """What has arrived and was tried again, with the route that took it and the verdict; what has left, too."""
         self._leaving = Leaving(self.outbox)
         made = build(
-            self._parsed(only_here(load(file, environ))),
-            Makers(_memory_store, self._leaving.submission, lambda url: no_transaction),
+            self._parsed(load(file, environ)),
+            Makers(_memory_store, self._leaving.submission, lambda url: no_transaction, make_layer_for_tests),
         )
         self._leaving.take_over(made.servers)
         self._made = made

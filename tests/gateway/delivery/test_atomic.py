@@ -8,10 +8,12 @@ import contextlib
 import inspect
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from layer_contract import socket_folder
 from own_services import delivering, installed
 from servers.postgresql import emptied
 from test_guard import MAIL, TEXT, deliver, email, sms
@@ -36,6 +38,7 @@ from gateway.atomic import TransactionRefused
 from gateway.consumers.forms import AsyncForm
 from gateway.delivery.guard import Guard
 from gateway.layers import channel_layer
+from gateway.layers.ipc import ipc_layer
 from gateway.store import OutcomeUnknown, Store, engine_of
 from gateway.store.parts.transactions import StoreTransaction
 
@@ -517,6 +520,33 @@ async def test_a_group_is_told_after_the_commit_and_not_at_all_if_there_is_none(
                     await layer.receive(channel)
         else:
             assert (await layer.receive(channel))["commits"] == 0
+
+
+async def test_a_group_is_told_what_the_message_was_at_the_line_that_sends_it(store: Store) -> None:
+    refused: list[str] = []
+
+    class Tells(MqttConsumer):
+        def receive(self, topic: str, payload: bytes) -> None:
+            message = {"type": "row.new", "n": 1}
+            self.group_send("live", message)
+            message["n"] = 2
+            try:
+                self.group_send("live", {"type": "row.new", "rows": [{"at": datetime.now(UTC)}]})
+            except TypeError as error:
+                refused.append(str(error))
+
+    with socket_folder() as folder:
+        layer = ipc_layer(folder / "layer.sock")
+        await layer.open()
+        channel = await layer.new_channel()
+        await layer.group_add("live", channel)
+        with installed({channel_layer: layer}):
+            await run(store, mqtt_app(Tells, Policy(atomic=True, on_error="dead-letter")), "one")
+            assert (await layer.receive(channel))["n"] == 1
+        await layer.close()
+    (said,) = refused
+    assert "the value of 'rows[0].at' is none of text" in said
+    assert "write value.isoformat()" in said
 
 
 async def test_order_is_kept_per_key(store: Store, rows: Written) -> None:
