@@ -219,8 +219,7 @@ class _Client(asyncio.Protocol):
             self._timer = None
 
     def answer(self, data: bytes) -> None:
-        """Send ``data``, which is small, with the rest of this turn. Who asks and asks and reads no answer is
-        disconnected."""
+        """Send ``data``, which is small, with the rest of this turn. Raises BadFrame if too many answers are unread."""
         if self.transport.get_write_buffer_size() > MOST_UNANSWERED:
             raise BadFrame("it does not read its answers")
         self._out.append(data)

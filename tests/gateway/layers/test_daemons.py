@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -264,6 +265,27 @@ def test_the_layer_of_django_s_settings(redis: RedisServer, tmp_path: Path) -> N
     theirs = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [redis.url]}}}
     with Hosts(tmp_path, "django", theirs) as hosts:
         hosts.tell_all_ways(hosts.page(hosts.hosts[0].web, "channels"))
+
+
+def test_the_page_s_two_gateways(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "layers.md").read_text()
+    for name in ("gateway.yaml", "chat.py"):
+        found = re.search(rf"```\w+\n(# {name}\n.*?)```", page, re.DOTALL)
+        assert found is not None
+        (tmp_path / name).write_text(found[1])
+    ports = [free_port(), free_port()]
+    with contextlib.ExitStack() as stack:
+        daemons, pages = [], []
+        for port in ports:
+            daemons.append(Daemon(tmp_path, PORT=str(port)))
+            stack.callback(daemons[-1].close)
+            daemons[-1].says(f"127.0.0.1:{port}")
+            pages.append(stack.enter_context(connect(f"ws://127.0.0.1:{port}/")))
+        pages[0].send("hello")
+        assert [peer.recv(20) for peer in pages] == ["hello", "hello"]
+        daemons[0].close()
+        pages[1].send("alone")
+        assert pages[1].recv(20) == "alone"
 
 
 def test_the_parent_of_workers_relays_and_a_worker_that_is_killed_interrupts_no_group(tmp_path: Path) -> None:
