@@ -17,9 +17,17 @@ class Reloads:
         """Whether the last reload succeeded, or there was none."""
         self.succeeded = time.time()
         """The Unix time of the last reload that did, or of the start."""
+        self.tell: Callable[[bool], object] | None = None
+        """Tells other workers whether one has succeeded, for their :meth:`learn`."""
 
     def note(self, *, successful: bool, generation: int) -> None:
-        self.generation, self.is_successful = generation, successful
+        self.generation = generation
+        self.learn(successful)
+        if self.tell is not None:
+            self.tell(successful)
+
+    def learn(self, successful: bool) -> None:
+        self.is_successful = successful
         if successful:
             self.succeeded = time.time()
 

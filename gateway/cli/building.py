@@ -47,12 +47,14 @@ def built(parsed: ParsedConfig, *, to_run: bool = False) -> Gateway:
         fail(f"interrupted{place_of(error)}", INTERRUPTED)
 
 
-def built_to_run(parsed: ParsedConfig, tell: Callable[[ConfigErrors], None] = lambda _: None) -> Gateway:
+def built_to_run(
+    parsed: ParsedConfig, tell: Callable[[ConfigErrors], None] = lambda _: None, *, warns: bool = True
+) -> Gateway:
     """Build it for a process whose every line may have to be a log record, and check that this machine has what the
-    file asks for. ``tell`` gets its mistakes, too."""
+    file asks for. ``tell`` gets its mistakes, too. ``warns``: whether warnings are logged."""
     try:
         gateway = built(parsed, to_run=True)
-        check_machine(parsed, gateway)
+        check_machine(parsed, gateway, warns=warns)
         return gateway
     except ConfigErrors as errors:
         tell(errors)
@@ -89,11 +91,11 @@ def built_to_answer(given: str | None) -> Gateway:
         return built(load(file_of(given)))
 
 
-def check_machine(parsed: ParsedConfig, gateway: Gateway) -> None:
+def check_machine(parsed: ParsedConfig, gateway: Gateway, *, warns: bool = True) -> None:
     """Raises CannotStart."""
-    for failure in FAILURES:
+    for failure in FAILURES if warns else ():
         logger.warning("%s", failure)
-    for warning in warnings(parsed):
+    for warning in warnings(parsed) if warns else ():
         logger.warning("%s:%d:%d: %s", warning.file, warning.line, warning.column, warning.message)
     if found := preflight.diagnostics(parsed, stored=gateway.dispatcher is not None):
         raise CannotStart(found)

@@ -22,5 +22,7 @@ def run_worker(file: str, command: str, launch: Launch, *, tries: bool) -> NoRet
     text, folder = link.begin()
     parsed = parse(text, name=file, folder=Path(folder))  # what the other workers have, whatever the file says now
     name_for_children(file)
-    gateway = built_to_run(parsed, lambda errors: link.say("failed", why=str(errors.diagnostics[0].message)))
+    gateway = built_to_run(
+        parsed, lambda errors: link.say("failed", why=str(errors.diagnostics[0].message)), warns=link.is_first
+    )
     process.run(WorkerDaemon(gateway, print_text, command, link, samples=samples, again=again).run())

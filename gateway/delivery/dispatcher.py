@@ -28,7 +28,7 @@ class Dispatcher:
         """Open the store, before anything can arrive. What was found there, in a line. Raises StoreUnavailable."""
         self._uses = True
         found = await self.deliveries.use.begin()
-        self.deliveries.store.listen(self.deliveries.inbox.waiting.notify, self.deliveries.outgoing.notify)
+        self.deliveries.store.listen(self.deliveries.inbox.waiting.hear, self.deliveries.outgoing.hear)
         return found
 
     def start(self, outlets: Mapping[str, Outlet]) -> None:

@@ -1,4 +1,5 @@
-"""Tells the worker and the outbox, in this process, that there is something in the store for them."""
+"""Tells the worker and the outbox, in this process, that there is something in the store for them; and other processes,
+if they hear of nothing by themselves."""
 
 from collections.abc import Callable
 
@@ -8,6 +9,7 @@ class Notifier:
 
     def __init__(self) -> None:
         self._listeners: set[Callable[[], None]] = set()
+        self._relays: list[Callable[[], None]] = []
 
     def listen(self, listener: Callable[[], None]) -> None:
         self._listeners.add(listener)
@@ -15,6 +17,17 @@ class Notifier:
     def forget(self, listener: Callable[[], None]) -> None:
         self._listeners.discard(listener)
 
+    def relay(self, relay: Callable[[], None]) -> None:
+        """Call ``relay``, too, when this process has put something there."""
+        self._relays.append(relay)
+
     def notify(self) -> None:
+        """This process has put something there."""
+        self.hear()
+        for relay in self._relays:
+            relay()
+
+    def hear(self) -> None:
+        """Another process has put something there, and tells all."""
         for listener in self._listeners:
             listener()

@@ -64,9 +64,14 @@ class Deliveries:
         """Told of attempts at what is stored, while somebody listens."""
 
     def notify(self) -> None:
-        """Notify that there is something new in the store, put there by somebody else."""
+        """There is something new in the store. Other processes may not know it yet."""
         self.outgoing.notify()
         self.inbox.waiting.notify()
+
+    def hear(self) -> None:
+        """Another process has put something there, and tells all."""
+        self.outgoing.hear()
+        self.inbox.waiting.hear()
 
     def for_successor(self, keep: Keep, routes: RouteTable) -> "Deliveries":
         """Return those of a gateway that has the same store, and takes over from this one."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypedDict
 
 Kind = Literal["counter", "gauge", "histogram", "info"]
-Joined = Literal["sum", "max"]
+Joined = Literal["sum", "min", "max"]
 UNITS = ("seconds", "bytes", "ratio")
 _NAME = re.compile(r"(?:gateway|process)_[a-z][a-z0-9_]*[a-z0-9]")
 _ENDS = {"counter": "_total", "info": "_info"}

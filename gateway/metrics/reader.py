@@ -19,7 +19,7 @@ SUCCESS = gauge(
     "gateway_metrics_reader_success",
     "1 if this part of the metrics could be read in this scrape, 0 if its families are missing.",
     "reader",
-    joined="max",
+    joined="min",
 )
 
 

@@ -1,9 +1,10 @@
 """The values of all families at one time: plain data, which can be written as JSON and added to others."""
 
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from gateway.metrics.family import Distribution, Family, Sample, Value
+from gateway.metrics.family import Distribution, Family, Joined, Sample, Value
 
 Snapshot = dict[str, list[tuple[list[str], Any]]]
 """The name of a family -> each of its series: the values of its labels, and its own value."""
@@ -11,6 +12,9 @@ MOST_SERIES = 5000
 """Series of one family; what goes beyond is added up in one whose labels are all ``other``."""
 LONGEST_LABEL = 200
 OTHER = "other"
+
+
+_RULES: Mapping[Joined, Callable[[float, float], float]] = {"sum": operator.add, "min": min, "max": max}
 
 
 class Series:
@@ -63,8 +67,7 @@ def _joined(family: Family, one: Any, other: Any) -> Value:
     if family.kind == "histogram":
         counts = [a + b for a, b in zip(one["counts"], other["counts"], strict=True)]
         return Distribution(counts=counts, sum=one["sum"] + other["sum"])
-    joined: float = max(one, other) if family.joined == "max" else one + other
-    return joined
+    return _RULES[family.joined](one, other)
 
 
 def _fits(family: Family, labels: list[str], value: Any) -> bool:

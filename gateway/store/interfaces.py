@@ -173,6 +173,10 @@ class LeaseStore(Protocol):
         """Return once others have taken this process for dead, because it was paused or cut off from the store: its
         leases and namespaces may be theirs. An engine that cannot make that mistake never returns."""
 
+    async def bury(self, owner: str) -> None:
+        """The process of this :attr:`Store.owner` has died, as its parent knows: take over from it now, without waiting
+        until it has been silent for long enough. Do nothing where the engine sees by itself who lives."""
+
 
 class NoteStore(Protocol):
     """Short notes, each under a key, for every process that has the store."""

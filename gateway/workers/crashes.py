@@ -6,21 +6,32 @@ from collections.abc import Callable
 SHORT = 10.0
 """Seconds. A worker that ends sooner than that has not shown that it can serve."""
 MOST = 5
-"""Workers that end so soon one after another; then the gateway stops."""
+"""Times in a row that a worker ends so soon; then the gateway stops."""
 PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0)
 """Seconds before the next start, by how many have ended so soon."""
 
 
 class Crashes:
-    """Counts workers that end soon after they start. One that has served for longer sets the count back."""
+    """Counts workers that end soon after they start. One that has served for longer sets the count back.
+
+    Workers that ran beside one another count once: what ended one of them may have ended all. However many there are,
+    a loop is so many tries.
+    """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._in_a_row = 0
+        self._counted = 0.0
+        """When the last one ended that counts."""
 
     def note(self, started: float) -> None:
         """A worker has ended that was started at that time (monotonic)."""
-        self._in_a_row = self._in_a_row + 1 if self._now() - started < SHORT else 0
+        ended = self._now()
+        if ended - started >= SHORT:
+            self._in_a_row = 0
+        elif started >= self._counted:
+            self._in_a_row += 1
+            self._counted = ended
 
     @property
     def pause(self) -> float:

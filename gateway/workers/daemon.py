@@ -1,14 +1,14 @@
 """The daemon of a worker."""
 
 import asyncio
-import contextlib
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gateway.console.operations.status import memory
 from gateway.control.server import Unavailable
-from gateway.reload.errors import HandOverFailed
+from gateway.reload.channel import Message
 from gateway.runtime.build import Gateway
 from gateway.runtime.daemon import Daemon, Print
 from gateway.runtime.generations import Again
@@ -16,6 +16,7 @@ from gateway.runtime.install import install
 from gateway.runtime.process import cancel_rest
 from gateway.store import StoreUnavailable, engine_of
 from gateway.succession import succession
+from gateway.workers.bell import KINDS, Bell
 from gateway.workers.link import Link
 from gateway.workers.roles import Roles, make_roles
 from protocols.lazy_names import imported
@@ -43,8 +44,12 @@ class WorkerDaemon(Daemon):
         self._succession.gather = link.gather
         self._generations.roll = link.roll
         self._generations.number = link.generation
+        self._here.sessions.tell = lambda login: link.say("login", login=login)
+        self._succession.reloads.tell = lambda successful: link.say("reloaded", successful=successful)
+        for each in link.logins:
+            self._here.sessions.learn(each)
         self._roles = Roles(self._running, make_roles(gateway), self._inherit, lambda: self._link.say("leases"))
-        self._is_rung = False
+        self._bells = {each: Bell(partial(link.say, f"ring {each}")) for each in KINDS}
         self._counted: Any = None
         """What it had counted when it began to leave."""
 
@@ -56,17 +61,23 @@ class WorkerDaemon(Daemon):
         """Do what the parent says. If it has ended, so does this."""
         await self._link.listen(
             {
-                "give_way": self._begin_to_leave,
-                "stay_out": lambda: setattr(self._roles, "stays_out", True),
-                "join_in": self._join_in,
-                "leases": self._roles.look,
-                "ring": self._ring_here,
-                "hang_up": self._hang_up,
+                "give_way": lambda _: self._begin_to_leave(),
+                "stay_out": lambda _: setattr(self._roles, "stays_out", True),
+                "join_in": lambda _: self._join_in(),
+                "leases": self._look_for_leases,
+                "reloaded": lambda message: self._succession.reloads.learn(message["successful"]),
+                "login": lambda message: self._here.sessions.learn(message["login"]),
+                **{f"ring {each}": partial(self._hear, each) for each in KINDS},
+                **{f"rung {each}": partial(_answered, bell) for each, bell in self._bells.items()},
+                "hang_up": lambda _: self._hang_up(),
             }
         )
         if not self._stop.is_set():
             logger.error("stopping: the parent process has ended")
             self._stop.set()
+
+    def _look_for_leases(self, message: Message) -> None:
+        self._tasks.spawn(self._roles.take_over(message.get("dead", "")), name="leases")
 
     def _join_in(self) -> None:
         self._roles.stays_out = False
@@ -74,8 +85,7 @@ class WorkerDaemon(Daemon):
 
     async def _beat(self) -> None:
         while True:
-            with contextlib.suppress(HandOverFailed):  # the parent was stopped, and may go on
-                self._link.say("alive", memory=memory())
+            self._link.say("alive", memory=memory(), owner=self._roles.owner)
             await asyncio.sleep(BEAT)
 
     async def _install(self) -> None:
@@ -96,7 +106,9 @@ class WorkerDaemon(Daemon):
                 await self._inherit(server)
         await install(self._running)
         if gateway.dispatcher is not None:
-            gateway.dispatcher.deliveries.outgoing.listen(self._ring)
+            here = gateway.dispatcher.deliveries
+            here.inbox.waiting.relay(self._bells["messages"].ring)
+            here.outgoing.relay(lambda: self._bells["outgoing"].ring() if here.absent else None)
         if self._link.is_first:
             await self._roles.begin()
 
@@ -121,26 +133,14 @@ class WorkerDaemon(Daemon):
     async def _become_daemon(self) -> None:
         self._tasks.spawn(self._roles.keep(), name="roles")
         control = next((each.path for each in self._control.values() if each.path), "")
-        self._link.say("ready", control=control)
+        self._link.say("ready", control=control, owner=self._roles.owner)
 
-    # Wakes the outboxes of other workers.
-
-    def _ring(self) -> None:
-        """Something to send was committed. If it may leave by a server of another worker, wake that."""
-        dispatcher = self._running.gateway.dispatcher
-        if dispatcher is not None and dispatcher.deliveries.absent and not self._is_rung:
-            self._is_rung = True
-            asyncio.get_running_loop().call_soon(self._ring_others)
-
-    def _ring_others(self) -> None:
-        self._is_rung = False
-        self._link.say("ring")
-
-    def _ring_here(self) -> None:
+    def _hear(self, what: str, message: Message) -> None:
+        """Another worker has put something into the store."""
         if (dispatcher := self._running.gateway.dispatcher) is not None:
-            was_rung, self._is_rung = self._is_rung, True  # another worker has rung: all others know
-            dispatcher.deliveries.outgoing.notify()
-            self._is_rung = was_rung
+            here = dispatcher.deliveries
+            (here.inbox.waiting if what == "messages" else here.outgoing).hear()
+        self._link.say(f"rung {what}")
 
     # Reload, and the end.
 
@@ -176,3 +176,7 @@ class WorkerDaemon(Daemon):
     async def _end(self) -> None:
         self._roles.stays_out = True
         await super()._end()
+
+
+def _answered(bell: Bell, message: Message) -> None:
+    bell.answered()

@@ -7,15 +7,17 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from gateway.exit_codes import CANNOT_START, INTERRUPTED
-from gateway.reload.channel import Channel, Received, close_all
+from gateway.reload.channel import Channel, Message, Received, close_all
 from gateway.reload.errors import HandOverFailed
 from gateway.workers.ask import PATIENCE
 from gateway.workers.worker import ENVIRONMENT, PROTOCOL
 from protocols.errors import BindError
+
+_ENDED = "the parent process has ended"
 
 
 class Link:
@@ -29,8 +31,12 @@ class Link:
         """Whether the sockets stay open when this gateway ends: systemd keeps them."""
         self.is_first = False
         """Whether it is the first worker of a gateway that starts."""
+        self.logins: Sequence[Mapping[str, Any]] = ()
+        """The logins to the console that other workers knew when it began."""
         self._channel = channel
         self._asked: dict[str, asyncio.Future[Received]] = {}
+        self._is_over = False
+        """Whether the parent has ended."""
 
     @classmethod
     def of_environment(cls) -> Self:
@@ -47,12 +53,15 @@ class Link:
         """Wait for the beginning. Return the text of the gateway's file, and its folder."""
         if (received := self._channel.wait()) is None:
             sys.exit(INTERRUPTED)
-        message = received[0]
+        message, [file] = received
         self.generation, self.is_first = message["generation"], message["first"]
         self.sockets_stay = message["kept"]
-        return message["text"], message["folder"]
+        with file, file.makefile("rb") as stream:
+            given = json.load(stream)
+        self.logins = given["logins"]
+        return given["text"], given["folder"]
 
-    async def listen(self, acts: Mapping[str, Callable[[], object]]) -> None:
+    async def listen(self, acts: Mapping[str, Callable[[Message], object]]) -> None:
         """Do what the parent says, until it has ended."""
         while (received := await self._received()) is not None:
             message, sockets = received
@@ -62,10 +71,11 @@ class Link:
                 else:
                     asked.set_result(received)
             elif (act := acts.get(message["do"])) is not None:
-                act()
+                act(message)
+        self._is_over = True
         for asked in self._asked.values():
             if not asked.done():
-                asked.set_exception(BindError("the parent process has ended"))
+                asked.set_exception(BindError(_ENDED))
 
     async def _received(self) -> Received | None:
         try:
@@ -74,7 +84,9 @@ class Link:
             return None
 
     def say(self, do: str, **more: object) -> None:
-        self._channel.send({"do": do, **more})
+        """Tell the parent. It does not hear it if it was stopped for minutes, so that its channel is full."""
+        with contextlib.suppress(HandOverFailed):
+            self._channel.send({"do": do, **more})
 
     async def sockets(self, **wanted: object) -> list[socket.socket]:
         """Return the sockets of this worker for an address. Raises BindError."""
@@ -85,7 +97,10 @@ class Link:
 
     async def roll(self, **more: object) -> str:
         """Let all workers be replaced. Return why they are not; empty if they are."""
-        message, _ = await self._ask("roll", **more)
+        try:
+            message, _ = await self._ask("roll", **more)
+        except BindError as error:
+            return str(error)
         why: str = message["why"]
         return why
 
@@ -99,7 +114,7 @@ class Link:
         finally:
             writer.close()
         if not text:
-            raise ConnectionError("the parent process has ended")
+            raise ConnectionError(_ENDED)
         found: Mapping[str, Any] = await asyncio.to_thread(json.loads, text)
         return found
 
@@ -123,5 +138,10 @@ class Link:
         request = secrets.token_hex(8)
         asked: asyncio.Future[Received] = asyncio.get_running_loop().create_future()
         self._asked[request] = asked
-        self.say(do, request=request, **more)
+        try:
+            self._channel.send({"do": do, "request": request, **more})
+        except HandOverFailed as error:
+            raise BindError(str(error)) from error
+        if self._is_over:
+            raise BindError(_ENDED)
         return await asked

@@ -9,8 +9,10 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from gateway.config.settings import Settings
 from gateway.exit_codes import CANNOT_START, FORCED, MISTAKE, OK
@@ -21,10 +23,12 @@ from gateway.runtime.channel_layer import start_relay
 from gateway.runtime.launch import Launch
 from gateway.runtime.systemd import keep_alive, notify, reloading
 from gateway.workers.ask import PATIENCE, ask
+from gateway.workers.bell import KINDS
 from gateway.workers.crashes import MOST, SHORT, Crashes
+from gateway.workers.logins import KnownLogins, Told
 from gateway.workers.slot import Slot
 from gateway.workers.sockets import Sockets, Wanted
-from gateway.workers.totals import Totals
+from gateway.workers.totals import Snapshot, Totals
 from gateway.workers.worker import Worker, described
 from protocols.errors import BindError
 from protocols.tasks import Tasks
@@ -40,36 +44,38 @@ LAST = 30.0
 """Seconds that a worker gets at the end in addition to ``shutdown_timeout``; then it is killed."""
 
 
+@dataclass(frozen=True)
 class File:
     """The gateway's file, as the workers of one moment have it: one that starts later must not read a newer one."""
 
-    def __init__(self, path: str) -> None:
-        self._path = Path(path).absolute()
+    text: str
+    folder: str
 
-    def read(self) -> Message:
+    @classmethod
+    def read(cls, path: Path) -> Self:
         """Raises OSError or ValueError."""
-        text = self._path.read_bytes().decode("utf-8-sig")
-        return {"text": text, "folder": str(self._path.resolve().parent)}
+        return cls(path.read_bytes().decode("utf-8-sig"), str(path.resolve().parent))
 
 
 class Parent:
     """Runs ``settings.workers`` processes, which ``launch`` starts, with ``file``."""
 
     def __init__(self, file: str, settings: Settings, launch: Launch) -> None:
-        self._file = File(file)
+        self._path = Path(file).absolute()
         self._settings = settings
         self._launch = launch
         self._slots = [Slot(number) for number in range(settings.workers)]
         self._sockets = Sockets(settings.workers)
         self._crashes = Crashes()
         self._totals = Totals()
+        self._logins = KnownLogins()
         self._tasks = Tasks("workers")
         self._rolling = asyncio.Lock()
         self._over = asyncio.Event()
         self._code = OK
         self._signals: int = 0
-        self._now: Message = {}
-        """What the file says to the workers that start."""
+        self._file = File("", "")
+        """What the workers that start get."""
         self._generation = 1
 
     async def run(self) -> int:
@@ -102,7 +108,7 @@ class Parent:
     async def _start(self) -> bool:
         """Start the first worker, which finds what is wrong, and then the others. Return whether all serve."""
         try:
-            self._now = self._file.read()
+            self._file = File.read(self._path)
         except (OSError, ValueError) as error:
             logger.error("cannot start: %s", error)
             self._code = CANNOT_START
@@ -123,7 +129,11 @@ class Parent:
         async with slot.changes:
             if self._over.is_set():
                 return None
-            worker = await self._launched(slot)
+            try:
+                worker = await self._launched(slot)
+            except OSError as error:
+                logger.error("cannot start: a worker cannot be started: %s", error)
+                return CANNOT_START
             code = await worker.ready
             if code is None:
                 self._promote(slot, worker)
@@ -179,7 +189,11 @@ class Parent:
             worker.signal(signal.SIGTERM)
         is_first = self._generation == 1 and not any(each.serving for each in self._slots)
         is_kept = bool(os.environ.get("NOTIFY_SOCKET"))
-        worker.say("begin", generation=self._generation, first=is_first, kept=is_kept, **self._now)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            worker.say("begin", [theirs], generation=self._generation, first=is_first, kept=is_kept)
+        given = {"text": self._file.text, "folder": self._file.folder, "logins": self._logins.all()}
+        self._tasks.spawn(_write(ours, json.dumps(given)), name="file")
         return worker
 
     async def _come(self, slot: Slot, within: float = WITHIN) -> str:
@@ -211,7 +225,7 @@ class Parent:
         served, was_leaving = slot.serving is worker, worker in slot.leaving
         slot.forget(worker)
         self._totals.end(worker.pid)
-        self._say_all("leases")
+        self._say_all("leases", dead=worker.owner)
         if self._over.is_set() or (was_leaving and code == OK):
             return
         if was_leaving:
@@ -245,8 +259,11 @@ class Parent:
             await asyncio.sleep(PATROL)
             for slot in self._slots:
                 if slot.serving is not None and (why := self._limit_of(slot.serving)):
+                    worker = slot.serving
                     async with self._rolling:
-                        logger.info("%s is replaced: %s", slot.serving, why)
+                        if slot.serving is not worker:  # it was replaced meanwhile
+                            continue
+                        logger.info("%s is replaced: %s", worker, why)
                         if trouble := await self._come(slot):
                             logger.error("%s; the one before keeps running", trouble)
 
@@ -286,18 +303,18 @@ class Parent:
         async with self._rolling:
             with reloading():
                 slots = [*self._slots[last + 1 :], *self._slots[: last + 1]]
-                before, generation = self._now, self._generation
+                before, generation = self._file, self._generation
                 try:
-                    self._now = self._file.read()
+                    self._file = File.read(self._path)
                 except (OSError, ValueError) as error:
                     return str(error)
                 self._generation += 1
+                for each in self._workers():
+                    each.say("stay_out")
                 for number, slot in enumerate(slots):
-                    if slot.serving is not None:
-                        slot.serving.say("stay_out")
                     if why := await self._come(slot, within):
                         if not number:
-                            self._now, self._generation = before, generation
+                            self._file, self._generation = before, generation
                         return self._stopped(slots[number:], why)
                 self._sockets.keep({each for worker in self._workers() for each in worker.listens_on})
                 self._sockets.store()
@@ -318,12 +335,15 @@ class Parent:
             "sockets": lambda: self._give_sockets(worker, message),
             "ready": lambda: self._is_ready(worker, message),
             "failed": lambda: setattr(worker, "why", f"cannot start: {message['why']}"),
-            "alive": lambda: setattr(worker, "memory", message["memory"]),
-            "ring": lambda: self._say_all("ring", worker),
+            "alive": lambda: self._is_alive(worker, message),
+            **{f"ring {each}": partial(self._ring, worker, each) for each in KINDS},
+            **{f"rung {each}": worker.bells[each].answered for each in KINDS},
             "leases": lambda: self._say_all("leases", worker),
             "roll": lambda: self._roll_for(worker, message),
             "gather": lambda: self._gather(message, *sockets),
-            "last": lambda: self._read_last(worker, *sockets),
+            "reloaded": lambda: self._say_all("reloaded", worker, successful=message["successful"]),
+            "login": lambda: self._pass_on(worker, message["login"]),
+            "last": lambda: self._begin_to_read(worker, *sockets),
             "ended": lambda: self._ended(worker, message["code"]),
             "broken": worker.kill,
         }
@@ -333,8 +353,23 @@ class Parent:
         elif (doing := act()) is not None:
             self._tasks.spawn(_to_end(doing), name=message["do"])
 
+    def _ring(self, ringing: Worker, what: str) -> None:
+        """Let all workers but the one that rings look into the store."""
+        for each in self._workers():
+            if each is not ringing:
+                each.bells[what].ring()
+        ringing.say(f"rung {what}")
+
+    def _pass_on(self, teller: Worker, login: Told) -> None:
+        """Let every worker know of a login to the console."""
+        self._logins.note(login)
+        self._say_all("login", teller, login=login)
+
+    def _is_alive(self, worker: Worker, message: Message) -> None:
+        worker.memory, worker.owner = message["memory"], message["owner"]
+
     def _is_ready(self, worker: Worker, message: Message) -> None:
-        worker.control = message["control"]
+        worker.control, worker.owner = message["control"], message["owner"]
         if not worker.ready.done():
             worker.ready.set_result(None)
 
@@ -356,16 +391,28 @@ class Parent:
         """Ask every worker something, and write what they have said to ``connection``."""
         asked = [each for each in self._workers() if each.ready.done()]
         within = message.get("within", PATIENCE)
-        answers = await asyncio.gather(*(ask(each.control, message["ask"], within) for each in asked))
-        found = [{"process": each.pid, "answer": answer} for each, answer in zip(asked, answers, strict=True)]
-        for each in found:
-            self._complete(each)
-        gone = self._totals.gone() if message["ask"]["do"] == _SNAPSHOT else {}
-        _, writer = await asyncio.open_connection(sock=connection)
-        with contextlib.suppress(OSError):  # the worker that has asked may be gone
-            writer.write(json.dumps({"found": found, "gone": gone}).encode())
-            await writer.drain()
-        writer.close()
+        found = await asyncio.gather(*(self._ask(each, message["ask"], within) for each in asked))
+        gone: Snapshot = {}
+        if message["ask"]["do"] == _SNAPSHOT:
+            present = set(self._workers())  # what one has counted that has ended meanwhile is in ``gone``
+            found = [facts for each, facts in zip(asked, found, strict=True) if each in present]
+            gone = self._totals.gone()
+        await _write(connection, json.dumps({"found": found, "gone": gone}))
+
+    async def _ask(self, worker: Worker, request: Mapping[str, Any], within: float) -> dict[str, Any]:
+        """Return the answer of a worker. Remember what it has counted; if it does not answer, what it had counted
+        before."""
+        answer = await ask(worker.control, request, within)
+        if answer is None:
+            counted = self._totals.last(worker.pid)
+            return {"process": worker.pid, "answer": None, "counted": counted}
+        if "counted" in answer and worker in set(self._workers()):
+            counted = {name: answer["snapshot"][name] for name in answer["counted"]}
+            self._totals.note(worker.pid, counted)
+        return {"process": worker.pid, "answer": answer}
+
+    def _begin_to_read(self, worker: Worker, connection: socket.socket) -> None:
+        worker.reading = self._tasks.spawn(self._read_last(worker, connection), name="last")
 
     async def _read_last(self, worker: Worker, connection: socket.socket) -> None:
         """A worker that ends says what it has counted."""
@@ -374,23 +421,23 @@ class Parent:
             self._totals.note(worker.pid, json.loads(await reader.read()))
         writer.close()
 
-    def _complete(self, found: dict[str, Any]) -> None:
-        """Remember what a worker has counted; of one that does not answer, take what it had counted before."""
-        answer = found["answer"]
-        if answer is None:
-            found["counted"] = self._totals.last(found["process"])
-        elif "counted" in answer:
-            counted = {name: answer["snapshot"][name] for name in answer["counted"]}
-            self._totals.note(found["process"], counted)
-
-    def _say_all(self, do: str, but: Worker | None = None) -> None:
+    def _say_all(self, do: str, but: Worker | None = None, **more: Any) -> None:
         for each in self._workers():
             if each is not but:
-                each.say(do)
+                each.say(do, **more)
 
 
 _SNAPSHOT = "snapshot"
 """The operation that answers what a worker has counted."""
+
+
+async def _write(connection: socket.socket, text: str) -> None:
+    """Write a text of any length, unless the worker that wants it is gone."""
+    _, writer = await asyncio.open_connection(sock=connection)
+    with contextlib.suppress(OSError):
+        writer.write(text.encode())
+        await writer.drain()
+    writer.close()
 
 
 async def _to_end(doing: Awaitable[None]) -> None:

@@ -99,6 +99,19 @@ class Roles:
         """There may be a lease to get."""
         self._wakeup.wake()
 
+    @property
+    def owner(self) -> str:
+        """The owner's id of this process in the store; empty if it has none."""
+        dispatcher = self._running.gateway.dispatcher
+        return dispatcher.deliveries.store.owner if dispatcher is not None else ""
+
+    async def take_over(self, dead: str) -> None:
+        """The process with the owner's id ``dead`` has died, if that is not empty: look for its leases."""
+        if dead and self.owner:
+            with contextlib.suppress(StoreUnavailable):
+                await self._store.bury(dead)
+        self.look()
+
     async def begin(self) -> None:
         """Start the servers of all leases that are free now. Raises BindError or StoreUnavailable."""
         for role in self._roles:

@@ -8,11 +8,13 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Self
 
 from gateway.reload.channel import Channel, Message
 from gateway.reload.errors import HandOverFailed
 from gateway.runtime.launch import Launch
+from gateway.workers.bell import KINDS, Bell
 from gateway.workers.sockets import Wanted
 from protocols.net.passed import passed
 
@@ -47,6 +49,11 @@ class Worker:
         """By how much its limits are larger."""
         self.ready: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         """None once it serves; its exit code if it ends before."""
+        self.owner = ""
+        """The owner's id under which it has the store open; empty if it has none, as far as it has told."""
+        self.reading: asyncio.Task[None] | None = None
+        """What reads what it has counted when it ends."""
+        self.bells = {each: Bell(partial(self.say, f"ring {each}")) for each in KINDS}
         self._process = process
         self._channel = channel
         self._tell = tell
@@ -112,6 +119,8 @@ class Worker:
         await asyncio.wait(self._tasks[:1], timeout=1.0)  # what it has said last; a program of its own may have the end
         self._tasks[0].cancel()
         await asyncio.wait(self._tasks[:1])
+        if self.reading is not None:
+            await asyncio.wait([self.reading], timeout=1.0)
         self._channel.close()
         if not self.ready.done():
             self.ready.set_result(code)

@@ -15,6 +15,7 @@ GENERATION = gauge(
 SUCCESSFUL = gauge(
     "gateway_config_last_reload_successful",
     "0 if the last reload was refused, so that the configuration before it still serves; 1 otherwise.",
+    joined="min",
 )
 SUCCEEDED = gauge(
     "gateway_config_last_reload_success_timestamp_seconds",

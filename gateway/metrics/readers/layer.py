@@ -23,7 +23,7 @@ MISSED = counter(
     "Messages of other processes that have not arrived, by the numbers on the messages after them.",
 )
 CONNECTED = gauge(
-    "gateway_layer_connected", "1 while the layer reaches other processes, 0 while it is cut off.", joined="max"
+    "gateway_layer_connected", "1 while the layer reaches other processes, 0 while it is cut off.", joined="min"
 )
 INTERRUPTIONS = counter("gateway_layer_interruptions_total", "Times that the layer was cut off from other processes.")
 

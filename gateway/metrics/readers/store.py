@@ -15,7 +15,9 @@ from gateway.store import Store, engine_of
 from gateway.store.figures import CALLS, SECONDS
 
 AVAILABLE = gauge(
-    "gateway_store_available", "0 while the last commit failed because nothing could be stored, 1 otherwise."
+    "gateway_store_available",
+    "0 while the last commit failed because nothing could be stored, 1 otherwise.",
+    joined="min",
 )
 COMMIT = histogram("gateway_store_commit_seconds", "How long commits took, with their sync.", bounds=SECONDS)
 BATCH = histogram("gateway_store_commit_calls", "How many calls one commit had in it.", bounds=CALLS)

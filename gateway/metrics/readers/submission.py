@@ -12,7 +12,7 @@ MAILS = counter(
     "result",
 )
 UP = gauge(
-    "gateway_submission_up", "1 if the server took the last mail or refused it alone, 0 otherwise.", joined="max"
+    "gateway_submission_up", "1 if the server took the last mail or refused it alone, 0 otherwise.", joined="min"
 )
 SINCE = gauge("gateway_submission_state_timestamp_seconds", "Since when that is so.", joined="max")
 

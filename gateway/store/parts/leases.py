@@ -16,6 +16,9 @@ class Leases(StoreSession):
     async def release_lease(self, name: str) -> None:
         await self._run(self.operations.spaces.release, (LEASE + name, self._owner))
 
+    async def bury(self, owner: str) -> None:
+        """A lock of the system that has died with its process needs nothing."""
+
     async def wait_lost(self) -> None:
         before = self._losses
         while self._losses == before:

@@ -66,7 +66,13 @@ class Owner:
         """Why this release may write no more; empty while it may."""
         self._tidy_at, self._tidied_to = 0.0, ""
         self._snapshots = Snapshots()
-        self._end = threading.Event()
+        self._dead: set[int] = set()
+        """Owners that have died, as is known here without watching them."""
+        self._untried: set[int] = set()
+        """Those of them from which it has not tried to take over."""
+        self._changes = threading.Condition()
+        """Of the two, and of the next."""
+        self._is_over = False
         self._thread = threading.Thread(target=self._run, args=[session], name="store-owner", daemon=True)
         self._thread.start()
 
@@ -74,16 +80,28 @@ class Owner:
     def id(self) -> str:
         return str(self._number)
 
+    def bury(self, owner: str) -> None:
+        """Take over from an owner that has died, as the caller knows. Returns when that was tried, in a moment; it is
+        tried again at each beat."""
+        number = int(owner or 0)
+        with self._changes:
+            self._dead.add(number)
+            self._untried.add(number)
+            self._changes.notify_all()
+            self._changes.wait_for(lambda: self._is_over or number not in self._untried, ANSWER)
+
     def release(self) -> None:
         """End, and say so. What is still ours is given back by another process, or by the next."""
-        self._end.set()
+        with self._changes:
+            self._is_over = True
+            self._changes.notify_all()
         self._thread.join()
 
     # In the owner's thread.
 
     def _run(self, session: Session | None) -> None:
         pause = BEAT
-        while not self._end.wait(pause):
+        while not self._rests(pause):
             pause = BEAT
             try:
                 if session is None:
@@ -95,7 +113,14 @@ class Owner:
                     session.close()
                 session = None
                 pause = random.uniform(0.1, BEAT)  # noqa: S311 - so that not all come at once
+                self._tried(self._untried)
         self._leave(session)
+
+    def _rests(self, pause: float) -> bool:
+        """Wait until it is time to beat, or somebody is to be buried. Return whether this is the end."""
+        with self._changes:
+            self._changes.wait_for(lambda: self._is_over or self._untried, pause)
+            return self._is_over
 
     def _connected(self) -> Session:
         """Watch anew: the others may have been unable to beat, as we were."""
@@ -133,11 +158,21 @@ class Owner:
             known = before.get(owner)
             seen[owner] = _Seen(number, known.silent + watched if known and known.beats == number else 0.0)
         self._seen, self.is_alone = seen, len(beats) <= 1
+        with self._changes:
+            dead, untried = self._dead & seen.keys(), set(self._untried)
+            self._dead &= dead | untried
         for owner, each in seen.items():
-            if owner != self._number and each.silent >= SILENT:
+            if owner != self._number and (each.silent >= SILENT or owner in dead):
                 returned = owners.take_over(session, owner, each.beats)
                 if returned is not None:
                     logger.warning("taken over from a process that died: %d (owner %s)", returned, owner)
+        self._tried(untried)
+
+    def _tried(self, dead: set[int]) -> None:
+        """Let those go on who wait for that."""
+        with self._changes:
+            self._untried -= set(dead)
+            self._changes.notify_all()
 
     def _leave(self, session: Session | None) -> None:
         try:

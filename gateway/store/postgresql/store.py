@@ -82,6 +82,10 @@ class PostgreSQLStore(WholeStore):
             await asyncio.to_thread(listener.close)
         await super().close()
 
+    async def bury(self, owner: str) -> None:
+        if self._owned is not None:
+            await asyncio.to_thread(self._owned.bury, owner)
+
     def _note_loss(self) -> None:
         self._losses += 1
         self._lost.wake()
