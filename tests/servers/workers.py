@@ -76,7 +76,7 @@ class Workers(Replaced):
 
     def broker(self) -> int:
         """The number of the worker that has the broker; 0 if none has."""
-        found = re.search(r"process (\d+)[^\n]*\n(?:  [^\n]*\n)*?  mqtt  devices[^\n]*  ready", self.command("status"))
+        found = re.search(r"process (\d+)[^\n]*\n(?:  [^\n]*\n)*?  mqtt +devices[^\n]*  ready", self.command("status"))
         return int(found[1]) if found else 0
 
     def metric(self, name: str) -> float:

@@ -15,9 +15,10 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from servers import command
 from servers.site import ROOT, until
-from servers.workers import HANDLERS, Workers, alive, gone
+from servers.workers import FILE, HANDLERS, Workers, alive, gone
 
 from gateway.exit_codes import CANNOT_START, FORCED, MISTAKE, OK
+from protocols.access.users import hash_password
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -113,17 +114,50 @@ def test_what_any_worker_publishes_reaches_the_broker_of_one(site: Workers, subs
     until(lambda: sorted(subscriber.got) == sorted(map(" ".join, sent)), lambda: f"{sent} in {subscriber.got}")
 
 
-def test_messages_of_the_broker_are_handled_in_any_worker(site: Workers, subscriber: Subscriber) -> None:
-    """A worker takes no more than it has places for: what waits then is for the others."""
-    handled = site.folder / "handled"
-    handled.unlink(missing_ok=True)
+NEVER_LOOKS = "from gateway.delivery import poller\npoller.LOOK_AGAIN = 3600.0\n"
+"""A worker that looks into the store only when it is told to."""
+
+
+def test_messages_of_the_broker_are_handled_in_any_worker(start: Start) -> None:
+    """A worker takes no more than it has places for: the others are told that there is more."""
+    site = start(handlers=NEVER_LOOKS + HANDLERS)
+    site.all_serve()
+    broker, handled = site.broker(), site.folder / "handled"
     other = Subscriber(site.mqtt, "none", "publisher")
-    for number in range(60):
+    for number in range(200):
         other._client.publish("slow", str(number), 1)
-    until(lambda: handled.exists() and len(handled.read_text().splitlines()) == 60, "all are handled")
+    until(lambda: handled.exists() and len(handled.read_text().splitlines()) == 200, "all are handled", 60)
     lines = [line.split() for line in handled.read_text().splitlines()]
-    assert sorted(int(number) for _, number in lines) == list(range(60))
+    assert sorted(int(number) for _, number in lines) == list(range(200))
+    assert {int(pid) for pid, _ in lines} == set(site.pids())
+    assert broker in site.pids()
     other.close()
+
+
+def test_a_worker_that_is_blocked_is_left_alone_however_much_others_publish(start: Start) -> None:
+    """Its channel to the parent must not fill with what it is told. SIGSTOP is a loop that is blocked."""
+    site = start(handlers=NEVER_LOOKS + HANDLERS)
+    site.all_serve()
+    subscriber = Subscriber(site.mqtt, "told")
+    broker = site.broker()
+    with httpx.Client(timeout=20) as client:
+        until(lambda: _connects_to_another(client, site, broker), "another worker answers")
+        os.kill(broker, signal.SIGSTOP)
+        for number in range(600):
+            client.post(f"{site.url}publish", content=str(number))
+        os.kill(broker, signal.SIGCONT)
+    until(lambda: len(subscriber.got) == 600, lambda: f"{len(subscriber.got)} came\n{site.said()}")
+    assert broker in site.pids()
+    subscriber.close()
+
+
+def _connects_to_another(client: httpx.Client, site: Workers, broker: int) -> bool:
+    """Whether ``client`` keeps a connection to another worker than that."""
+    found = client.get(site.url)
+    if found.text == str(broker):
+        client.get(site.url, headers={"connection": "close"})
+        return False
+    return True
 
 
 def test_a_killed_worker_is_replaced_and_no_counter_goes_back(start: Start) -> None:
@@ -214,6 +248,26 @@ def test_a_new_worker_that_does_not_come_up_stops_the_roll(start: Start) -> None
     assert site.pids() == before
     assert site.said().count("the workers are not replaced") == 1
     assert site.answer() in map(str, before)
+
+
+def test_a_refused_reload_shows_in_a_scrape_of_any_worker_until_one_succeeds(start: Start) -> None:
+    site = start()
+    site.all_serve()
+    name = "gateway_config_last_reload_successful"
+    assert {site.metric(name) for _ in range(6)} == {1}
+    site.write("gateway.yaml", site.text + "thread: 7\n")
+    site.command("reload")
+    assert {site.metric(name) for _ in range(6)} == {0}
+    site.write("gateway.yaml", site.text)
+    reloaded = httpx.post(f"http://127.0.0.1:{site.console}/api/reload", json={}, timeout=20)
+    assert '"unchanged"' in reloaded.text
+    until(lambda: {site.metric(name) for _ in range(6)} == {1}, "all workers know of it")
+
+
+def test_a_file_of_any_length_is_read(start: Start) -> None:
+    site = start(file=FILE + ("#" + "x" * 99 + "\n") * 50_000)
+    site.all_serve()
+    until(lambda: site.answering() == set(map(str, site.pids())), "both answer")
 
 
 def test_the_code_of_a_new_process_is_that_of_now(start: Start) -> None:
@@ -381,6 +435,26 @@ def test_the_console_shows_the_connections_of_all_workers(site: Workers) -> None
     until(lambda: not api(site, "clients?server=web")["total"], "all have ended")
     for client in clients:
         client.close()
+
+
+def test_a_login_to_the_console_holds_in_every_worker_and_over_a_roll(start: Start) -> None:
+    users = f"users: {{{{ann: '{hash_password(b'right')}'}}}}"
+    site = start(file=FILE.replace('{console}"', '{console}", ' + users))
+    site.all_serve()
+    url = f"http://127.0.0.1:{site.console}/api/"
+    given = httpx.post(f"{url}login", json={"username": "ann", "password": "right"}, timeout=20).cookies
+
+    def users_of() -> set[str | None]:
+        """Whom connections of their own are taken for."""
+        return {httpx.get(f"{url}session", cookies=given, timeout=20).json()["user"] for _ in range(12)}
+
+    until(lambda: users_of() == {"ann"}, "both workers know her")
+    before = set(site.pids())
+    site.command("reload", "--code")
+    until(lambda: not before & set(site.pids()), "both are replaced")
+    assert users_of() == {"ann"}
+    httpx.post(f"{url}logout", json={}, cookies=given, timeout=20)
+    until(lambda: users_of() == {None}, "both workers know that she has left")
 
 
 def test_the_console_shows_a_server_that_lives_once_as_the_worker_has_it_that_serves(site: Workers) -> None:
