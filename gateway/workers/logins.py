@@ -10,7 +10,7 @@ Told = Mapping[str, Any]
 
 
 class KnownLogins:
-    """Those that last, as far as the workers have told. One that starts later gets them."""
+    """Remembers the logins that last, as far as the workers have told. A worker that starts later gets them."""
 
     def __init__(self) -> None:
         self._last: dict[str, Told] = {}

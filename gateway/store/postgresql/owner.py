@@ -69,9 +69,9 @@ class Owner:
         self._dead: set[int] = set()
         """Owners that have died, as is known here without watching them."""
         self._untried: set[int] = set()
-        """Those of them from which it has not tried to take over."""
+        """Dead owners from which it has not tried to take over."""
         self._changes = threading.Condition()
-        """Of the two, and of the next."""
+        """Guards the two, and the next."""
         self._is_over = False
         self._thread = threading.Thread(target=self._run, args=[session], name="store-owner", daemon=True)
         self._thread.start()
