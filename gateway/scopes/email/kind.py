@@ -17,6 +17,7 @@ from gateway.scopes.email.delivery import EmailDelivery
 from gateway.scopes.email.doubts import doubt_of
 from gateway.scopes.email.patterns import Narrowed
 from gateway.scopes.email.postmaster import postmaster
+from gateway.scopes.email.relay import relay
 from gateway.scopes.email.router import NOT_HERE, EmailToRouter
 from gateway.scopes.email.routes import address, domain, everything, regex
 from gateway.scopes.kind import Loc, Running, ScopeKind
@@ -181,10 +182,14 @@ class EmailKind(ScopeKind):
         yield from self._wrong_postmaster(settings)
         verified = any(getattr(server, "authentication", None) for server in settings.servers.values())
         lines = getattr(settings.routes, self.name, None)
-        for number, line in enumerate(lines if isinstance(lines, list) and not verified else ()):
-            if line.require is not None:
-                place = ("routes", self.name, number, "require")
-                yield place, "require: no server verifies who a message is from; write authentication: at the server"
+        for number, line in enumerate(lines if isinstance(lines, list) else ()):
+            place = ("routes", self.name, number)
+            if line.require is not None and not verified:
+                said = "require: no server verifies who a message is from; write authentication: at the server"
+                yield (*place, "require"), said
+            if line.atomic and str(line.app).replace(":", ".") == relay.target_name:
+                said = f"atomic: {relay.target_name} writes no rows; leave it out: with a policy, such as attempts, "
+                yield (*place, "atomic"), f"{said}the mail that leaves and the note that it is handled are one commit"
 
     def _wrong_postmaster(self, settings: Any) -> Iterator[tuple[Loc, str]]:
         given, place = settings.postmaster, ("postmaster",)
