@@ -128,7 +128,7 @@ class StoreAdmin(ModelAdmin):
     # What is shown.
 
     @admin.display(description="received", ordering="seq")
-    def at(self, row: Any) -> datetime:
+    def at(self, row: Any) -> datetime | str:
         return _time(row.received)
 
     @admin.display(description="due")
@@ -222,7 +222,7 @@ class OutgoingAdmin(StoreAdmin):
     heavy = ("content", "error")
 
     @admin.display(description="since", ordering="seq")
-    def at(self, row: Any) -> datetime:
+    def at(self, row: Any) -> datetime | str:
         return _time(row.since)
 
     def requeue_in(self, store: TransactionStore, ids: Sequence[str]) -> int:
@@ -249,5 +249,8 @@ def _ids(queryset: QuerySet[Any]) -> list[str]:
     return list(queryset.order_by().values_list("pk", flat=True))
 
 
-def _time(at: float) -> datetime:
-    return localtime(datetime.fromtimestamp(at, UTC))
+def _time(at: float) -> datetime | str:
+    try:
+        return localtime(datetime.fromtimestamp(at, UTC))
+    except (OverflowError, ValueError, OSError):  # a task that was put off for good
+        return "never"

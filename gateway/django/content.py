@@ -16,7 +16,8 @@ def text_of(content: bytes | None, size: int) -> str:
         scope, events = codec.decode(content)
     except ValueError:
         return f"damaged: {size} bytes that cannot be read"
-    return json.dumps({"scope": scope, "events": events}, indent=2, ensure_ascii=False, default=_readable)
+    text = json.dumps({"scope": scope, "events": events}, indent=2, ensure_ascii=False, default=_readable)
+    return text.encode(errors="backslashreplace").decode()  # half a character cannot be sent to a browser
 
 
 def _readable(value: object) -> str:

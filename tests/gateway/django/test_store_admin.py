@@ -108,6 +108,26 @@ def test_a_dead_letter_is_shown_and_nothing_of_it_is_markup(site: ProjectSite, r
     assert listed(root, "waitingmessage/") == []
 
 
+HOSTILE = """
+from django.db import connection
+from gateway.store import codec
+content = codec.encode({"args": ["half of a character: \\udc80"]}, [])
+columns = "id, type, route, key, subject, received, content, checksum, state, attempts, due"
+values = ["hostile", "task", "", "hostile", "</pre><script>", 1e18, content, 0, 0, 1, 1e18]
+with connection.cursor() as cursor:
+    cursor.execute(f"INSERT INTO gateway_messages ({columns}) VALUES ({', '.join(['%s'] * len(values))})", values)
+"""
+
+
+def test_what_cannot_be_a_time_or_a_character_is_shown(site: ProjectSite, root: Admin) -> None:
+    site.python(HOSTILE)
+    assert "never" in root.get("gateway/waitingmessage/")
+    page = root.get("gateway/waitingmessage/hostile/change/")
+    assert "half of a character: \\udc80" in page
+    assert "&lt;/pre&gt;&lt;script&gt;" in page
+    site.python("from django.db import connection\nconnection.cursor().execute('DELETE FROM gateway_messages')")
+
+
 def test_a_person_who_may_only_look_changes_nothing(site: ProjectSite, root: Admin) -> None:
     letter = dead_letter(site, root)
     reader = Admin(site, "reader")
