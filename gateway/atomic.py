@@ -15,31 +15,42 @@ class TransactionRefused(RuntimeError):
     """The handler has tried to begin or to end the transaction, or to use it at the wrong time or in a wrong place."""
 
 
-_SKIPPED = re.compile(r"\s+|--[^\n]*|/\*(?:[^*]|\*(?!/))*\*/")
-"""Space, or a comment, before the first word of a statement."""
-_ENDS = re.compile(r"(BEGIN|START|COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK)\b", re.IGNORECASE)
+_WORDS = "BEGIN|START|COMMIT|END|ABORT|PREPARE|ROLLBACK"
+_MAY_END = re.compile(rf"\b(?:{_WORDS})\b", re.IGNORECASE)
+_NOT_WORDS = re.compile(
+    r"""--[^\n]*|/\*(?:[^*]|\*(?!/))*\*/|\bE'(?:[^'\\]|\\.)*'|'[^']*'|"[^"]*"|\$(\w*)\$(?:[^$]|\$(?!\1\$))*\$\1\$|\ufeff""",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Comments, strings, quoted names, and a mark of the byte order."""
+_ENDS = re.compile(r"\s*(BEGIN|START|COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK)\b", re.IGNORECASE)
 _TO = re.compile(r"\bTO\b", re.IGNORECASE)
+_DEFINES = re.compile(r"[\s;]*CREATE\b", re.IGNORECASE)
+"""What a function or a trigger does is between BEGIN and END."""
 
 
 def check_statement(sql: object) -> None:
     """Raises TransactionRefused if ``sql`` would begin or end a transaction. Savepoints may pass."""
-    if not isinstance(sql, str) or (found := _ENDS.match(sql, _beginning(sql))) is None:
+    text = _text(sql)
+    if _MAY_END.search(text) is None:
         return
-    word = " ".join(found[1].upper().split())
-    if word == "ROLLBACK" and _TO.search(sql, found.end()):
-        return
-    raise TransactionRefused(
-        f"{word} is refused, because the route has atomic: true: the gateway commits when the handler has "
-        "returned, and rolls back when it raises; a savepoint may be rolled back"
-    )
+    text = _NOT_WORDS.sub(" ", text)
+    for statement in () if _DEFINES.match(text) else text.split(";"):
+        if (found := _ENDS.match(statement)) is None:
+            continue
+        word = " ".join(found[1].upper().split())
+        if word != "ROLLBACK" or _TO.search(statement) is None:
+            raise TransactionRefused(
+                f"{word} is refused, because the route has atomic: true: the gateway commits when the handler has "
+                "returned, and rolls back when it raises; a savepoint may be rolled back"
+            )
 
 
-def _beginning(sql: str) -> int:
-    """Return the place of the first word."""
-    at = 0
-    while (skipped := _SKIPPED.match(sql, at)) is not None:
-        at = skipped.end()
-    return at
+def _text(sql: object) -> str:
+    """The text of a statement, which drivers also take as bytes, or composed of parts."""
+    if isinstance(sql, bytes):
+        return sql.decode("latin-1")
+    as_string: Callable[[None], str] | None = getattr(sql, "as_string", None)
+    return as_string(None) if as_string is not None else str(sql)
 
 
 class Rows(list[Any]):

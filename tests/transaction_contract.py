@@ -129,6 +129,22 @@ class TransactionContract:
             assert ids(await store.take(10, now=NOW)) == [f"m{number}"]
             await store.finish(f"m{number}")
 
+    async def test_rows_in_another_form_are_the_handler_s_alone(
+        self, store: Store, connection: Any, joined: TransactionStore
+    ) -> None:
+        messages = await self.running(store, a_message("m1"), a_message("m2"))
+        before = connection.row_factory
+        connection.execute("BEGIN")
+        connection.row_factory = _unusable
+        marks = [joined.begin(message) for message in messages]
+        joined.put_all([a_message("m3", key="one")])
+        for mark in marks:
+            joined.finish(mark, [an_item(f"of {mark.id}")])
+        connection.row_factory = before
+        connection.execute("COMMIT")
+        counts = await store.counts()
+        assert (counts.running, counts.waiting, counts.outgoing) == (0, 1, 2)
+
     async def test_the_clock_is_the_store_s(self, store: Store, connection: Any, joined: TransactionStore) -> None:
         connection.execute("BEGIN")
         assert joined.now() == pytest.approx(store.now(), abs=1.0)
@@ -213,9 +229,10 @@ class TransactionContract:
         if by == "a later attempt":
             await store.take(10, now=NOW)
         connection.execute("BEGIN")
-        with pytest.raises(LeaseLost):
+        with pytest.raises(LeaseLost) as lost:
             joined.begin(message)
         connection.execute("ROLLBACK")
+        assert lost.value.is_done is (by == "finish")
 
     async def test_nothing_is_begun_without_a_transaction(
         self, store: Store, connection: Any, joined: TransactionStore
@@ -308,9 +325,10 @@ class TransactionContract:
         if by == "another owner":
             joined = engine.joined(connection, "another")
         connection.execute("BEGIN")
-        with pytest.raises(LeaseLost):
+        with pytest.raises(LeaseLost) as lost:
             joined.begin_claim(claim)
         connection.execute("ROLLBACK")
+        assert lost.value.is_done is (by == "settle")
 
     async def test_a_claim_is_not_settled_in_another_transaction(
         self, store: Store, connection: Any, joined: TransactionStore
@@ -350,3 +368,8 @@ class TransactionContract:
         connection.execute("COMMIT")
         counts = await store.counts()
         assert (counts.waiting, counts.dead, counts.outgoing) == (1, 0, 1)
+
+
+def _unusable(cursor: Any, *row: Any) -> Any:
+    """A factory of rows, of SQLite or of psycopg: of objects without an index."""
+    return object() if row else lambda _: object()

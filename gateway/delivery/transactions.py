@@ -9,12 +9,20 @@ from contextlib import asynccontextmanager
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-from asgiref.sync import ThreadSensitiveContext
+from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
 
 from gateway.atomic import RunAgain, current_transaction
 from gateway.delivery.retry_until_stored import retry_until_stored
 from gateway.delivery.time_limit import NoThread
-from gateway.store import LeaseLost, Mark, OutcomeUnknown, Transaction, TransactionalStore, TransactionStore
+from gateway.store import (
+    LeaseLost,
+    Mark,
+    NotCommitted,
+    OutcomeUnknown,
+    Transaction,
+    TransactionalStore,
+    TransactionStore,
+)
 from gateway.threads import Pinned, pinned, thread_pool
 
 logger = logging.getLogger(__name__)
@@ -36,6 +44,8 @@ class _Thread(ThreadPoolExecutor):
     def __init__(self, transaction: Transaction) -> None:
         super().__init__(max_workers=1, thread_name_prefix="atomic")
         self.transaction = transaction
+        self.is_connected = False
+        """Whether a transaction has been begun on its connection."""
 
 
 class Transactions:
@@ -61,9 +71,12 @@ class Transactions:
             raise
         except Exception as error:
             conflict = running.is_conflict(error)
+            is_new = conflict or running.give_up_connection()
             await running.roll_back()
             if conflict:
                 raise RunAgain(str(error)) from error
+            if not is_new:
+                return await self.begin(locks)
             raise NoTransaction(f"no transaction could be begun: {error}") from error
         except BaseException:
             running.abandon()
@@ -106,6 +119,11 @@ class Running:
         return self._store
 
     async def on_thread(self, function: Callable[[], R]) -> R:
+        if getattr(AsyncToSync.executors, "current", None) is not None:  # the thread waits for us: asgiref gets there
+            return await SyncToAsync(function, thread_sensitive=True)()
+        return await self._on_thread(function)
+
+    async def _on_thread(self, function: Callable[[], R]) -> R:
         return await asyncio.wrap_future(self._thread.submit(copy_context().run, function))
 
     def after_commit(self, call: Callable[[], Awaitable[None]]) -> None:
@@ -113,12 +131,13 @@ class Running:
 
     async def begin(self, locks: Sequence[Lock]) -> None:
         self._locks = locks
-        await self.on_thread(self._begin)
+        await self._on_thread(self._begin)
 
     def _begin(self) -> None:
         self.thread = threading.get_ident()
         self._store = self._thread.transaction.begin()
         self._marks = [lock(self._store) for lock in self._locks]
+        self._thread.is_connected = True
 
     @asynccontextmanager
     async def entered(self) -> AsyncIterator[None]:
@@ -153,7 +172,7 @@ class Running:
         """
         self.is_over = True
         try:
-            await self.on_thread(lambda: self._commit(ends))
+            await self._on_thread(lambda: self._commit(ends))
         except OutcomeUnknown as error:
             await self.roll_back()
             await self._look(error)
@@ -175,15 +194,17 @@ class Running:
         self._thread.transaction.commit()
 
     async def _look(self, error: OutcomeUnknown) -> None:
-        """Return if there was a commit. Raises RunAgain if there was none. Only a commit has an end of ours, so what is
-        no longer running and ours is committed, or is another process's by now."""
+        """Return if there was a commit. Raises RunAgain if there was none, and LeaseLost if others have given this
+        process up meanwhile, and what it was at is not handled."""
         logger.warning("whether a transaction was committed is not known, and looked up: %s", error)
         await retry_until_stored(self._home.store.probe)
         while True:
             try:
                 again = await self._home.begin(self._locks)
-            except LeaseLost:
-                return
+            except LeaseLost as lost:
+                if lost.is_done:
+                    return
+                raise
             except (NoTransaction, RunAgain):
                 await asyncio.sleep(1.0)
                 continue
@@ -207,11 +228,21 @@ class Running:
         await self.roll_back()
         if conflict:
             return RunAgain(str(error))
+        if isinstance(error, NotCommitted):
+            return NoTransaction(f"the database could not commit: {error}")
         return NoTransaction(f"the connection to the database was lost: {error}") if broken else error
 
     async def roll_back(self) -> None:
         """Undo everything. A thread that is still at work for the handler does it when that is done."""
         await asyncio.shield(asyncio.wrap_future(self.abandon()))
+
+    def give_up_connection(self) -> bool:
+        """Let the next transaction begin on another: the database may have ended this one, or a handler may have left
+        it in a state, such as another role, in which nothing can be begun. Return whether it was new."""
+        is_new, self._thread.is_connected = not self._thread.is_connected, False
+        self._thread.submit(self._thread.transaction.roll_back)
+        self._thread.submit(self._thread.transaction.close)
+        return is_new
 
     def abandon(self) -> "Future[None]":
         """Begin to do the same, and do not wait."""

@@ -9,13 +9,15 @@ from django.db import close_old_connections, connections, transaction
 
 from gateway.atomic import check_statement
 from gateway.django.database import database
-from gateway.store.parts.transactions import causes
-from gateway.store.transaction import OutcomeUnknown, TransactionLost, TransactionStore
+from gateway.store.parts.transactions import causes, check_commit
+from gateway.store.transaction import TransactionLost, TransactionStore
 from gateway.store.writer import Fault
 
-_ON_DISK = b"""SELECT set_config('synchronous_commit', 'on', true)
-    WHERE current_setting('synchronous_commit') = 'off'"""
-"""What is acknowledged is on disk, whatever the project's setting is."""
+_SETTINGS = b"""SELECT set_config('tcp_keepalives_idle', '5', true), set_config('tcp_keepalives_interval', '2', true),
+    set_config('tcp_keepalives_count', '3', true),
+    CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END"""
+"""A host that vanishes in the middle of a transaction would keep its locks for two hours. And what is acknowledged is
+on disk, whatever the project's setting is."""
 logger = logging.getLogger(__name__)
 
 
@@ -44,12 +46,12 @@ class DjangoTransaction:
         connection = connections[self._alias]
         connection.ensure_connection()
         if connection.vendor == "sqlite":  # a commit is on disk when it returns, whatever the project's setting is
-            connection.connection.execute("PRAGMA synchronous = FULL")
+            connection.connection.execute("PRAGMA synchronous = EXTRA")
         self._is_committed, self._atomic = False, transaction.atomic(self._alias)
         self._atomic.__enter__()
         self._raw = connection.connection
         if connection.vendor == "postgresql":
-            connection.connection.execute(_ON_DISK)
+            connection.connection.execute(_SETTINGS)
         transaction.on_commit(self._note_commit, self._alias)  # the first hook: a later one may raise
         self._stack.enter_context(connection.execute_wrapper(_checked))
         return self._join(self._raw)
@@ -74,18 +76,13 @@ class DjangoTransaction:
         except Exception as error:
             if self._is_committed:
                 logger.error("a hook of on_commit has failed, after the commit", exc_info=error)
-            elif any(self._is_unknown(each) for each in causes(error)):
-                raise OutcomeUnknown(str(error)) from error
             else:
+                for each in causes(error):
+                    check_commit(each, self._fault(each))
                 raise
         if not self._is_committed:
             raise TransactionLost("Django has rolled the transaction back")
         close_old_connections()
-
-    def _is_unknown(self, error: Exception) -> bool:
-        """Whether the connection was lost during the commit. What the server itself says of a commit has a state."""
-        fault = self._fault(error)
-        return fault is Fault.LOST or (fault is Fault.CUT and getattr(error, "sqlstate", "") is None)
 
     def roll_back(self) -> None:
         self._stack.close()

@@ -21,6 +21,7 @@ from gateway.store.interfaces import (
 from gateway.store.transaction import (
     LeaseLost,
     Mark,
+    NotCommitted,
     OpenTransaction,
     OutcomeUnknown,
     Transaction,
@@ -61,6 +62,7 @@ __all__ = [
     "Message",
     "MessageState",
     "MovableStore",
+    "NotCommitted",
     "OpenTransaction",
     "OperatorStore",
     "OutboxStore",

@@ -21,6 +21,12 @@ class Locks(Protocol):
     def lock_claim(self, db: Any, claim: Claim, owner: str, /) -> bool:
         """Lock the row of a claim. Return whether it is claimed, in this attempt, and ``owner`` has it."""
 
+    def is_handled(self, db: Any, message: Message, /) -> bool:
+        """Whether a message is handled."""
+
+    def is_settled(self, db: Any, claim: Claim, /) -> bool:
+        """Whether a claim has its result."""
+
     def mark(self, db: Any, /) -> str:
         """Mark the transaction, or return the mark that it has."""
 
@@ -66,13 +72,15 @@ class Joined:
 
     def begin(self, message: Message) -> Mark:
         self._check_begun()
-        ours = self._locks.lock_message(self._db, message, self._owner)
-        return Mark(self._marked(ours, message.id), message.id)
+        if not self._locks.lock_message(self._db, message, self._owner):
+            raise _lost(message.id, is_done=self._locks.is_handled(self._db, message))
+        return Mark(self._locks.mark(self._db), message.id)
 
     def begin_claim(self, claim: Claim) -> Mark:
         self._check_begun()
-        ours = self._locks.lock_claim(self._db, claim, self._owner)
-        return Mark(self._marked(ours, claim.id), claim.id, claim.key, claim.received)
+        if not self._locks.lock_claim(self._db, claim, self._owner):
+            raise _lost(claim.id, is_done=self._locks.is_settled(self._db, claim))
+        return Mark(self._locks.mark(self._db), claim.id, claim.key, claim.received)
 
     def finish(self, mark: Mark, outgoing: Sequence[Outgoing] = ()) -> None:
         self._check_same(mark)
@@ -87,11 +95,10 @@ class Joined:
         if not self._locks.is_begun(self._db):
             raise TransactionLost("no transaction has been begun on this connection")
 
-    def _marked(self, ours: bool, id_: str) -> str:
-        if not ours:
-            raise LeaseLost(f"{id_} is no longer this process's")
-        return self._locks.mark(self._db)
-
     def _check_same(self, mark: Mark) -> None:
         if not self._locks.is_same(self._db, mark.transaction):
             raise TransactionLost("the transaction was committed or rolled back before its end")
+
+
+def _lost(id_: str, *, is_done: bool) -> LeaseLost:
+    return LeaseLost(f"{id_} is no longer this process's", is_done=is_done)

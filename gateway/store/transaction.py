@@ -15,6 +15,11 @@ from gateway.store.values import Claim, Message, Outgoing
 class LeaseLost(Exception):
     """The message is no longer ours: another process has it, or has handled it. Its handler must not run here."""
 
+    def __init__(self, said: str, *, is_done: bool = False) -> None:
+        super().__init__(said)
+        self.is_done = is_done
+        """Whether the store has it as handled."""
+
 
 class TransactionLost(Exception):
     """The transaction is not the one that ``begin`` was called in: it was committed or rolled back meanwhile."""
@@ -22,6 +27,10 @@ class TransactionLost(Exception):
 
 class OutcomeUnknown(Exception):
     """The connection was lost during the commit. Whether there was one is seen in the store."""
+
+
+class NotCommitted(Exception):
+    """The database could not commit now, by no fault of the handler's: a full disk, a file that others read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,8 @@ class Transaction(Protocol):
         be committed."""
 
     def commit(self) -> None:
-        """Commit: on disk when this returns. Raises OutcomeUnknown if the connection was lost meanwhile."""
+        """Commit: on disk when this returns. Raises OutcomeUnknown if the connection was lost meanwhile, and
+        NotCommitted."""
 
     def roll_back(self) -> None:
         """End the transaction, if there is one, and give up a connection that is no longer good. Raises nothing."""

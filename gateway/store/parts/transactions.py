@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from gateway.store.joined import Joined, Locks
 from gateway.store.parts.session import StoreSession
-from gateway.store.transaction import OutcomeUnknown, Transaction, TransactionStore
+from gateway.store.transaction import NotCommitted, OutcomeUnknown, Transaction, TransactionStore
 from gateway.store.writer import Connection, Fault
 
 _LOST = (Fault.LOST, Fault.CUT, Fault.UNKNOWN)
@@ -82,11 +82,13 @@ class StoreTransaction:
         assert self.database is not None
         try:
             self.database.commit()
+        except Exception as error:
+            check_commit(error, self.fault(error))
+            raise
+        try:
             self.database.sync()
         except Exception as error:
-            if self.fault(error) in (Fault.LOST, Fault.UNKNOWN):
-                raise OutcomeUnknown(str(error)) from error
-            raise
+            raise OutcomeUnknown(str(error)) from error
 
     def roll_back(self) -> None:
         if self.database is None:
@@ -108,6 +110,14 @@ class StoreTransaction:
 
     def is_conflict(self, error: BaseException) -> bool:
         return any(self.fault(each) is Fault.CONFLICT for each in causes(error))
+
+
+def check_commit(error: Exception, fault: Fault) -> None:
+    """Raises OutcomeUnknown or NotCommitted if ``error`` of a commit means that; otherwise it is the handler's."""
+    if fault in _LOST:
+        raise OutcomeUnknown(str(error)) from error
+    if fault is Fault.PASSING:
+        raise NotCommitted(str(error)) from error
 
 
 def causes(error: BaseException) -> Iterator[Exception]:

@@ -25,6 +25,8 @@ LONGEST_STATEMENT = 600.0
 """The same for the statements of handlers."""
 OPENING = 60.0
 """The same while the tables are made or changed."""
+KEEPALIVES = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
+"""The server's own: a host that vanishes in a handler's transaction would keep its locks for two hours."""
 _ISOLATION = {"default_transaction_isolation": "'read committed'"}
 _SETTINGS = {
     **_ISOLATION,
@@ -160,7 +162,7 @@ class Session(psycopg.Connection[Any]):
 class HandlerSession(Session):
     """A session for transactions of handlers: their own statements may take their time."""
 
-    settings = _ISOLATION
+    settings = {**_ISOLATION, **KEEPALIVES}
     limit = LONGEST_STATEMENT
 
     def commit(self) -> None:
@@ -183,6 +185,7 @@ class Plain:
         register(connection)
         self._connection = connection
         self.info = connection.info
+        self.is_heard = getattr(connection, "is_heard", True)
 
     @property
     def autocommit(self) -> bool:

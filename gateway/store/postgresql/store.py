@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import psycopg
+from psycopg.rows import tuple_row
 
 from gateway.store.elapsed import elapsed
-from gateway.store.joined import Locks
+from gateway.store.joined import Joined, Locks
 from gateway.store.operations import Operations
 from gateway.store.parts.whole import WholeStore
-from gateway.store.postgresql.connection import ANSWER, OPENING, HandlerSession, Session, connect, fault
+from gateway.store.postgresql.connection import ANSWER, OPENING, HandlerSession, Plain, Session, connect, fault
 from gateway.store.postgresql.listener import Listener
 from gateway.store.postgresql.owner import Owner
 from gateway.store.postgresql.place import Place
@@ -33,6 +34,7 @@ from gateway.store.postgresql.sql import (
     upkeep,
     wake,
 )
+from gateway.store.transaction import TransactionStore
 from gateway.store.values import StoreUnavailable
 from gateway.store.writer import Fault
 
@@ -149,6 +151,11 @@ class PostgreSQLStore(WholeStore):
         session = connect(self._place, kind=HandlerSession)
         session.are_there_others = lambda: self._owned is None or not self._owned.is_alone
         return session
+
+    def _joined(self, database: HandlerSession) -> TransactionStore:
+        """The handler before may have wanted rows and cursors of other kinds."""
+        database.row_factory, database.cursor_factory = tuple_row, psycopg.Cursor
+        return Joined(Plain(database), self.owner, self.operations, self.locks)
 
     def _use(self, session: Session, owner: Owner) -> None:
         session.autocommit = False

@@ -39,9 +39,10 @@ class SQLiteEngine:
 
     def joined(self, connection: "sqlite3.Connection", owner: str = "") -> TransactionStore:
         from gateway.store.joined import Joined
+        from gateway.store.sqlite.plain import Plain
         from gateway.store.sqlite.store import SQLiteStore
 
-        return Joined(connection, owner, SQLiteStore.operations, SQLiteStore.locks)
+        return Joined(Plain(connection), owner, SQLiteStore.operations, SQLiteStore.locks)
 
     def open_transaction(self) -> None:
         """None is known: a connection is known to its owner alone."""

@@ -4,12 +4,13 @@ import sqlite3
 from pathlib import Path
 from typing import ClassVar
 
-from gateway.store.joined import Locks
+from gateway.store.joined import Joined, Locks
 from gateway.store.operations import Operations
 from gateway.store.parts.whole import WholeStore
 from gateway.store.sqlite.file.connection import FairConnection
 from gateway.store.sqlite.file.database import open_database
 from gateway.store.sqlite.file.owner import Owner, is_alive
+from gateway.store.sqlite.plain import Plain
 from gateway.store.sqlite.sql import (
     claims,
     clock,
@@ -24,6 +25,7 @@ from gateway.store.sqlite.sql import (
     spaces,
     upkeep,
 )
+from gateway.store.transaction import TransactionStore
 from gateway.store.values import StoreUnavailable
 from gateway.store.writer import Fault
 from protocols import private_files
@@ -80,6 +82,11 @@ class SQLiteStore(WholeStore):
 
     def _for_handlers(self) -> FairConnection:
         return FairConnection(self.path)
+
+    def _joined(self, database: FairConnection) -> TransactionStore:
+        """The handler before may have wanted rows and texts of other kinds."""
+        database.row_factory, database.text_factory = None, str
+        return Joined(Plain(database), self.owner, self.operations, self.locks)
 
     def _fault(self, error: Exception) -> Fault:
         if not isinstance(error, sqlite3.Error | StoreUnavailable) or isinstance(error, _OWN_FAULT):

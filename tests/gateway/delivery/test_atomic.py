@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from layer_contract import socket_folder
 from own_services import delivering, installed
+from psycopg.sql import SQL
 from servers.postgresql import emptied
 from test_guard import MAIL, TEXT, deliver, email, sms
 from test_worker import message, mqtt_app, publish, working
@@ -34,7 +36,7 @@ from gateway import (
     ProtocolTypeRouter,
     SMSConsumer,
 )
-from gateway.atomic import TransactionRefused
+from gateway.atomic import TransactionRefused, check_statement
 from gateway.consumers.forms import AsyncForm
 from gateway.delivery.guard import Guard
 from gateway.layers import channel_layer
@@ -50,11 +52,13 @@ class Rows:
 
     insert = ""
 
-    def __init__(self, connect: Callable[[], Any], insert: str, give_away: str) -> None:
+    def __init__(self, connect: Callable[[], Any], insert: str, give_away: str, set_free: str) -> None:
         self._connect = connect
         Rows.insert = insert
         self.give_away = give_away
         """Gives everything that runs to another process."""
+        self.set_free = set_free
+        """Frees every claim that has no result yet."""
 
     def execute(self, sql: str) -> list[Any]:
         with contextlib.closing(self._connect()) as connection:
@@ -70,11 +74,15 @@ def place(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Store, Rows]:
             lambda: sqlite3.connect(path, isolation_level=None),
             "INSERT INTO rows VALUES (?)",
             "UPDATE messages SET owner = 7 WHERE state = 1",
+            "UPDATE claims SET owner = '', state = 1 WHERE state = 0",
         )
         return engine_of(f"sqlite:{path}").store(), table
     database = emptied()
     return engine_of(database.url).store(), Rows(
-        database.connect, "INSERT INTO rows VALUES (%s)", "UPDATE gateway_messages SET owner = 7777 WHERE state = 1"
+        database.connect,
+        "INSERT INTO rows VALUES (%s)",
+        "UPDATE gateway_messages SET owner = 7777 WHERE state = 1",
+        "UPDATE gateway_claims SET owner = 0, state = 1 WHERE state = 0",
     )
 
 
@@ -341,6 +349,25 @@ async def test_an_unknown_outcome_answers_a_waiting_sender_once_it_is_known(
     assert rows() == ["mail"]
 
 
+@pytest.mark.parametrize("committed", [True, False])
+async def test_a_sender_is_told_of_no_success_that_others_could_undo(
+    store: Store, rows: Written, place: tuple[Store, Rows], fault: Fault, committed: bool
+) -> None:
+    """While the outcome of the commit is not known, other processes take this one for dead and free what it was at."""
+    fault.errors = [(OutcomeUnknown("the server went away"), committed)]
+    probe = store.probe
+
+    async def taken() -> None:
+        place[1].execute(place[1].set_free)
+        await probe()
+
+    store.probe = taken
+    app = Guard(Mail.as_asgi(), ATOMIC, "email")
+    answers = [(await deliver(app, email(), MAIL))[0]["type"] for _ in range(2)]
+    assert answers == [("email.accept" if committed else "email.defer"), "email.accept"]
+    assert rows() == ["mail"]
+
+
 async def test_a_failed_mail_is_deferred_and_its_repetition_writes_the_row(
     store: Store, rows: Written, fault: Fault
 ) -> None:
@@ -382,7 +409,8 @@ async def test_a_stored_mail_is_handled_in_a_transaction(store: Store, rows: Wri
 
 
 @pytest.mark.parametrize(
-    "statement", ["COMMIT", "rollback", "BEGIN", "-- x\n END", "/* y */ Abort", "START TRANSACTION"]
+    "statement",
+    ["COMMIT", "rollback", "BEGIN", "-- x\n END", "/* y */ Abort", "START TRANSACTION", ";COMMIT", "ROLLBACK -- TO x"],
 )
 async def test_a_statement_that_would_end_the_transaction_is_refused(
     store: Store, rows: Written, statement: str, caplog: pytest.LogCaptureFixture
@@ -395,6 +423,38 @@ async def test_a_statement_that_would_end_the_transaction_is_refused(
     await run(store, mqtt_app(Ends, Policy(atomic=True, on_error="dead-letter")), "one")
     assert ((await store.counts()).dead, rows()) == (1, [])
     assert "is refused, because the route has atomic: true" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        b"COMMIT",
+        SQL("COMMIT"),
+        "\ufeffCOMMIT",
+        "INSERT INTO rows VALUES ('x'); END",
+        "SELECT E'it\\'s'; prepare transaction 'x'",
+    ],
+)
+def test_a_statement_is_refused_in_whatever_form_a_driver_takes_it(statement: object) -> None:
+    with pytest.raises(TransactionRefused):
+        check_statement(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT 'a; COMMIT', 'it''s; END'",
+        "SELECT CASE WHEN what = 'x' THEN 1 END FROM rows",
+        "ROLLBACK TO SAVEPOINT mine",
+        "rollback work to mine",
+        "PREPARE plan AS SELECT 1",
+        "CREATE TRIGGER t AFTER INSERT ON rows BEGIN DELETE FROM old; END",
+        "DO $x$ BEGIN PERFORM 1; END $x$",
+        'INSERT INTO "end" VALUES (1); SELECT 1',
+    ],
+)
+def test_a_statement_that_only_has_such_a_word_may_pass(statement: str) -> None:
+    check_statement(statement)
 
 
 @pytest.mark.parametrize("ends", ["rollback", "commit", "close"])
@@ -462,6 +522,66 @@ async def test_another_thread_does_not_get_the_connection(store: Store) -> None:
 
     await run(store, mqtt_app(Threads, ATOMIC), "one")
     assert "this is another thread" in str(errors[0])
+
+
+async def test_a_sync_handler_may_use_the_connection_by_a_coroutine(store: Store, rows: Written) -> None:
+    """Its thread waits for the coroutine, whose statements run on that thread."""
+
+    class Bridges(MqttConsumer):
+        def receive(self, topic: str, payload: bytes) -> None:
+            async_to_sync(self.write)(payload)
+
+        async def write(self, payload: bytes) -> None:
+            extensions: Any = self.scope["extensions"]
+            await extensions["atomic"]["connection"].execute(Rows.insert, [payload.decode()])
+
+    await run(store, mqtt_app(Bridges, ATOMIC), "one", "two")
+    assert rows() == ["one", "two"]
+
+
+async def test_the_server_notices_a_host_that_vanishes(store: Store, place: tuple[Store, Rows]) -> None:
+    if "gateway_" not in place[1].give_away:
+        pytest.skip("a file has no server")
+    found: list[Any] = []
+
+    class Shows(MqttConsumer):
+        def receive(self, topic: str, payload: bytes) -> None:
+            found.extend(self.connection.execute("SHOW tcp_keepalives_idle"))
+
+    await run(store, mqtt_app(Shows, ATOMIC), "one")
+    assert found == [("5",)]
+
+
+async def test_a_connection_that_a_handler_has_made_useless_is_replaced(
+    store: Store, rows: Written, place: tuple[Store, Rows]
+) -> None:
+    statement = "SET search_path TO nowhere" if "gateway_" in place[1].give_away else "PRAGMA query_only = ON"
+
+    class Spoils(MqttConsumer):
+        def receive(self, topic: str, payload: bytes) -> None:
+            self.connection.execute(statement)
+
+    await run(store, mqtt_app(Spoils, ATOMIC), "one")
+    await run(store, mqtt_app(Row, Policy(atomic=True, attempts=1, backoff=3600)), "two")
+    assert rows() == ["two"]
+
+
+async def test_rows_of_one_handler_do_not_have_the_form_that_another_wants(store: Store, rows: Written) -> None:
+    found: list[Any] = []
+
+    class Wants(MqttConsumer):
+        def receive(self, topic: str, payload: bytes) -> None:
+            found.extend(self.connection.execute("SELECT 1"))
+            self.connection.call(lambda connection: setattr(connection, "row_factory", no_rows))
+
+    await run(store, mqtt_app(Wants, Policy(atomic=True, on_error="dead-letter")), "one", "two")
+    assert found == [(1,), (1,)]
+    assert (await store.counts()).dead == 0
+
+
+def no_rows(cursor: Any, *row: Any) -> Any:
+    """A factory of rows, of SQLite or of psycopg, that makes none."""
+    return None if row else lambda _: None
 
 
 @pytest.mark.parametrize("base", [MqttConsumer, AsyncMqttConsumer])

@@ -189,6 +189,15 @@ def own_statement(name):
     row(name)
 
 
+def durability(name):
+    """What a commit is worth: EXTRA is for a file without a write-ahead log, whose folder is synced, too."""
+    asked = "PRAGMA synchronous" if connection.vendor == "sqlite" else "SHOW tcp_keepalives_idle"
+    with connection.cursor() as cursor:
+        cursor.execute(asked)
+        assert str(cursor.fetchone()[0]) == ("3" if connection.vendor == "sqlite" else "5")
+    row(name)
+
+
 class Desk(EmailConsumer):
     def receive(self, message):
         name = message.subject
@@ -351,6 +360,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         ("swallowed_in_block", [""]),
         ("fails_once", [""]),
         ("own_statement", [""]),
+        ("durability", [""]),
     ],
 )
 def test_what_is_committed_is_there_once_and_what_is_sent_leaves(site: AtomicSite, what: str, rows: list[str]) -> None:

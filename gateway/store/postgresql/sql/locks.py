@@ -3,13 +3,14 @@
 The mark of a transaction is its number. A savepoint has another one, which does not count here.
 """
 
+import json
 from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 from gateway.store.postgresql.sql.rows import indexed
-from gateway.store.postgresql.sql.schema import BUSY, RUNNING
+from gateway.store.postgresql.sql.schema import BUSY, DONE, GONE, RUNNING
 from gateway.store.rows import text
 from gateway.store.values import Claim, Message
 
@@ -39,17 +40,37 @@ def lock_claim(db: Database, claim: Claim, owner: str) -> bool:
     return db.execute(_CLAIM, values).fetchone() is not None
 
 
+def is_handled(db: Database, message: Message) -> bool:
+    sql = f"SELECT 1 FROM gateway_messages WHERE id = %s AND state = {GONE}".encode()
+    return db.execute(sql, [text(message.id)]).fetchone() is not None
+
+
+def is_settled(db: Database, claim: Claim) -> bool:
+    sql = f"SELECT 1 FROM gateway_claims WHERE key = %s AND id = %s AND state = {DONE}".encode()
+    return db.execute(sql, (indexed(claim.key), text(claim.id))).fetchone() is not None
+
+
 def _number(owner: str) -> int:
     """The owner's number; that of nobody where the store is not open."""
     return int(owner) if owner.isdecimal() else -1
 
 
+_MARK = """SELECT json_build_array(pg_current_xact_id()::text, current_setting('role'),
+    current_setting('search_path'))::text"""
+_IS_SAME = b"""SELECT pg_current_xact_id_if_assigned()::text, set_config('role', %s, true),
+    set_config('search_path', %s, true)"""
+
+
 def mark(db: Database) -> str:
-    return str(_value(db, "SELECT pg_current_xact_id()::text"))
+    """Its number, and the role and the search path by which the store reaches its tables."""
+    return str(_value(db, _MARK))
 
 
 def is_same(db: Database, mark: str) -> bool:
-    return bool(_value(db, "SELECT pg_current_xact_id_if_assigned()::text") == mark)
+    """A handler may have set another role or search path for its own tables, such as those of a tenant."""
+    number, role, path = json.loads(mark)
+    row = db.execute(_IS_SAME, (role, path)).fetchone()
+    return row is not None and row[0] == number
 
 
 def now(db: Database) -> float:

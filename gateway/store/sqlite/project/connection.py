@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.store.sqlite.file.connection import BUSY, LOOK_AGAIN, FairConnection
+from gateway.store.sqlite.plain import Plain
 from gateway.store.sqlite.project.names import in_project
 
 IN_MEMORY = Path(":memory:")
@@ -26,21 +27,14 @@ class ProjectFile:
     """What the project calls it, if it is not its default database."""
 
 
-class Renamed:
+class Renamed(Plain):
     """A connection of the project's own, for statements for a gateway's own file."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
-        return self._connection.execute(in_project(sql), parameters)
+        return super().execute(in_project(sql), parameters)
 
     def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
-        return self._connection.executemany(in_project(sql), parameters)
-
-    @property
-    def in_transaction(self) -> bool:
-        return self._connection.in_transaction
+        return super().executemany(in_project(sql), parameters)
 
 
 LONGEST_PAUSE = 0.05

@@ -9,7 +9,7 @@ import sqlite3
 from gateway.store.elapsed import elapsed
 from gateway.store.rows import text
 from gateway.store.sqlite.sql import clock
-from gateway.store.states import BUSY, RUNNING
+from gateway.store.states import BUSY, DONE, GONE, RUNNING
 from gateway.store.values import Claim, Message
 
 _MARK = "gateway_transaction"
@@ -29,6 +29,16 @@ def lock_claim(db: sqlite3.Connection, claim: Claim, owner: str) -> bool:
     sql = f"""UPDATE claims SET owner = owner
         WHERE key = ? AND id = ? AND attempts = ? AND owner = ? AND state = {BUSY}"""
     return db.execute(sql, (text(claim.key), text(claim.id), claim.attempts, owner)).rowcount == 1
+
+
+def is_handled(db: sqlite3.Connection, message: Message) -> bool:
+    sql = f"SELECT 1 FROM messages WHERE id = ? AND state = {GONE}"
+    return db.execute(sql, [text(message.id)]).fetchone() is not None
+
+
+def is_settled(db: sqlite3.Connection, claim: Claim) -> bool:
+    sql = f"SELECT 1 FROM claims WHERE key = ? AND id = ? AND state = {DONE}"
+    return db.execute(sql, (text(claim.key), text(claim.id))).fetchone() is not None
 
 
 def mark(db: sqlite3.Connection) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from servers.postgresql import Database, emptied
+from servers.postgresql import USER, Database, emptied
 from store_contract import NOW, a_message
 from transaction_contract import TransactionContract
 
@@ -54,3 +54,20 @@ class TestPostgreSQLTransactions(TransactionContract):
             found = other.execute("SELECT id FROM gateway_messages FOR UPDATE SKIP LOCKED").fetchall()
         assert found == []
         connection.execute("ROLLBACK")
+
+    async def test_a_handler_s_role_and_search_path_are_its_own(
+        self, place: Database, store: Store, connection: Any, joined: TransactionStore
+    ) -> None:
+        """Such as those of a tenant, who has no rights to the gateway's tables."""
+        await store.put(a_message())
+        [message] = await store.take(1, now=NOW)
+        with place.server.admin() as admin:
+            admin.execute(f"GRANT pg_monitor TO {USER}")
+        connection.execute("CREATE SCHEMA IF NOT EXISTS tenant")
+        connection.execute("BEGIN")
+        mark = joined.begin(message)
+        connection.execute("SET LOCAL ROLE pg_monitor")
+        connection.execute("SET LOCAL search_path TO tenant")
+        joined.finish(mark)
+        connection.execute("COMMIT")
+        assert (await store.counts()).running == 0
