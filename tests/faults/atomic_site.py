@@ -267,7 +267,10 @@ class Device(threading.Thread):
             time.sleep(0.05)
 
     def _session(self) -> None:
-        client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="", clean_session=True)
+        # it would connect again by itself, and publish again what had no PUBACK: that is another message
+        client = paho.Client(
+            paho.CallbackAPIVersion.VERSION2, client_id="", clean_session=True, reconnect_on_failure=False
+        )
         client.connect("127.0.0.1", self._site.mqtt)
         client.loop_start()
         try:
