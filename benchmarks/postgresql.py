@@ -284,7 +284,7 @@ RIVALS = {
     "Procrastinate": (procrastinate, 0.1),
     "PgQueuer (completions in memory)": (pgqueuer, 0.5),
 }
-"""What is measured, and the part of the messages that it gets: each takes seconds then."""
+"""What is measured -> the share of the messages that it gets, so that each takes some seconds."""
 
 
 def main() -> None:

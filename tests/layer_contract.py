@@ -69,7 +69,7 @@ def socket_folder() -> Iterator[Path]:
 
 class LayerContract:
     def layers(self, count: int) -> contextlib.AbstractAsyncContextManager[list[Any]]:
-        raise NotImplementedError("each class says how its layers are made")
+        raise NotImplementedError("the tests of each layer make their own")
 
     async def test_a_group_reaches_its_members_in_every_process_and_nobody_else(self) -> None:
         async with self.layers(3) as (one, two, three):

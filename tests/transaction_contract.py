@@ -39,11 +39,11 @@ def an_item(id: str) -> Outgoing:
 class TransactionContract:
     @pytest.fixture
     def engine(self) -> Engine:
-        raise NotImplementedError
+        raise NotImplementedError  # the tests of each engine name a place for its store
 
     @pytest.fixture
     def connection(self, store: Store) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError  # the tests of each engine connect to the database of that store
 
     @pytest.fixture
     async def store(self, engine: Engine) -> AsyncIterator[Store]:

@@ -15,7 +15,7 @@ Make = Callable[[float], Sequence[Message]]
 
 
 class StoreReach(Protocol):
-    """A gateway's store. What is awaited runs where :meth:`gateway.sender.Sender.wait_for` runs a coroutine, and raises
+    """A gateway's store. Its coroutines run where :meth:`gateway.sender.Sender.wait_for` runs a coroutine, and raises
     StoreUnavailable."""
 
     def put_within(self, make: Make) -> bool:

@@ -14,7 +14,7 @@ UNREAD = gauge("gateway_layer_unread_messages", "Unread messages in these channe
 DROPPED = counter(
     "gateway_layer_messages_dropped_total",
     "Messages that were dropped: to a full channel (capacity), unread for too long (expiry), to a process that reads "
-    "too slowly (relay), to a channel that nobody reads (unread), to a full queue in Redis (full), or unreadable "
+    "too slowly (relay), to a channel without a reader (unread), to a full queue in Redis (full), or unreadable "
     "(garbage).",
     "reason",
 )

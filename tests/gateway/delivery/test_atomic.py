@@ -539,9 +539,8 @@ async def test_a_sync_handler_may_use_the_connection_by_a_coroutine(store: Store
     assert rows() == ["one", "two"]
 
 
-async def test_the_server_notices_a_host_that_vanishes(store: Store, place: tuple[Store, Rows]) -> None:
-    if "gateway_" not in place[1].give_away:
-        pytest.skip("a file has no server")
+@pytest.mark.parametrize("place", ["postgresql"], indirect=True)
+async def test_the_server_notices_a_host_that_vanishes(store: Store) -> None:
     found: list[Any] = []
 
     class Shows(MqttConsumer):

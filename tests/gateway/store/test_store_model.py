@@ -61,7 +61,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def place(self) -> AbstractContextManager[Engine]:
         """A place in which there is no message."""
-        raise NotImplementedError  # an engine's machine has it
+        raise NotImplementedError  # the subclass of each engine names one
 
     def in_state(self, state: str) -> list[Modelled]:
         return [each for each in self.model.values() if each.state == state]
