@@ -61,11 +61,15 @@ def address_of(redis: RedisServer, options: str = "") -> Redis:
     return found
 
 
-class TestRedisPubSub(SharedLayerContract):
+class WithRedis:
+    """Tests of a layer on Redis."""
+
     @pytest.fixture(autouse=True)
     def server(self, redis: RedisServer) -> None:
         self.redis = redis
 
+
+class TestRedisPubSub(WithRedis, SharedLayerContract):
     @contextlib.asynccontextmanager
     async def layers(self, count: int) -> AsyncIterator[list[Any]]:
         address = address_of(self.redis)
@@ -73,11 +77,7 @@ class TestRedisPubSub(SharedLayerContract):
             yield layers
 
 
-class TestRedisCore(SharedLayerContract):
-    @pytest.fixture(autouse=True)
-    def server(self, redis: RedisServer) -> None:
-        self.redis = redis
-
+class TestRedisCore(WithRedis, SharedLayerContract):
     @contextlib.asynccontextmanager
     async def layers(self, count: int) -> AsyncIterator[list[Any]]:
         address = address_of(self.redis, "&layer=core")
@@ -94,11 +94,7 @@ class TestChannelsInMemory(LayerContract):
         yield [ChannelsInMemoryLayer()] * count
 
 
-class TestChannelsRedisCore(LayerContract):
-    @pytest.fixture(autouse=True)
-    def server(self, redis: RedisServer) -> None:
-        self.redis = redis
-
+class TestChannelsRedisCore(WithRedis, LayerContract):
     @contextlib.asynccontextmanager
     async def layers(self, count: int) -> AsyncIterator[list[Any]]:
         prefix = f"t{secrets.token_hex(4)}"
@@ -110,11 +106,7 @@ class TestChannelsRedisCore(LayerContract):
                 await layer.close_pools()
 
 
-class TestChannelsRedisPubSub(LayerContract):
-    @pytest.fixture(autouse=True)
-    def server(self, redis: RedisServer) -> None:
-        self.redis = redis
-
+class TestChannelsRedisPubSub(WithRedis, LayerContract):
     @contextlib.asynccontextmanager
     async def layers(self, count: int) -> AsyncIterator[list[Any]]:
         prefix = f"t{secrets.token_hex(4)}"
