@@ -22,7 +22,11 @@ store: sqlite:gateway.db
 """
 SILENT = "the release that is in place now cannot take over from this one. To run it, restart the gateway"
 WITHOUT_HAND_OVER = ("gateway/cli/start.py", "if SUCCESSOR in os.environ", "if False")
-NEWER_STORE = ("gateway/store/sqlite/sql/schema.py", "CLOCK, NOTES)", 'CLOCK, NOTES, "CREATE TABLE newer (key);")')
+NEWER_STORE = (
+    "gateway/store/sqlite/sql/schema.py",
+    '"""Number n makes',
+    'MIGRATIONS += ("CREATE TABLE newer (key);",)\n"""Number n makes',
+)
 
 
 def release(folder: Path, change: tuple[str, str, str]) -> Path:

@@ -82,12 +82,10 @@ def _first(*sources: str) -> str:
 
 
 _UNSUSPECTED = _first(
-    _DUE % ("due", "messages_due", "due < 0.0 AND NOT alone", "due, seq"),
-    _DUE % ("0.0", "messages_due", "due = 0.0 AND NOT alone", "seq"),
+    _DUE % ("due", "messages_due", f"due < {FIRST_TIME} AND NOT alone", "due, seq"),
     _DUE % ("0.0", "messages_due", f"due >= {FIRST_TIME} AND due <= :now AND NOT alone", "due"),
-    _DUE % ("due", "messages_due", f"due > 0.0 AND due < {FIRST_TIME} AND NOT alone", "due, seq"),
 )
-"""In this order: a high priority; none, due at once or by now; a low priority."""
+"""What has a rank, in its order, and what was due later and is by now. Each source more costs every take."""
 _SUSPECT = _first(_DUE % ("0.0", "messages_alone", f"alone AND state < {BEHIND} AND due <= :now", "seq"))
 
 
