@@ -14,8 +14,8 @@ import pytest
 from crashing import SEEDS
 
 from gateway.store import Message, StoreUnavailable
+from gateway.store.rows import DAMAGED
 from gateway.store.sqlite import SQLiteStore
-from gateway.store.sqlite.sql.rows import DAMAGED
 from gateway.store.sqlite.sql.schema import MIGRATIONS
 
 pytestmark = pytest.mark.fault

@@ -11,8 +11,9 @@ from typing import Any
 from gateway.store.sqlite.file.connection import FairConnection
 from gateway.store.sqlite.file.owner import Owner
 from gateway.store.sqlite.sql.clock import set_clock
-from gateway.store.sqlite.sql.schema import BEHIND, RUNNING, WAITING, migrate
+from gateway.store.sqlite.sql.schema import migrate
 from gateway.store.sqlite.store import Opened, SQLiteStore
+from gateway.store.states import BEHIND, RUNNING, WAITING
 
 
 class _Connection(FairConnection):

@@ -11,8 +11,8 @@ from waiting import until
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.service import Deliveries
 from gateway.store import Outgoing, codec
+from gateway.store.rows import DAMAGED, checksum
 from gateway.store.sqlite import SQLiteStore
-from gateway.store.sqlite.sql.rows import DAMAGED, checksum
 from gateway.store.sqlite.sql.schema import ALONE, FIRST, KEPT, LANES
 from protocols.errors import NotSent
 

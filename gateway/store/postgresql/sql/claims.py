@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Iterable, Sequence
 
+from gateway.store import story
 from gateway.store.calls import Release, Request, Settled
-from gateway.store.postgresql.sql import history, outgoing
+from gateway.store.postgresql.sql import outgoing
 from gateway.store.postgresql.sql.arrays import blobs, floats, integers, texts
 from gateway.store.postgresql.sql.me import ME, GivenUp, owner_of
 from gateway.store.postgresql.sql.rows import indexed
-from gateway.store.postgresql.sql.schema import BUSY, DONE, FREE, Database
+from gateway.store.postgresql.sql.schema import Database
 from gateway.store.rows import DAMAGED, checksum, text
+from gateway.store.states import BUSY, DONE, FREE
 from gateway.store.values import Claim, ClaimState
 
 logger = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ def _insert(db: Database, calls: Sequence[Request]) -> set[str]:
     keys, ids = [indexed(call.key) for call in calls], [text(call.id) for call in calls]
     values = {
         "owner": int(calls[0].owner),
-        "step": history.line("attempt 1"),
+        "step": story.line("attempt 1"),
         "keys": texts(keys),
         "ids": texts(ids),
         "received": floats([call.received for call in calls]),
@@ -66,7 +68,7 @@ def _ours(call: Request) -> Claim:
 
 
 _AGAIN = f"""UPDATE gateway_claims SET state = {BUSY}, owner = %s, attempts = %s, expires = %s, failed_as = %s,
-    story = right(story || %s, {history.LONGEST}) WHERE key = %s"""
+    story = right(story || %s, {story.LONGEST}) WHERE key = %s"""
 _REPLACE = f"""INSERT INTO gateway_claims AS c ({_COLUMNS})
     VALUES (%(key)s, %(id)s, {BUSY}, %(owner)s, 1, %(received)s, %(expires)s, '', %(checksum)s, %(step)s, %(looks)s)
     ON CONFLICT (key) DO UPDATE SET id = excluded.id, state = excluded.state, owner = excluded.owner,
@@ -80,11 +82,11 @@ def _claim(db: Database, call: Request) -> Claim:
         key, id_ = indexed(call.key), text(call.id)
         values = {"key": key, "id": id_, "owner": int(call.owner), "received": call.received, "now": call.now}
         values |= {"expires": call.now + call.ttl, "checksum": checksum(b"", key, id_, call.received)}
-        values |= {"step": history.line("attempt 1"), "looks": indexed(call.failed_as)}
+        values |= {"step": story.line("attempt 1"), "looks": indexed(call.failed_as)}
         if db.execute(_REPLACE, values).rowcount:
             return _ours(call)
     if known.state is ClaimState.OURS:
-        step = history.line(f"attempt {known.attempts}")
+        step = story.line(f"attempt {known.attempts}")
         again = (int(call.owner), known.attempts, call.now + call.ttl, indexed(call.failed_as), step, known.key)
         db.execute(_AGAIN, again)
     return known
@@ -118,13 +120,13 @@ def _known(db: Database, call: Request) -> Claim | None:
 
 _LEARNT = {BUSY: ClaimState.BUSY, FREE: ClaimState.OURS}
 _DONE = f"""UPDATE gateway_claims AS c SET state = {DONE}, owner = 0, result = new.result, checksum = new.checksum,
-    story = right(c.story || new.step, {history.LONGEST})
+    story = right(c.story || new.step, {story.LONGEST})
     FROM unnest(%b, %b, %b, %b, %b) AS new (key, id, result, checksum, step) WHERE c.key = new.key AND c.id = new.id"""
 _NOT_BEGUN = _DONE.replace("c.story || ", "")
 
 
 def settle(db: Database, calls: Sequence[Settled]) -> list[None]:
-    step = history.line("done")
+    step = story.line("done")
     _end(db, _DONE, [(claim, result) for claim, result, _ in calls], step)
     outgoing.put(db, [item for _, _, items in calls for item in items])
     return [None] * len(calls)
@@ -149,19 +151,19 @@ def _end(db: Database, sql: str, ended: Sequence[tuple[Claim, bytes]], step: str
 def give_back(db: Database, calls: Sequence[Claim]) -> list[None]:
     """Claimed for a caller that had gone: no attempt was begun."""
     sql = f"""UPDATE gateway_claims SET state = {FREE}, owner = 0, attempts = attempts - 1,
-        story = right(story || %s, {history.LONGEST}) WHERE key = %s AND attempts = %s
+        story = right(story || %s, {story.LONGEST}) WHERE key = %s AND attempts = %s
         AND state = {BUSY} AND owner = %s"""
     for call in calls:
         if call.state is ClaimState.OURS:
-            db.execute(sql, (history.failed("not begun"), indexed(call.key), call.attempts, owner_of(db)))
+            db.execute(sql, (story.failed("not begun"), indexed(call.key), call.attempts, owner_of(db)))
     return [None] * len(calls)
 
 
 def release(db: Database, calls: Sequence[Release]) -> list[None]:
-    sql = f"""UPDATE gateway_claims SET state = {FREE}, owner = 0, story = right(story || %s, {history.LONGEST}),
+    sql = f"""UPDATE gateway_claims SET state = {FREE}, owner = 0, story = right(story || %s, {story.LONGEST}),
         attempts = attempts - %s WHERE key = %s AND state = {BUSY} AND owner = %s"""
     for call in calls:
-        db.execute(sql, (history.failed(call.error), int(not call.counted), indexed(call.key), int(call.owner)))
+        db.execute(sql, (story.failed(call.error), int(not call.counted), indexed(call.key), int(call.owner)))
     return [None] * len(calls)
 
 
@@ -173,5 +175,5 @@ _RECOVER = f"""WITH had AS MATERIALIZED (SELECT key FROM gateway_claims
 
 def recover(db: Database, owners: Sequence[str]) -> int:
     """Give back what ``owners`` had; how many. What a transaction has locked stays."""
-    values = {"owners": integers(list(map(int, owners))), "step": history.line("its process ended; given back")}
+    values = {"owners": integers(list(map(int, owners))), "step": story.line("its process ended; given back")}
     return db.execute(_RECOVER, values).rowcount

@@ -5,10 +5,8 @@ from collections.abc import Mapping, Sequence
 from gateway.store.postgresql.sql.rows import columns, unnested
 from gateway.store.postgresql.sql.schema import Database
 from gateway.store.rows import text
-from gateway.store.story import LONGEST, failed, line, told
+from gateway.store.story import LONGEST, told
 from gateway.store.values import HistoryEntry
-
-__all__ = ["LONGEST", "failed", "line", "note", "read"]
 
 _READ = """SELECT received, story FROM (
     SELECT 0 AS place, received, story, seq FROM gateway_claims WHERE id = %(id)s

@@ -4,7 +4,8 @@ import time
 from collections.abc import Sequence
 
 from gateway.store.figures import Holdings
-from gateway.store.postgresql.sql.schema import BEHIND, DEAD, GONE, KEPT, RUNNING, WAITING, Database
+from gateway.store.postgresql.sql.schema import KEPT, Database
+from gateway.store.states import BEHIND, DEAD, GONE, RUNNING, WAITING
 from gateway.store.values import OutgoingState
 
 _MESSAGES = f"SELECT state, count(*) FROM gateway_messages WHERE state < {GONE} GROUP BY state"

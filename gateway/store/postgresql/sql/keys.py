@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from gateway.store.postgresql.sql import wake
 from gateway.store.postgresql.sql.arrays import texts
-from gateway.store.postgresql.sql.schema import BEHIND, KEYED, WAITING, Database
+from gateway.store.postgresql.sql.schema import KEYED, Database
+from gateway.store.states import BEHIND, WAITING
 
 MOVE_ON = f"""UPDATE gateway_messages SET state = {WAITING} WHERE id IN (SELECT next.id
     FROM ended, LATERAL (SELECT m.id FROM gateway_messages AS m WHERE m.key = ended.key AND m.state = {BEHIND}

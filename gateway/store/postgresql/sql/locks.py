@@ -10,8 +10,8 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from gateway.store.postgresql.sql.rows import indexed
-from gateway.store.postgresql.sql.schema import BUSY, DONE, GONE, RUNNING
 from gateway.store.rows import text
+from gateway.store.states import BUSY, DONE, GONE, RUNNING
 from gateway.store.values import Claim, Message
 
 Database = psycopg.Connection[Any]

@@ -6,8 +6,9 @@ A content may have many megabytes, and a traceback may be long: neither is read 
 from collections.abc import Sequence
 
 from gateway.store.calls import Page
-from gateway.store.postgresql.sql.schema import DEAD, GONE, KEPT, Database
+from gateway.store.postgresql.sql.schema import KEPT, Database
 from gateway.store.rows import text
+from gateway.store.states import DEAD, GONE
 from gateway.store.summaries import counts_of, outgoing_summary_of, summary_of
 from gateway.store.values import LONGEST_ERROR, Counts, OutgoingSummary, Search, Summary
 

@@ -4,15 +4,17 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from gateway.store import story
 from gateway.store.calls import DeadLetter, Finish, Retry
-from gateway.store.postgresql.sql import claims, history, keys, outgoing, wake
+from gateway.store.postgresql.sql import claims, keys, outgoing, wake
 from gateway.store.postgresql.sql.arrays import integers, texts
 from gateway.store.postgresql.sql.me import owner_of
 from gateway.store.postgresql.sql.rows import indexed
-from gateway.store.postgresql.sql.schema import DEAD, GONE, RUNNING, WAITING, Database
+from gateway.store.postgresql.sql.schema import Database
 from gateway.store.postgresql.sql.take import take
 from gateway.store.priority import FIRST_TIME, STEPS, time_of
 from gateway.store.rows import MESSAGE, message_of, message_values, text
+from gateway.store.states import DEAD, GONE, RUNNING, WAITING
 from gateway.store.values import Message
 from gateway.store.writer import is_single
 
@@ -28,7 +30,7 @@ _FINISH = f"""WITH ended AS (UPDATE gateway_messages SET state = {GONE}, due = %
 @is_single(lambda calls: not any(call.outgoing for call in calls))
 def finish(db: Database, calls: Sequence[Finish]) -> list[None]:
     ids = [text(id_) for call in calls for id_ in call.ids]
-    values = {"now": calls[-1].now, "step": history.line("done"), "ids": texts(ids), "owner": int(calls[0].owner)}
+    values = {"now": calls[-1].now, "step": story.line("done"), "ids": texts(ids), "owner": int(calls[0].owner)}
     ended = {id_ for (id_,) in db.execute(_FINISH, values).fetchall()}
     _tell_of_lost(id_ for id_ in ids if id_ not in ended)
     outgoing.put(db, [item for call in calls if {*map(text, call.ids)} <= ended for item in call.outgoing])
@@ -42,13 +44,13 @@ def _tell_of_lost(ids: Iterable[str]) -> None:
 
 _RETRY = f"""UPDATE gateway_messages SET state = {WAITING}, owner = 0, error = %(error)s,
     due = CASE WHEN %(due)s >= {FIRST_TIME} THEN %(due)s ELSE -priority / {STEPS} END,
-    story = right(story || %(step)s, {history.LONGEST}), attempts = attempts - %(uncounted)s, alone = false
+    story = right(story || %(step)s, {story.LONGEST}), attempts = attempts - %(uncounted)s, alone = false
     WHERE id = %(id)s AND state = {RUNNING} AND owner = %(owner)s"""
 
 
 def retry(db: Database, calls: Sequence[Retry]) -> list[None]:
     for call in calls:
-        step = history.failed(call.error, call.due + call.forward)
+        step = story.failed(call.error, call.due + call.forward)
         values = {"due": float(call.due), "error": text(call.error), "step": step, "id": text(call.id)}
         values |= {"uncounted": int(not call.counted), "owner": int(call.owner)}
         if not db.execute(_RETRY, values).rowcount:
@@ -70,7 +72,7 @@ def give_back(db: Database, calls: Sequence[Sequence[Message]]) -> list[None]:
             _GIVE_BACK,
             {
                 "owner": owner_of(db),
-                "step": history.line("not begun"),
+                "step": story.line("not begun"),
                 "ids": texts(ids),
                 "attempts": integers(attempts),
             },
@@ -84,14 +86,14 @@ _DEAD_LETTER = f"""INSERT INTO gateway_messages AS m
     ON CONFLICT (id) DO UPDATE SET state = {DEAD}, due = 0, owner = 0, alone = false, error = excluded.error,
     type = excluded.type, route = excluded.route, key = excluded.key, subject = excluded.subject,
     received = excluded.received, content = excluded.content, checksum = excluded.checksum,
-    attempts = excluded.attempts, story = right(m.story || excluded.story, {history.LONGEST})
+    attempts = excluded.attempts, story = right(m.story || excluded.story, {story.LONGEST})
     WHERE m.state = {RUNNING} AND m.owner = %s"""
 
 
 def dead_letter(db: Database, calls: Sequence[DeadLetter]) -> list[None]:
     for call in calls:
         values = message_values(replace(call.message, key=indexed(call.message.key), due=0.0))
-        step = history.failed(call.error) + history.line("dead")
+        step = story.failed(call.error) + story.line("dead")
         if db.execute(_DEAD_LETTER, (*values, text(call.error), step, int(call.owner))).rowcount:
             keys.move_on(db, [values[3]] if call.message.is_ordered else [])
         else:
@@ -116,7 +118,7 @@ def requeue(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
     sql = f"""UPDATE gateway_messages SET state = {WAITING}, attempts = 0, due = -priority / {STEPS}, error = '',
         story = story || %s
         WHERE state = {DEAD} AND id = ANY(%b)"""
-    counts = [db.execute(sql, (history.line("tried again"), texts(list(map(text, ids))))).rowcount for ids in calls]
+    counts = [db.execute(sql, (story.line("tried again"), texts(list(map(text, ids))))).rowcount for ids in calls]
     if any(counts):
         wake.wake(db, wake.MESSAGES)
     return counts
@@ -125,7 +127,7 @@ def requeue(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
 def drop(db: Database, calls: Sequence[tuple[Sequence[str], float]]) -> list[int]:
     sql = f"""UPDATE gateway_messages SET state = {GONE}, due = %s, content = '', story = story || %s
         WHERE state = {DEAD} AND id = ANY(%b)"""
-    step = history.line("dropped")
+    step = story.line("dropped")
     return [db.execute(sql, (now, step, texts(list(map(text, ids))))).rowcount for ids, now in calls]
 
 
@@ -143,5 +145,5 @@ _RECOVER = f"""WITH had AS MATERIALIZED (SELECT id FROM gateway_messages
 
 def recover(db: Database, owners: Sequence[str]) -> int:
     """Give back what ``owners`` had; how many. What a transaction has locked stays."""
-    values = {"owners": integers(list(map(int, owners))), "step": history.line("its process ended; given back")}
+    values = {"owners": integers(list(map(int, owners))), "step": story.line("its process ended; given back")}
     return db.execute(_RECOVER, values).rowcount

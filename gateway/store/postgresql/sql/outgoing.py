@@ -6,11 +6,12 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
+from gateway.store import story
 from gateway.store.calls import Failed, Take
 from gateway.store.postgresql.sql import history, wake
 from gateway.store.postgresql.sql.me import ME, owner_of
 from gateway.store.postgresql.sql.rows import columns, indexed, portions, unnested
-from gateway.store.postgresql.sql.schema import DEAD, RUNNING, WAITING, Database
+from gateway.store.postgresql.sql.schema import Database
 from gateway.store.rows import (
     DAMAGED,
     OUTGOING,
@@ -19,6 +20,7 @@ from gateway.store.rows import (
     outgoing_values,
     text,
 )
+from gateway.store.states import DEAD, RUNNING, WAITING
 from gateway.store.summaries import standing
 from gateway.store.values import Outgoing
 
@@ -120,7 +122,7 @@ def _put_aside(db: Database, item: Outgoing) -> None:
 def finish(db: Database, calls: Sequence[str]) -> list[None]:
     sql = "DELETE FROM gateway_outgoing WHERE id = ANY(%s) RETURNING id, message, lane"
     rows = db.execute(sql, [list(map(text, calls))]).fetchall()
-    _note(db, ((message, history.line(f"sent {id_}")) for id_, message, _ in sorted(rows)))
+    _note(db, ((message, story.line(f"sent {id_}")) for id_, message, _ in sorted(rows)))
     _end_rest(db, {lane for _, _, lane in rows})
     return [None] * len(calls)
 
@@ -156,7 +158,7 @@ def retry(db: Database, calls: Sequence[Failed]) -> list[None]:
             _lost(call)
             continue
         message, lane = row
-        history.note(db, {message: history.failed(f"not sent {id_}: {error}", due + call.forward)})
+        history.note(db, {message: story.failed(f"not sent {id_}: {error}", due + call.forward)})
         if call.rests:
             db.execute(_REST, (lane, due, error))
         _split(db, call)
@@ -185,7 +187,7 @@ def dead_letter(db: Database, calls: Sequence[Failed]) -> list[None]:
         if not rows:
             _lost(call)
             continue
-        _note(db, ((message, history.failed(f"not sent, dead: {dead}: {error}")) for dead, message, _ in sorted(rows)))
+        _note(db, ((message, story.failed(f"not sent, dead: {dead}: {error}")) for dead, message, _ in sorted(rows)))
         if call.answered:
             _end_rest(db, [lane for dead, _, lane in rows if dead == id_])
         _split(db, call)
@@ -199,7 +201,7 @@ def _split(db: Database, call: Failed) -> None:
     if call.refused is not None:
         dead = replace(call.refused, id=_free(db, text(call.id)), due=0.0)
         db.execute(_INSERT, columns([(*_values(dead), DEAD)]))
-        history.note(db, {text(dead.message): history.failed(f"not sent, dead: {dead.id}: {dead.error}")})
+        history.note(db, {text(dead.message): story.failed(f"not sent, dead: {dead.id}: {dead.error}")})
 
 
 def _free(db: Database, id_: str) -> str:
@@ -265,7 +267,7 @@ def _drop(db: Database, state: str, ids: Sequence[str]) -> int:
 
 
 def _noted(db: Database, rows: Sequence[tuple[str, str]], what: str) -> int:
-    _note(db, ((message, history.line(f"{what}: {id_}")) for id_, message in sorted(rows)))
+    _note(db, ((message, story.line(f"{what}: {id_}")) for id_, message in sorted(rows)))
     return len(rows)
 
 

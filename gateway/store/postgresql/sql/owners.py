@@ -9,7 +9,8 @@ from typing import Any
 import psycopg
 
 from gateway.store.postgresql.sql import claims, messages, outgoing, spaces, wake
-from gateway.store.postgresql.sql.schema import BUSY, RUNNING, Database
+from gateway.store.postgresql.sql.schema import Database
+from gateway.store.states import BUSY, RUNNING
 
 Beats = dict[int, int]
 """How often each owner has beaten."""

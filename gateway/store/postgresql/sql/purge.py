@@ -1,6 +1,7 @@
 """Forgets what is no longer wanted, in batches, of which several processes may do some at once."""
 
-from gateway.store.postgresql.sql.schema import BUSY, GONE, Database
+from gateway.store.postgresql.sql.schema import Database
+from gateway.store.states import BUSY, GONE
 from gateway.store.values import KEEP, KEEP_HISTORIES
 
 BATCH = 5_000

@@ -5,13 +5,15 @@ from dataclasses import replace
 
 from psycopg import errors
 
+from gateway.store import story
 from gateway.store.calls import Begun, Put, PutOnce
-from gateway.store.postgresql.sql import claims, history, wake
+from gateway.store.postgresql.sql import claims, wake
 from gateway.store.postgresql.sql.arrays import blobs, floats, integers, texts
 from gateway.store.postgresql.sql.me import ME
 from gateway.store.postgresql.sql.rows import STATEMENT_BYTES, indexed, portions
-from gateway.store.postgresql.sql.schema import BEHIND, KEYED, ONE_RUNNING, RUNNING, WAITING, Database, StoredState
+from gateway.store.postgresql.sql.schema import KEYED, ONE_RUNNING, Database
 from gateway.store.rows import message_values, text
+from gateway.store.states import BEHIND, RUNNING, WAITING, StoredState
 from gateway.store.values import Claim, ClaimState, Message
 from gateway.store.writer import is_single
 
@@ -104,7 +106,7 @@ def _insert_all(db: Database, rows: Sequence[tuple[Message, StoredState, str]], 
 
 
 def _insert(db: Database, rows: Sequence[tuple[Message, StoredState, str]], tells: bool) -> None:
-    begun = history.line("attempt ").rstrip("\n")
+    begun = story.line("attempt ").rstrip("\n")
     values = [message_values(replace(message, key=indexed(message.key))) for message, _, _ in rows]
     ids, types, routes, keys, subjects, received, contents, checksums, attempts, due = zip(*values, strict=True)
     running = [state == RUNNING for _, state, _ in rows]

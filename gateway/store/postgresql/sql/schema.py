@@ -14,35 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import errors
 
-from gateway.store.states import BEHIND, BUSY, DEAD, DONE, FREE, GONE, RUNNING, WAITING, StoredClaim, StoredState
-
-__all__ = [
-    "BEHIND",
-    "BUSY",
-    "DEAD",
-    "DONE",
-    "FREE",
-    "GONE",
-    "KEPT",
-    "KEYED",
-    "MIGRATIONS",
-    "ONE_RUNNING",
-    "RUNNING",
-    "TABLES",
-    "VERSION",
-    "WAITING",
-    "Database",
-    "Migration",
-    "StoredClaim",
-    "StoredState",
-    "Unsuitable",
-    "check",
-    "check_server",
-    "check_writable",
-    "exists",
-    "migrate",
-    "version",
-]
+from gateway.store.states import BEHIND, BUSY, DEAD, FREE, GONE, RUNNING, WAITING
 
 Database = psycopg.Connection[Any]
 

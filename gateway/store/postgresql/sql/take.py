@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from gateway.store import story
 from gateway.store.calls import Take
-from gateway.store.postgresql.sql import history, keys
+from gateway.store.postgresql.sql import keys
 from gateway.store.postgresql.sql.arrays import texts
 from gateway.store.postgresql.sql.me import ME
-from gateway.store.postgresql.sql.schema import BEHIND, DEAD, RUNNING, WAITING, Database
+from gateway.store.postgresql.sql.schema import Database
 from gateway.store.priority import FIRST_TIME, STEPS
 from gateway.store.rows import DAMAGED, MESSAGE, message_of, text
+from gateway.store.states import BEHIND, DEAD, RUNNING, WAITING
 from gateway.store.values import Message
 
 logger = logging.getLogger(__name__)
@@ -92,7 +94,7 @@ _SUSPECT = f"""WITH {ME},
 
 def _started(db: Database, call: Take, sql: str) -> list[tuple[Any, ...]]:
     """Rows that run from now on, in the order in which they are to be begun."""
-    step = history.line("attempt ").rstrip("\n")
+    step = story.line("attempt ").rstrip("\n")
     values = {"owner": int(call.owner), "limit": call.limit, "now": call.now, "busy": texts(call.busy), "step": step}
     values["full"] = texts(call.full)
     return sorted(db.execute(sql, values).fetchall(), key=lambda row: row[:2])
@@ -117,7 +119,7 @@ _PUT_ASIDE = f"""UPDATE gateway_messages SET state = {DEAD}, due = 0, owner = 0,
 def _put_aside(db: Database, message: Message) -> None:
     """Make a damaged message a dead letter. Its content stays as it is, so that its checksum still shows the damage."""
     logger.error("%s %s: %s; now among the dead letters", message.id, message.subject, DAMAGED)
-    db.execute(_PUT_ASIDE, (text(message.error), history.line("dead: damaged"), message.id))
+    db.execute(_PUT_ASIDE, (text(message.error), story.line("dead: damaged"), message.id))
     keys.move_on(db, [message.key])
 
 

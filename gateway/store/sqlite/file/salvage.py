@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.store.sqlite.sql import history
-from gateway.store.sqlite.sql.rows import DAMAGED, MESSAGE, message_of, message_values
-from gateway.store.sqlite.sql.schema import BEHIND, DEAD, GONE, RUNNING, WAITING
+from gateway.store import story
+from gateway.store.rows import DAMAGED, MESSAGE, message_of, message_values
+from gateway.store.states import BEHIND, DEAD, GONE, RUNNING, WAITING
 
 Row = dict[str, Any]
 
@@ -54,7 +54,7 @@ def _message(new: sqlite3.Connection, row: Row) -> bool:
     elif state == BEHIND:
         state = WAITING
     if not sound or state not in (WAITING, RUNNING, DEAD, GONE) or (state == GONE and message.content):
-        state, owner, steps, sound = DEAD, "", f"{steps}{history.line('dead: damaged')}", False
+        state, owner, steps, sound = DEAD, "", f"{steps}{story.line('dead: damaged')}", False
     due = 0.0 if state == DEAD else message.due
     values = list(message_values(replace(message, due=due)))
     values[7] = columns[7] if sound else -1  # a checksum that never fits: it stays known as damaged

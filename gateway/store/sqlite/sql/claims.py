@@ -5,11 +5,13 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from gateway.store import story
 from gateway.store.calls import Release, Request, Settled
-from gateway.store.sqlite.sql import history, outgoing
+from gateway.store.rows import DAMAGED, checksum, text
+from gateway.store.sqlite.sql import outgoing
 from gateway.store.sqlite.sql.many import MOST_ROWS, execute_values, insert_values
-from gateway.store.sqlite.sql.rows import DAMAGED, checksum, listed, text
-from gateway.store.sqlite.sql.schema import BUSY, DONE, FREE
+from gateway.store.sqlite.sql.rows import listed
+from gateway.store.states import BUSY, DONE, FREE
 from gateway.store.values import Claim, ClaimState
 
 logger = logging.getLogger(__name__)
@@ -50,8 +52,8 @@ def _claim(db: Database, call: Request) -> Claim:
     if known.state is ClaimState.OURS:
         sql = f"""UPDATE claims SET state = {BUSY}, owner = ?, attempts = ?, expires = ?, failed_as = ?,
             story = substr(story || ?, ?) WHERE key = ?"""
-        step = history.line(f"attempt {known.attempts}")
-        values = (call.owner, known.attempts, call.now + call.ttl, text(call.failed_as), step, -history.LONGEST)
+        step = story.line(f"attempt {known.attempts}")
+        values = (call.owner, known.attempts, call.now + call.ttl, text(call.failed_as), step, -story.LONGEST)
         db.execute(sql, (*values, known.key))
     return known
 
@@ -94,7 +96,7 @@ def _ours(call: Request) -> Claim:
 
 
 def _rows(calls: Sequence[Request]) -> list[tuple[object, ...]]:
-    step = history.line("attempt 1")
+    step = story.line("attempt 1")
     return [_row(call, step) for call in calls]
 
 
@@ -105,7 +107,7 @@ def _row(call: Request, step: str) -> tuple[object, ...]:
 
 
 def settle(db: Database, calls: Sequence[Settled]) -> list[None]:
-    step = history.line("done")
+    step = story.line("done")
     execute_values(db, _DONE, [_result(claim, result, step) for claim, result, _ in calls])
     outgoing.put(db, [item for _, _, items in calls for item in items])
     return [None] * len(calls)
@@ -138,14 +140,14 @@ def release(db: Database, calls: Sequence[Release]) -> list[None]:
     sql = f"""UPDATE claims SET state = {FREE}, owner = '', story = substr(story || ?, ?), attempts = attempts - ?
         WHERE key = ? AND state = {BUSY}"""
     for call in calls:
-        db.execute(sql, (history.failed(call.error), -history.LONGEST, not call.counted, text(call.key)))
+        db.execute(sql, (story.failed(call.error), -story.LONGEST, not call.counted, text(call.key)))
     return [None] * len(calls)
 
 
 def recover(db: Database, owners: Sequence[str]) -> int:
     sql = f"""UPDATE claims SET state = {FREE}, owner = '', story = story || ?
         WHERE state = {BUSY} AND owner IN (SELECT value FROM json_each(?))"""
-    return db.execute(sql, (history.line("its process ended; given back"), listed(owners))).rowcount
+    return db.execute(sql, (story.line("its process ended; given back"), listed(owners))).rowcount
 
 
 def owners(db: Database) -> set[Any]:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from gateway.store.elapsed import elapsed
-from gateway.store.sqlite.sql.schema import BEHIND, BUSY, GONE, WAITING
+from gateway.store.states import BEHIND, BUSY, GONE, WAITING
 from gateway.store.values import LONGEST_WAIT, LONGEST_WINDOW
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")

@@ -3,11 +3,9 @@
 import sqlite3
 from collections.abc import Sequence
 
-from gateway.store.sqlite.sql.rows import text
-from gateway.store.story import LONGEST, failed, line, told
+from gateway.store.rows import text
+from gateway.store.story import told
 from gateway.store.values import HistoryEntry
-
-__all__ = ["LONGEST", "failed", "line", "read"]
 
 _READ = "SELECT received, story FROM claims WHERE id = ?1 UNION ALL SELECT received, story FROM messages WHERE id = ?1"
 

@@ -5,8 +5,8 @@ import time
 from collections.abc import Sequence
 
 from gateway.store.figures import Holdings
-from gateway.store.sqlite.sql.rows import as_float, as_str
-from gateway.store.sqlite.sql.schema import BEHIND, DEAD, GONE, RUNNING, WAITING
+from gateway.store.rows import as_float, as_str
+from gateway.store.states import BEHIND, DEAD, GONE, RUNNING, WAITING
 from gateway.store.values import OutgoingState
 
 _MESSAGES = f"SELECT state, count(*), min(seq) FROM messages WHERE state < {GONE} GROUP BY state"

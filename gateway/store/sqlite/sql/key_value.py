@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gateway.store.calls import Hold, NamespaceInUse, Save
-from gateway.store.sqlite.sql.rows import checksum, listed, text
+from gateway.store.rows import checksum, text
+from gateway.store.sqlite.sql.rows import listed
 from gateway.store.sqlite.sql.spaces import acquire
 
 logger = logging.getLogger(__name__)

@@ -7,11 +7,11 @@ import sqlite3
 from collections.abc import Sequence
 
 from gateway.store.calls import Page
+from gateway.store.rows import as_str, text
 from gateway.store.sqlite.sql import messages
 from gateway.store.sqlite.sql import outgoing as outgoing_items
 from gateway.store.sqlite.sql.outgoing import REST
-from gateway.store.sqlite.sql.rows import as_str, text
-from gateway.store.sqlite.sql.schema import DEAD, GONE
+from gateway.store.states import DEAD, GONE
 from gateway.store.summaries import counts_of, outgoing_summary_of, summary_of
 from gateway.store.values import LONGEST_ERROR, Counts, OutgoingSummary, Search, Summary
 

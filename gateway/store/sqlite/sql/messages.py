@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from gateway.store import story
 from gateway.store.calls import DeadLetter, Finish, Retry, Take
 from gateway.store.priority import FIRST_TIME, STEPS
-from gateway.store.sqlite.sql import claims, history, outgoing
+from gateway.store.rows import DAMAGED, MESSAGE, message_of, message_values, text
+from gateway.store.sqlite.sql import claims, outgoing
 from gateway.store.sqlite.sql.put import KEYED
-from gateway.store.sqlite.sql.rows import DAMAGED, MESSAGE, listed, message_of, message_values, text
-from gateway.store.sqlite.sql.schema import BEHIND, DEAD, GONE, RUNNING, WAITING
+from gateway.store.sqlite.sql.rows import listed
+from gateway.store.states import BEHIND, DEAD, GONE, RUNNING, WAITING
 from gateway.store.values import Message
 
 logger = logging.getLogger(__name__)
@@ -123,7 +125,7 @@ def _start(db: Database, owner: str, chosen: list[int]) -> list[Message]:
     sql = f"""UPDATE messages SET state = {RUNNING}, owner = ?, attempts = attempts + 1,
         story = story || ? || (attempts + 1) || char(10)
         WHERE seq IN (SELECT value FROM json_each(?)) RETURNING seq, alone, {MESSAGE}"""
-    rows = db.execute(sql, (owner, history.line("attempt ").rstrip("\n"), listed(chosen))).fetchall()
+    rows = db.execute(sql, (owner, story.line("attempt ").rstrip("\n"), listed(chosen))).fetchall()
     order = {seq: number for number, seq in enumerate(chosen)}
     read = [(bool(row[1]), *message_of(row[2:])) for row in sorted(rows, key=lambda row: order[row[0]])]
     for _, message, sound in read:
@@ -135,16 +137,14 @@ def _start(db: Database, owner: str, chosen: list[int]) -> list[Message]:
 def _put_aside(db: Database, message: Message) -> None:
     """Make a damaged message a dead letter. Its content stays as it is, so that its checksum still shows the damage."""
     logger.error("%s %s: %s; now among the dead letters", message.id, message.subject, DAMAGED)
-    _leave(
-        db, [message.id], f"state = {DEAD}, due = 0.0, error = ?", text(message.error), history.line("dead: damaged")
-    )
+    _leave(db, [message.id], f"state = {DEAD}, due = 0.0, error = ?", text(message.error), story.line("dead: damaged"))
 
 
 def finish(db: Database, calls: Sequence[Finish]) -> list[None]:
     outgoing.put(db, [item for call in calls for item in call.outgoing])
     ids = [text(id_) for call in calls for id_ in call.ids]
     change = f"state = {GONE}, due = ?, content = x''"
-    _leave(db, ids, change, calls[-1].now, history.line("done"), only=RUNNING)
+    _leave(db, ids, change, calls[-1].now, story.line("done"), only=RUNNING)
     return [None] * len(calls)
 
 
@@ -169,8 +169,8 @@ def retry(db: Database, calls: Sequence[Retry]) -> list[None]:
         due = iif(?1 >= {FIRST_TIME}, ?1, -priority / {STEPS}), error = ?2, story = substr(story || ?3, ?4),
         attempts = attempts - ?5, alone = 0 WHERE id = ?6 AND state = {RUNNING}"""
     for call in calls:
-        step = history.failed(call.error, call.due + call.forward)
-        values = (call.due, text(call.error), step, -history.LONGEST, not call.counted, text(call.id))
+        step = story.failed(call.error, call.due + call.forward)
+        values = (call.due, text(call.error), step, -story.LONGEST, not call.counted, text(call.id))
         db.execute(sql, values)
     return [None] * len(calls)
 
@@ -180,7 +180,7 @@ def give_back(db: Database, calls: Sequence[Sequence[Message]]) -> list[None]:
     sql = f"""UPDATE messages SET state = {WAITING}, owner = '', attempts = attempts - 1, story = story || ?
         WHERE id IN (SELECT value FROM json_each(?)) AND state = {RUNNING}"""
     for taken in calls:
-        db.execute(sql, (history.line("not begun"), listed(message.id for message in taken)))
+        db.execute(sql, (story.line("not begun"), listed(message.id for message in taken)))
     return [None] * len(calls)
 
 
@@ -190,13 +190,13 @@ _DEAD_LETTER = f"""INSERT INTO messages
     ON CONFLICT (id) DO UPDATE SET state = {DEAD}, due = 0.0, owner = '', alone = 0, error = excluded.error,
     type = excluded.type, route = excluded.route, key = excluded.key, subject = excluded.subject,
     received = excluded.received, content = excluded.content, checksum = excluded.checksum,
-    attempts = excluded.attempts, story = substr(story || excluded.story, {-history.LONGEST})"""
+    attempts = excluded.attempts, story = substr(story || excluded.story, {-story.LONGEST})"""
 
 
 def dead_letter(db: Database, calls: Sequence[DeadLetter]) -> list[None]:
     for call in calls:
         values = message_values(replace(call.message, due=0.0))
-        db.execute(_DEAD_LETTER, (*values, text(call.error), history.failed(call.error) + history.line("dead")))
+        db.execute(_DEAD_LETTER, (*values, text(call.error), story.failed(call.error) + story.line("dead")))
         _move_on(db, [text(call.message.key)])
     claims.hand_over(db, [call.claim for call in calls if call.claim is not None], begun=True)
     return [None] * len(calls)
@@ -216,13 +216,13 @@ def requeue(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
     sql = f"""UPDATE messages
         SET state = {WAITING}, attempts = 0, due = -priority / {STEPS}, error = '', story = story || ?
         WHERE state = {DEAD} AND id IN (SELECT value FROM json_each(?))"""
-    return [db.execute(sql, (history.line("tried again"), listed(map(text, ids)))).rowcount for ids in calls]
+    return [db.execute(sql, (story.line("tried again"), listed(map(text, ids)))).rowcount for ids in calls]
 
 
 def drop(db: Database, calls: Sequence[tuple[Sequence[str], float]]) -> list[int]:
     sql = f"""UPDATE messages SET state = {GONE}, due = ?, content = x'', story = story || ?
         WHERE state = {DEAD} AND id IN (SELECT value FROM json_each(?))"""
-    return [db.execute(sql, (now, history.line("dropped"), listed(map(text, ids)))).rowcount for ids, now in calls]
+    return [db.execute(sql, (now, story.line("dropped"), listed(map(text, ids)))).rowcount for ids, now in calls]
 
 
 def get(db: Database, calls: Sequence[str]) -> list[Message | None]:
@@ -240,7 +240,7 @@ def count_by_state(db: Database) -> dict[int, int]:
 def recover(db: Database, owners: Sequence[str]) -> int:
     sql = f"""UPDATE messages SET state = {WAITING}, owner = '', alone = 1, story = story || ?
         WHERE state = {RUNNING} AND owner IN (SELECT value FROM json_each(?))"""
-    return db.execute(sql, (history.line("its process ended; given back"), listed(owners))).rowcount
+    return db.execute(sql, (story.line("its process ended; given back"), listed(owners))).rowcount
 
 
 def owners(db: Database) -> set[Any]:

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 
-from gateway.store.sqlite.sql.rows import checksum, text
+from gateway.store.rows import checksum, text
 
 Database = sqlite3.Connection
 

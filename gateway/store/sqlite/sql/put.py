@@ -4,11 +4,13 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from gateway.store import story
 from gateway.store.calls import Begun, Put, PutOnce
-from gateway.store.sqlite.sql import claims, history
+from gateway.store.rows import message_values, text
+from gateway.store.sqlite.sql import claims
 from gateway.store.sqlite.sql.many import execute_values
-from gateway.store.sqlite.sql.rows import listed, message_values, text
-from gateway.store.sqlite.sql.schema import BEHIND, DEAD, RUNNING, WAITING, StoredState
+from gateway.store.sqlite.sql.rows import listed
+from gateway.store.states import BEHIND, DEAD, RUNNING, WAITING, StoredState
 from gateway.store.values import Claim, ClaimState, Message
 
 Database = sqlite3.Connection
@@ -96,7 +98,7 @@ def _row(message: Message, state: StoredState, owner: str) -> tuple[object, ...]
     if state != RUNNING:
         return (*message_values(message), state, "", "")
     *values, attempts, due = message_values(message)
-    return (*values, attempts + 1, due, state, owner, history.line(f"attempt {attempts + 1}"))
+    return (*values, attempts + 1, due, state, owner, story.line(f"attempt {attempts + 1}"))
 
 
 def _as_taken(message: Message) -> Message:

@@ -1,40 +1,7 @@
-"""Rows of SQLite. What all engines have in common is in :mod:`gateway.store.rows`."""
+"""Parameters of SQLite's statements. :mod:`gateway.store.rows` has what all engines share."""
 
 import json
 from collections.abc import Iterable
-
-from gateway.store.rows import (
-    DAMAGED,
-    MESSAGE,
-    OUTGOING,
-    as_float,
-    as_int,
-    as_str,
-    checksum,
-    message_of,
-    message_values,
-    outgoing_checksum,
-    outgoing_of,
-    outgoing_values,
-    text,
-)
-
-__all__ = [
-    "DAMAGED",
-    "MESSAGE",
-    "OUTGOING",
-    "as_float",
-    "as_int",
-    "as_str",
-    "checksum",
-    "listed",
-    "message_of",
-    "message_values",
-    "outgoing_checksum",
-    "outgoing_of",
-    "outgoing_values",
-    "text",
-]
 
 
 def listed(values: Iterable[object]) -> str:

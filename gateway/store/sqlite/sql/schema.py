@@ -7,29 +7,6 @@ and tables, but not rename them.
 import contextlib
 import sqlite3
 
-from gateway.store.states import BEHIND, BUSY, DEAD, DONE, FREE, GONE, RUNNING, WAITING, StoredClaim, StoredState
-
-__all__ = [
-    "BEHIND",
-    "BUSY",
-    "DEAD",
-    "DONE",
-    "FREE",
-    "GONE",
-    "MIGRATIONS",
-    "RUNNING",
-    "WAITING",
-    "StoredClaim",
-    "StoredState",
-    "TooNew",
-    "check_version",
-    "is_whole",
-    "migrate",
-    "version_in",
-    "version_of",
-]
-
-
 FIRST = """
 CREATE TABLE messages (
     seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,

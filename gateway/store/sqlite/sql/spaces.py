@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from gateway.store.calls import Hold
-from gateway.store.sqlite.sql.rows import text
+from gateway.store.rows import text
 from gateway.store.values import LEASE
 
 Database = sqlite3.Connection
