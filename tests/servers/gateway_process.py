@@ -36,6 +36,10 @@ class GatewayProcess:
         finally:
             process.kill()
 
+    def ended(self) -> bool:
+        """Whether it does not run, though it was started."""
+        return self._process is None or self._process.poll() is not None
+
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)

@@ -52,11 +52,13 @@ class ExactlyOnce:
     def repeated(self, packet_id: int, packet: MQTTReceiveEvent) -> bool:
         """Whether the client has sent this before, on another connection, or it is handled; then it is answered here.
 
-        It then goes to no subscriber. It has an ``event`` if the application gets it all the same.
+        It then goes to no subscriber. It has an ``event`` if the application gets it all the same, and ``dup``,
+        whatever the client says: the application may have stored it before.
         """
         known = self._session.inbound.get(packet_id)
         if known is None:
             return False
+        packet["dup"] = True
         answer = RECEIVER_2[known.state][qos.PUBLISH_DUP].answer
         if answer == qos.PUBREC:  # that it was handled may not be kept yet
             self._session.after(lambda: self._outgoing.write(packets.pubrec(self._outgoing.version, packet_id)))

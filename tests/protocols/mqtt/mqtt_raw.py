@@ -109,9 +109,9 @@ def disconnect(version: int, code: int = 0, properties: Given = None) -> bytes:
 class Raw:
     """One connection."""
 
-    def __init__(self, port: int, version: int) -> None:
+    def __init__(self, port: int, version: int, host: str = "127.0.0.1", limit: float = LIMIT) -> None:
         self.version = version
-        self._socket = socket.create_connection(("127.0.0.1", port), LIMIT)
+        self._socket = socket.create_connection((host, port), limit)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
 

@@ -145,12 +145,13 @@ def test_an_earlier_application_that_answers_while_the_client_is_back(broker: Br
     assert back.told == []
 
 
+@pytest.mark.parametrize("dup", [True, False], ids=["DUP", "DUP forgotten"])
 @pytest.mark.parametrize("repeated_first", [True, False])
-def test_an_earlier_application_that_ends_without_an_answer(broker: Broker, repeated_first: bool) -> None:
+def test_an_earlier_application_that_ends_without_an_answer(broker: Broker, repeated_first: bool, dup: bool) -> None:
     bob, ann = subscribed(broker), stay(broker)
     (event,) = ann.say(wire.publish("a", b"x", 2, 7))
     back = stay(broker)
-    again = wire.publish("a", b"x", 2, 7, dup=True)
+    again = wire.publish("a", b"x", 2, 7, dup=dup)
     if repeated_first:
         assert back.say(again) == []
         ann.connection.abandon()
@@ -158,7 +159,7 @@ def test_an_earlier_application_that_ends_without_an_answer(broker: Broker, repe
     else:
         ann.connection.abandon()
         (heard,) = back.say(again)
-    assert heard["event"] == event["event"]
+    assert (heard["event"], heard["dup"]) == (event["event"], True)
     back.acknowledge(7)
     assert kinds(back) == [("PUBREC", 7, 0)]
     assert messages(bob) == [b"x"]
