@@ -16,7 +16,7 @@ from servers.site import ROOT
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 
 SEEDS = range(int(os.environ.get("CLUSTER_SEEDS", "1")))
-OPTIONS = os.environ.get("CLUSTER_OPTIONS", "--hosts 2 --seconds 9 --pause 3 --every 1.3").split()
+OPTIONS = os.environ.get("CLUSTER_OPTIONS", "--hosts 2 --seconds 0 --pause 2 --every 0.8 --rest 0.3").split()
 
 
 def cluster(logs: Path, *options: str) -> str:
@@ -24,7 +24,8 @@ def cluster(logs: Path, *options: str) -> str:
     namespaces()
     for each in ("ip", "redis-server", "mosquitto", "dovecot", "haproxy", "postgres"):
         program(each)
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "faults")])
+    tests = ROOT / "tests"
+    path = os.pathsep.join(map(str, (ROOT, tests, tests / "faults", tests / "protocols" / "mqtt")))
     environment = os.environ | {"PYTHONPATH": path, "PATH": PATH}
     command = [sys.executable, "-m", "cluster", "--logs", str(logs), *options]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=580)

@@ -18,9 +18,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="which faults, and when")
     parser.add_argument("--hosts", type=int, default=2, help="how many gateways (2)")
     parser.add_argument("--store", choices=("sqlite", "postgresql"), default="postgresql", help="(postgresql)")
-    parser.add_argument("--seconds", type=float, default=15, help="how long things fail (15)")
+    parser.add_argument(
+        "--seconds", type=float, default=15, help="how long things fail (15); each kind does once at least"
+    )
     parser.add_argument("--pause", type=float, default=6, help="how long a node sleeps or is cut off, at most (6)")
     parser.add_argument("--every", type=float, default=2, help="seconds from fault to fault (2)")
+    parser.add_argument("--rest", type=float, default=0.1, help="seconds that a client waits after an answer (0.1)")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="which kinds of faults (all)")
     parser.add_argument("--only", nargs="+", default=[], help="names of the nodes that fail (all)")
     parser.add_argument("--logs", type=Path, help="a folder for the logs of all nodes, if something is wrong")

@@ -43,12 +43,15 @@ class Plan:
         self._heals: list[tuple[float, int, Fault, Callable[[], None]]] = []
         self._order = itertools.count()
         self._ill: set[str] = set()
-        self._deck: list[tuple[str, bool]] = []
+        self._deck = self._shuffled()
 
     def run(self, seconds: float) -> None:
-        """Let things fail for ``seconds``; then bring all of it in order."""
+        """Let things fail for ``seconds``, and until each kind has come; then bring all of it in order."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        first = len(self._deck)
+        for number in itertools.count():
+            if number >= first and time.monotonic() > end:
+                break
             self._one()
             self._heal(time.monotonic() + self.every * (0.5 + self._chance.random()))
         while self._heals:
@@ -56,13 +59,18 @@ class Plan:
 
     def _one(self) -> None:
         """Let one node fail, if one is well: each kind comes before any comes again, at a gateway and at another."""
-        if not self._deck:
-            self._deck = [(kind, of_gateway) for kind in self.kinds for of_gateway in (True, False)]
-            self._chance.shuffle(self._deck)
+        self._deck = self._deck or self._shuffled()
         kind, of_gateway = self._deck.pop()
         well = [node for node in self.nodes if node.name not in self._ill]
         if chosen := [node for node in well if isinstance(node, Gateway) is of_gateway]:
             getattr(self, f"_{kind}")(self._chance.choice(chosen))
+
+    def _shuffled(self) -> list[tuple[str, bool]]:
+        """Each kind, and whether it is a gateway that fails. Other nodes have no workers."""
+        deck = [(kind, of_gateway) for kind in self.kinds for of_gateway in (True, False)]
+        deck = [each for each in deck if each != ("worker", False)]
+        self._chance.shuffle(deck)
+        return deck
 
     def _heal(self, until: float) -> None:
         """Wait until then, and heal what is due meanwhile."""
@@ -86,7 +94,8 @@ class Plan:
 
     def _worker(self, node: Node) -> None:
         """kill -9 of one process of several."""
-        if isinstance(node, Gateway) and (worker := node.kill_worker(self._chance)):
+        assert isinstance(node, Gateway)
+        if worker := node.kill_worker(self._chance):
             self._begin("kill -9 a worker of", node, 1.0, lambda: None, worker)
 
     def _restart(self, node: Node) -> None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 import httpx
 import paho.mqtt.client as paho
 from crashing import DATE, Sender
+from qos2_device import QoS2Device
 from servers.dovecot import PASSWORD, USER
 from servers.texts import webhook
 from websockets.exceptions import WebSocketException
@@ -29,7 +30,7 @@ LIMIT = 4.0
 class Timed(Sender):
     """``pause``: seconds between two things that it says. ``times``: when each was acknowledged."""
 
-    def __init__(self, prefix: str, send: Say, pause: float = 0.1) -> None:
+    def __init__(self, prefix: str, send: Say, pause: float) -> None:
         super().__init__(prefix, self._say)
         self._really, self._pause = send, pause
         self.times: list[float] = []
@@ -119,12 +120,12 @@ class Letters:
 
 
 class Device:
-    """A client of MQTT with a session of its own, which paho connects again. What it has heard is in ``heard``."""
+    """A client at QoS 1 with a session of its own, which paho connects again. What it has heard is in ``heard``."""
 
-    def __init__(self, name: str, host: str, *, topic: str = "", qos: int = 1, subscribe: str = "") -> None:
+    def __init__(self, name: str, host: str, *, topic: str = "", subscribe: str = "") -> None:
         self.heard: list[str] = []
         self.copies: Counter[str] = Counter()
-        self._topic, self._qos, self._subscribe = topic, qos, subscribe
+        self._topic, self._subscribe = topic, subscribe
         self._given_up = 0.0
         self.client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=name, clean_session=False)
         self.client.reconnect_delay_set(1, 1)
@@ -141,12 +142,11 @@ class Device:
 
     def send(self, what: str) -> bool:
         """Publish it; paho sends it again on the next connection, until it is acknowledged. It is published anew after
-        a while: a broker that was killed may have forgotten half of a handshake, and paho what it got just when its
-        connection ended."""
+        a while: paho may have forgotten what it got just when its connection ended."""
         if not self.copies[what] or time.monotonic() > self._given_up:
             self.copies[what] += 1
             self._given_up = time.monotonic() + 8.0
-            self._message = self.client.publish(self._topic, what, self._qos)
+            self._message = self.client.publish(self._topic, what, 1)
         with suppress(RuntimeError, ValueError):  # not connected: paho keeps it
             self._message.wait_for_publish(1.0)
         return self._message.is_published()
@@ -181,33 +181,38 @@ class Visitor(threading.Thread):
 
 
 class Clients:
-    """All of them, of a cluster. ``hosts``: the addresses of the gateways."""
+    """All of them, of a cluster. ``hosts``: the addresses of the gateways. ``rest``: seconds that each waits after an
+    answer."""
 
-    def __init__(self, hosts: Sequence[str], mailbox: tuple[str, int], broker: str, edge: str, balancer: str) -> None:
+    def __init__(
+        self, hosts: Sequence[str], mailbox: tuple[str, int], broker: str, edge: str, balancer: str, rest: float
+    ) -> None:
         self._hosts = hosts
         self._first = itertools.count()
         self.letters = Letters(*mailbox)
         self.devices = {
-            "qos1": Device("qos1", broker, topic="plant/1/kept", qos=1),
-            "qos2": Device("qos2", broker, topic="plant/2/kept", qos=2),
-            "direct": Device("direct", broker, topic="plant/1/direct", qos=1),
-            "edge": Device("edge", edge, topic="plant/3/kept", qos=1),
-            "atomic-qos1": Device("atomic-qos1", broker, topic="plant/1/atomic", qos=1),
-            "own1": Device("own1", balancer, topic="device/1", qos=1),
-            "own2": Device("own2", balancer, topic="device/2", qos=2),
+            "qos1": Device("qos1", broker, topic="plant/1/kept"),
+            "direct": Device("direct", broker, topic="plant/1/direct"),
+            "edge": Device("edge", edge, topic="plant/3/kept"),
+            "atomic-qos1": Device("atomic-qos1", broker, topic="plant/1/atomic"),
+            "own1": Device("own1", balancer, topic="device/1"),
+        }
+        self.at_qos2 = {
+            "qos2": QoS2Device("qos2", broker, MQTT, "plant/2/kept"),
+            "own2": QoS2Device("own2", balancer, MQTT, "device/2"),
         }
         self.told = Device("told", balancer, subscribe="told/#")
         self.listener = Device("listener", broker, subscribe="out/#")
         for device in (self.told, self.listener):
             device.subscribed.wait(30)  # what is published before goes nowhere
         sends: dict[str, Say] = {"imap": self.letters.send}
-        sends |= {name: device.send for name, device in self.devices.items()}
+        sends |= {name: device.send for name, device in (self.devices | self.at_qos2).items()}
         sends |= {"http": self._request("order"), "say": self._request("say")}
         for number in range(2):
             sends |= {f"sms{number}": text(self._turns()), f"smtp{number}": mail(self._turns(), "kept@example.org")}
             sends |= {f"atomic{number}": mail(self._turns(), "atomic@example.org")}
             sends |= {f"inbox{number}": mail(self._turns(), "inbox@example.org")}
-        self.senders = [Timed(prefix, send) for prefix, send in sends.items()]
+        self.senders = [Timed(prefix, send, rest) for prefix, send in sends.items()]
         self.pages = [Visitor(host) for host in hosts]
         for thread in (*self.pages, *self.senders):
             thread.start()
@@ -235,8 +240,8 @@ class Clients:
         return [each for sender in self.senders for each in zip(sender.acknowledged, sender.times, strict=False)]
 
     def silent(self, since: float = 0.0) -> list[str]:
-        """The senders that have had fewer than three answers since then."""
-        return [sender.prefix for sender in self.senders if sum(moment > since for moment in sender.times) < 3]
+        """The senders that have had no answer since then."""
+        return [sender.prefix for sender in self.senders if not sender.times or sender.times[-1] < since]
 
     def deaf(self, since: float) -> list[str]:
         """The pages that have not heard five things, one after the other, which were said since then."""
@@ -258,3 +263,5 @@ class Clients:
             stopping.set()
         for device in (*self.devices.values(), self.listener, self.told):
             device.close()
+        for at_qos2 in self.at_qos2.values():
+            at_qos2.close()

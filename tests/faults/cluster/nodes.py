@@ -16,7 +16,7 @@ import psutil
 from servers.dovecot import USER as SUPPORT
 from servers.dovecot import Dovecot, Variant
 from servers.mosquitto import Mosquitto
-from servers.postgresql import USER, PostgreSQL
+from servers.postgresql import QUICK, USER, PostgreSQL
 from servers.programs import program
 from servers.site import ROOT, until
 
@@ -246,13 +246,14 @@ class Mailbox(Node):
 
 
 class Database(Node):
-    """A PostgreSQL, with the database ``gateway``."""
+    """A PostgreSQL, with the database ``gateway``. It waits for no disk: what it has written outlives kill -9."""
 
     _made = False
 
     def __init__(self, host: Host, folder: Path) -> None:
         super().__init__(host, folder)
-        self.server = host.run(PostgreSQL, folder / "server", {"listen_addresses": "*", "max_connections": "300"})
+        settings = {"listen_addresses": "*", "max_connections": "300", **QUICK}
+        self.server = host.run(PostgreSQL, folder / "server", settings)
 
     def _start(self) -> None:
         if self._made:

@@ -68,11 +68,9 @@ def doubled(book: Book, copies: Counter[str], faults: Sequence[Fault]) -> list[s
 
 
 def _excused(what: str, runs: Sequence[Run], faults: Sequence[Fault]) -> bool:
-    """Whether a message at QoS 2 came again because a broker was killed in the middle: a Mosquitto, or our own, of
-    which this was seen once, and not explained (docs/decisions/0067-many-hosts.md)."""
-    if what.startswith("qos2"):
-        return _forgot(faults, runs[0].began)
-    return what.startswith("own2") and _killed(faults, "host", runs[0].began)
+    """Whether a message at QoS 2 came again because a Mosquitto had forgotten that it had it. Our own broker keeps that
+    before it answers."""
+    return what.startswith("qos2") and _forgot(faults, runs[0].began)
 
 
 def forgotten(acknowledged: Iterable[tuple[str, float]], faults: Sequence[Fault]) -> set[str]:
@@ -82,11 +80,7 @@ def forgotten(acknowledged: Iterable[tuple[str, float]], faults: Sequence[Fault]
 
 def _forgot(faults: Sequence[Fault], moment: float) -> bool:
     """Whether a Mosquitto was killed soon after."""
-    return _killed(faults, ("broker", "edge"), moment)
-
-
-def _killed(faults: Sequence[Fault], names: str | tuple[str, ...], moment: float) -> bool:
-    kills = [each for each in faults if each.kind.startswith("kill -9") and each.node.startswith(names)]
+    kills = [each for each in faults if each.kind.startswith("kill -9") and each.node in ("broker", "edge")]
     return any(moment < fault.ended and fault.began - FORGETS < moment for fault in kills)
 
 

@@ -4,6 +4,7 @@ import argparse
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -31,15 +32,17 @@ class Cluster:
         self.network = Network()
         self.book = folder / "book"
         self._folder, self._stack = folder, stack
-        self.database = self._peer(Database, "database") if store == "postgresql" else None
+        self.database = self._node(Database, "database") if store == "postgresql" else None
         url = f"sqlite:{folder}/gateway.db" if self.database is None else self.database.url
         self.effects = Effects(url)
-        self.redis = self._peer(Redis, "redis")
-        self.broker = self._peer(Broker, "broker")
+        self.redis = self._node(Redis, "redis")
+        self.broker = self._node(Broker, "broker")
         # Not at QoS 2: killed within its handshake, the two Mosquittos of 2.0.11 refuse each other for ever.
         bridge = ("connection up", f"address {self.broker.host.address}:{MQTT}", "topic plant/# out 1")
-        self.edge = self._peer(partial(Broker, lines=(*bridge, "cleansession false", "restart_timeout 1")), "edge")
-        self.mailbox = self._peer(Mailbox, "mailbox")
+        self.edge = self._node(partial(Broker, lines=(*bridge, "cleansession false", "restart_timeout 1")), "edge")
+        self.mailbox = self._node(Mailbox, "mailbox")
+        self.gateways: list[Gateway] = []
+        self._start(self.nodes)
         settings = {
             "CLUSTER_BOOK": str(self.book),
             "CLUSTER_STORE": url,
@@ -49,13 +52,21 @@ class Cluster:
             "CLUSTER_MAILBOX": self.mailbox.host.address,
             "CLUSTER_MAILBOX_PORT": str(self.mailbox.port),
         }
-        self.gateways = [self._peer(partial(Gateway, **settings), f"host{each + 1}") for each in range(number)]
+        self.gateways = [self._node(partial(Gateway, **settings), f"host{each + 1}") for each in range(number)]
+        self._start(self.gateways)
 
-    def _peer(self, make: Callable[..., N], name: str) -> N:
-        node = make(self.network.host(name), self._folder / name)
-        node.start()
-        self._stack.callback(node.kill)
-        return node
+    def _node(self, make: Callable[..., N], name: str) -> N:
+        return make(self.network.host(name), self._folder / name)
+
+    def _start(self, nodes: Sequence[Node]) -> None:
+        """Start them together."""
+
+        def start(node: Node) -> None:
+            node.start()
+            self._stack.callback(node.kill)
+
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(start, nodes))
 
     @property
     def nodes(self) -> list[Node]:
@@ -121,7 +132,12 @@ class Trial:
         hosts = [gateway.host.address for gateway in cluster.gateways]
         mailbox = (cluster.mailbox.host.address, cluster.mailbox.port)
         return Clients(
-            hosts, mailbox, cluster.broker.host.address, cluster.edge.host.address, cluster.network.clients.address
+            hosts,
+            mailbox,
+            cluster.broker.host.address,
+            cluster.edge.host.address,
+            cluster.network.clients.address,
+            self._given.rest,
         )
 
     def _fail(self) -> None:
