@@ -30,8 +30,8 @@ from websockets.asyncio.client import connect
 
 from gateway.layers.address import Redis, parse_layer
 from gateway.layers.ipc import ipc_layer
-from gateway.layers.redis.bus import pubsub_layer
 from gateway.layers.redis.core import core_layer
+from gateway.layers.redis.pubsub import pubsub_layer
 
 RATE = 300
 PAGES = 10

@@ -104,7 +104,7 @@ def _redis(folder: Path, address: Redis) -> ChannelLayer:
             client_context(files.get("ca"), files.get("certificate"), files.get("key"))
         except BindError as error:
             raise ValueError(str(error)) from error
-    maker = "core:core_layer" if address.core else "bus:pubsub_layer"
+    maker = "core:core_layer" if address.core else "pubsub:pubsub_layer"
     made: ChannelLayer = imported(f"gateway.layers.redis.{maker}")(replace(address, tls=files))
     return made
 

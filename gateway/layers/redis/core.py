@@ -1,50 +1,36 @@
-"""``layer=core``: messages wait in Redis until a process takes them, as in ``RedisChannelLayer`` of channels_redis,
-which does the work here.
+"""``layer=core``: messages wait in Redis until a process takes them. Names and messages are those of
+``RedisChannelLayer`` of channels_redis, so that its groups and ours are the same.
 
-A process is one member of each of its groups. One task takes what has come for it, so that a reader that is cancelled
-loses nothing, and a slow one holds back no other. The process joins its groups again at times, and whenever it was cut
-off: Redis may have started again without them, and a membership ends after ``group_expiry``.
+A process is one member of each of its groups. One connection takes what has come for it, many messages at once, so that
+a reader that is cancelled loses nothing, and a slow one holds back no other. The process joins its groups again at
+times, and whenever it was cut off: Redis may have started again without them, and a membership ends after
+``group_expiry``. The clock is that of Redis.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Mapping
+import secrets
+from collections.abc import Mapping
 from typing import Any
 
 import msgpack
-from channels.exceptions import ChannelFull
-from channels_redis.core import RedisChannelLayer
 
 from gateway.layers.address import Redis
-from gateway.layers.bus import PATIENCE, Arrived, Delivery, LayerUnavailable, LinkState, Topic
-from gateway.layers.redis.connections import TROUBLES, end, hosts_of, reason
+from gateway.layers.bus import PATIENCE, Arrived, LayerUnavailable, Topic
+from gateway.layers.redis import scripts
+from gateway.layers.redis.bus import RedisBus
+from gateway.layers.redis.members import Command, Members, check_group
+from gateway.layers.redis.taker import CHANNELS, RANDOM, Taker
 from gateway.layers.shared import KEY, SharedChannelLayer
 from gateway.layers.told import Told, since
-from protocols.errors import describe_error
-from protocols.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
 RENEW = 30.0
 """Seconds after which a process joins its groups again; less, if a membership ends sooner."""
-IDLE = 4.0
-"""Seconds for an answer. It is more than a command waits for a message."""
 PROCESS_CAPACITY = 10_000
 """Messages that wait in Redis for one process, with all its channels."""
-AGAIN = 0.2
-"""Seconds between two attempts while Redis is away."""
-BREATH = 0.01
-"""Seconds after something that cannot be read, so that a flood of it leaves time for others."""
-
-
-class _Core(RedisChannelLayer):  # type: ignore[misc] # it has no types
-    brpop_timeout = 1
-    """Seconds for which one command waits: an answer is missed soon after that."""
-
-    def create_pool(self, index: int) -> Any:
-        self.pool = super().create_pool(index)
-        return self.pool
 
 
 def core_layer(address: Redis) -> SharedChannelLayer:
@@ -54,150 +40,113 @@ def core_layer(address: Redis) -> SharedChannelLayer:
     return layer
 
 
-class CoreBus:
+class CoreBus(RedisBus):
     """A :class:`gateway.layers.bus.Bus`."""
 
     def __init__(self, address: Redis) -> None:
-        self._address = address
-        kept = {"prefix": address.prefix, "capacity": address.capacity, "expiry": address.expiry}
-        self._core: Any = _Core(
-            hosts_of(address, IDLE)[:1],
-            group_expiry=address.group_expiry,
-            channel_capacity={"specific.*": PROCESS_CAPACITY},
-            **kept,
-        )
-        self.process: str = self._core.client_prefix
-        self.state = LinkState()
-        self._members: dict[str, str] = {}
-        """Group -> the channel of this process in it."""
-        self._groups: dict[str, str] = {}
-        self._made = 0
-        self._full = 0
-        self._garbage = 0
+        self.process = secrets.token_hex(16)
+        self._members = Members(address, self.process)
+        self._taker = Taker(address, self.process, self._members)
+        super().__init__(address, self._taker)
+        self._renewing: asyncio.Task[None] | None = None
         self._told = Told()
-        self._arrived: Arrived = lambda delivery: None
-        self._takers: dict[str, asyncio.Task[None]] = {}
-        self._tasks = Tasks("channel layer")
-        self._sending = asyncio.Lock()
-        """One message after the other: each needs several commands, on whatever connection is free."""
+        self._full = 0
 
     async def open(self, arrived: Arrived) -> None:
-        self._arrived = arrived
-        self._sending = asyncio.Lock()
-        self._tasks.spawn(self._renew(), name="renew")
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._join_again()
-        except TROUBLES as error:
-            self._cut_off(error)
+        self._renewing = asyncio.create_task(self._renew(), name="channel layer: renew")
+        await super().open(arrived)
 
     async def close(self) -> None:
-        with contextlib.suppress(LayerUnavailable, TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                for group, member in self._members.items():
-                    await self._ask(self._core.group_discard(group, member))
-        await self._tasks.cancel()
-        self.state.ended()
-        with contextlib.suppress(*TROUBLES):
-            async with asyncio.timeout(PATIENCE):
-                await self._core.close_pools()
-                await end(self._core.pool)
+        if self._renewing is not None:
+            self._renewing.cancel()
+        if self.state.is_connected:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await asyncio.gather(*map(self._ask_now, self._members.leaving()))
+        await super().close()
 
     async def subscribe(self, topic: Topic) -> None:
-        if not topic.is_group:
-            self._read(f"specific.{topic.name}" if topic.name.endswith("!") else topic.name)
-        elif topic.name not in self._members:
-            self._core.require_valid_group_name(topic.name)  # raises TypeError, before anything is kept
-            self._made += 1
-            member = f"specific.{self.process}!{self._made}"
-            self._members[topic.name], self._groups[member] = member, topic.name
-            with contextlib.suppress(LayerUnavailable):  # it joins when it is connected again
-                await self._ask(self._core.group_add(topic.name, member))
+        """Raises TypeError for a group that cannot have this name in Redis."""
+        if topic.is_group:
+            if (join := self._members.join(topic.name)) is not None:
+                await self._ask_now(join)
+        elif not topic.name.endswith("!") and self._taker.read(topic.name):  # what comes for the process is read
+            await self._ask_now(self._taker.wakes())
 
     async def unsubscribe(self, topic: Topic) -> None:
-        if topic.is_group and (member := self._members.pop(topic.name, None)) is not None:
-            del self._groups[member]
-            with contextlib.suppress(LayerUnavailable):
-                await self._ask(self._core.group_discard(topic.name, member))
-        elif not topic.is_group and (taker := self._takers.pop(topic.name, None)) is not None:
-            taker.cancel()
+        if not topic.is_group:
+            self._taker.leave(topic.name)
+        elif (leave := self._members.leave(topic.name)) is not None and not await self._ask_now(leave):
+            self._members.leave_later(leave)
 
     async def publish(self, topic: Topic, content: bytes) -> bool:
-        message = msgpack.unpackb(content, strict_map_key=False)
-        async with self._sending:
-            try:
-                if topic.is_group:
-                    await self._ask(self._core.group_send(topic.name, message))
-                else:
-                    await self._ask(self._core.send(message[KEY][2] or topic.name, message))
-            except ChannelFull:
-                self._full += 1
-                logger.warning(
-                    "channel %s: full in Redis; a message to it is dropped", topic.name, extra={"lost": True}
-                )
+        script, key, end, more = self._to_group(topic) if topic.is_group else self._to_channel(topic, content)
+        message = b"".join((secrets.token_bytes(RANDOM), with_open_key(content), end))
+        bounds = (self.address.expiry, self.address.capacity, PROCESS_CAPACITY, *more)
+        found = await self.ask("EVAL", script, 1, key, message, *bounds, size=len(message) + len(script))
+        if full := int(found):
+            self._tell_full(topic, full)
         return True
 
+    def _to_group(self, topic: Topic) -> "_Call":
+        """Raises TypeError."""
+        check_group(topic.name)
+        more = (self.address.group_expiry, self.address.prefix)
+        return scripts.SEND_TO_GROUP, self._members.key(topic.name), b"", more
+
+    def _to_channel(self, topic: Topic, content: bytes) -> "_Call":
+        channel = channel_in(content) or topic.name
+        return scripts.SEND, self.address.prefix + list_of(channel), msgpack.packb(channel), ()
+
     def drops(self) -> Mapping[str, int]:
-        return {"full": self._full, "garbage": self._garbage}
+        return {"full": self._full, "garbage": self._taker.garbage}
 
-    async def _ask(self, call: Coroutine[Any, Any, None]) -> None:
-        """Raises LayerUnavailable."""
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await call
-        except TROUBLES as error:
-            raise LayerUnavailable(f"the channel layer is cut off: {reason(self._address, error)}") from error
+    def _tell_full(self, topic: Topic, count: int) -> None:
+        self._full += count
+        where = f"{'group' if topic.is_group else 'channel'} {topic.name}"
+        if times := self._told.due(where):
+            said = "%s: full in Redis; a message to it is dropped%s"
+            logger.warning(said, where, since(times), extra={"lost": True})
 
-    def _read(self, channel: str) -> None:
-        if channel not in self._takers:
-            self._takers[channel] = self._tasks.spawn(self._take(channel), name=channel)
-
-    async def _take(self, channel: str) -> None:
-        """Take what comes for ``channel``, for as long as the layer is open."""
-        while True:
-            try:
-                if not self.state.is_connected:
-                    await self._join_again()
-                found, message = await self._core.receive_single(channel)
-            except TROUBLES as error:
-                self._cut_off(error)
-                await asyncio.sleep(AGAIN)
-            except Exception as error:  # whatever the library says of bytes that are no message
-                self._drop_garbage(channel, error)
-                await asyncio.sleep(BREATH)
-            else:
-                self._deal_out(found, message)
-
-    def _deal_out(self, found: str | list[str], message: dict[str, Any]) -> None:
-        """Hand ``message`` to the layer, for each channel in ``found``."""
-        for each in found if isinstance(found, list) else [found]:
-            group = self._groups.get(str(each))
-            topic = Topic.of_group(group) if group is not None else Topic.of_channel(str(each))
-            self._arrived(Delivery(topic, msgpack.packb(message)))
-
-    def _drop_garbage(self, channel: str, error: Exception) -> None:
-        """Go on: nobody else takes what comes for this process."""
-        self._garbage += 1
-        if times := self._told.due(channel):
-            said = "channel %s: what has arrived is no message of a channel layer (%s); it is dropped%s"
-            logger.warning(said, channel, describe_error(error), since(times), extra={"lost": True})
-
-    def _cut_off(self, error: BaseException) -> None:
-        (self.state.lost if self.state.is_connected else self.state.failed)(reason(self._address, error))
-
-    async def _join_again(self) -> None:
-        """Raises one of TROUBLES."""
-        await self._core.connection(0).ping()
-        for group, member in list(self._members.items()):
-            await self._core.group_add(group, member)
-        self.state.connected()
+    async def _ask_now(self, command: Command) -> bool:
+        """Send ``command`` if Redis is there, and return whether it was. When it is there again, the process joins."""
+        if self.state.is_connected:
+            with contextlib.suppress(LayerUnavailable):
+                await self._publisher.ask(*command)
+                return True
+        return False
 
     async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(min(RENEW, self._address.group_expiry / 3))
-            with contextlib.suppress(LayerUnavailable):
-                await self._renew_all()
+            await asyncio.sleep(min(RENEW, self.address.group_expiry / 3))
+            await self._renew_all()
 
     async def _renew_all(self) -> None:
-        for group, member in list(self._members.items()):
-            await self._ask(self._core.group_add(group, member))
+        for each in self._members.joining():
+            await self._ask_now(each)
+
+
+_Call = tuple[str, str, bytes, tuple[Any, ...]]
+"""A script, its key, the end of the message, and what the script needs beside it."""
+
+
+def list_of(channel: str) -> str:
+    """Return the list in which a message to ``channel`` waits: that of its process, if it has one."""
+    front, mark, _ = channel.partition("!")
+    return front + mark
+
+
+def channel_in(content: bytes) -> str:
+    """Return the channel that is noted in a packed message; empty if there is none."""
+    return str(msgpack.unpackb(content, strict_map_key=False)[KEY][2])
+
+
+_OPEN_KEY = msgpack.packb(CHANNELS)
+
+
+def with_open_key(content: bytes) -> bytes:
+    """Return a packed dict with ``__asgi_channel__`` as one more key, of which the value is to follow."""
+    size = {0xDE: 2, 0xDF: 4}.get(content[0], 0)
+    count = int.from_bytes(content[1 : 1 + size], "big") if size else content[0] & 0x0F
+    header: bytes = msgpack.Packer().pack_map_header(count + 1)
+    return b"".join((header, content[1 + size :], _OPEN_KEY))

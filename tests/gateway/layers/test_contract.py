@@ -19,8 +19,8 @@ from gateway.layers import InMemoryChannelLayer
 from gateway.layers.address import Redis, parse_layer
 from gateway.layers.bus import Topic
 from gateway.layers.ipc import ipc_layer
-from gateway.layers.redis.bus import pubsub_layer
 from gateway.layers.redis.core import core_layer
+from gateway.layers.redis.pubsub import pubsub_layer
 from gateway.layers.shared import SharedChannelLayer
 
 
@@ -204,7 +204,7 @@ async def test_a_channel_has_the_name_of_a_group(redis: RedisServer) -> None:
 async def test_a_group_s_name_that_redis_core_cannot_have_leaves_nothing_behind(redis: RedisServer) -> None:
     async with opened([core_layer(address_of(redis, "&layer=core"))]) as (layer,):
         channel = await member(layer, "g")
-        with pytest.raises(TypeError, match="must be a valid unicode string"):
+        with pytest.raises(TypeError, match="has fewer than 100 ASCII letters"):
             await layer.group_add("r\u00e4ume", channel)
         assert layer.groups == 1
         await layer.bus._renew_all()

@@ -24,8 +24,8 @@ from waiting import until as eventually
 
 from gateway.layers.bus import LayerUnavailable
 from gateway.layers.ipc import frames, ipc_layer, place
-from gateway.layers.redis.bus import pubsub_layer
 from gateway.layers.redis.core import core_layer
+from gateway.layers.redis.pubsub import pubsub_layer
 from gateway.layers.shared import SharedChannelLayer
 
 RELAY = """
@@ -266,7 +266,7 @@ async def test_a_process_that_sleeps_hears_its_groups_when_it_wakes(
     kind: str, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of its timers are due in one moment then: those of its connections, and those of their pings."""
-    monkeypatch.setattr("gateway.layers.redis.bus.IDLE", 1.0)
+    monkeypatch.setattr("gateway.layers.redis.pubsub.IDLE", 1.0)
     async with opened(two_of(kind, redis)) as (one, two):
         account = Account(one, two)
         async with account.going_on():

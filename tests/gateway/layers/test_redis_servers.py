@@ -17,8 +17,8 @@ from test_contract import opened
 from waiting import until as eventually
 
 from gateway.layers.address import Redis, parse_layer
-from gateway.layers.redis.bus import pubsub_layer
 from gateway.layers.redis.core import core_layer
+from gateway.layers.redis.pubsub import pubsub_layer
 from gateway.layers.shared import SharedChannelLayer
 
 

@@ -14,8 +14,8 @@ from waiting import until as eventually
 from gateway.layers.address import Redis, parse_layer
 from gateway.layers.bus import Topic
 from gateway.layers.ipc import frames, ipc_layer
-from gateway.layers.redis.bus import pubsub_layer
 from gateway.layers.redis.core import core_layer
+from gateway.layers.redis.pubsub import pubsub_layer
 from protocols.event_id import new_id
 
 FILE = """
