@@ -3,7 +3,7 @@
 Both gateways are processes of their own with the same file. ``RATE`` readings a second come from one device at QoS 1;
 the handler sends each to a group of ``PAGES`` WebSockets at the other gateway. The time is from before the device
 publishes until the page has the text, so MQTT, the handler, the layer and the WebSocket are all in it. The readings of
-a first half second warm up. The last table is
+a first half second warm up. The last column is the CPU time of both gateways for each reading. The last table is
 ``group_send`` from ``SENDERS`` tasks of one process to one channel of another layer object, for ours and for those of
 ``channels_redis``::
 
@@ -13,6 +13,7 @@ a first half second warm up. The last table is
 import argparse
 import asyncio
 import contextlib
+import os
 import secrets
 import socket
 import statistics
@@ -107,8 +108,8 @@ def redis() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def gateways(layer: str, path: Path) -> Iterator[tuple[int, int]]:
-    """Yield the port for MQTT of one gateway, and that for WebSocket of another one."""
+def gateways(layer: str, path: Path) -> Iterator[tuple[int, int, list[int]]]:
+    """Yield the port for MQTT of one gateway, that for WebSocket of another one, and the process ids of both."""
     with tempfile.TemporaryDirectory(prefix="layers", dir="/tmp") as name:
         folder, ports, processes = Path(name), [], []
         (folder / "gateway.yaml").write_text(CONFIG.replace("LAYER", layer))
@@ -122,15 +123,21 @@ def gateways(layer: str, path: Path) -> Iterator[tuple[int, int]]:
                 processes.append(subprocess.Popen(command, cwd=folder, env=environ, **quiet))
                 wait_for(mqtt)
                 ports.append((web, mqtt))
-            yield ports[0][1], ports[1][0]
+            yield ports[0][1], ports[1][0], [process.pid for process in processes]
         finally:
             for process in processes:
                 process.kill()
                 process.wait()
 
 
-async def latencies(mqtt: int, web: int, seconds: float, rate: int) -> list[float]:
-    """Milliseconds, of each text at each page."""
+def cpu(processes: list[int]) -> float:
+    """Seconds of CPU time that these processes have used."""
+    fields = [Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split() for process in processes]
+    return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
+
+
+async def latencies(mqtt: int, web: int, seconds: float, rate: int, processes: list[int]) -> tuple[list[float], float]:
+    """Milliseconds, of each text at each page; and the CPU seconds of the gateways."""
     found: list[float] = []
 
     async def read(page: Any) -> None:
@@ -145,12 +152,14 @@ async def latencies(mqtt: int, web: int, seconds: float, rate: int) -> list[floa
         await asyncio.to_thread(publish, mqtt, 0.5, rate)
         await asyncio.sleep(0.5)
         found.clear()
+        before = cpu(processes)
         await asyncio.to_thread(publish, mqtt, seconds, rate)
         await asyncio.sleep(1.0)
+        used = cpu(processes) - before
         for reader in readers:
             reader.cancel()
         await asyncio.gather(*readers, return_exceptions=True)
-    return found
+    return found, used
 
 
 def publish(port: int, seconds: float, rate: int) -> None:
@@ -204,6 +213,7 @@ async def pair(make: Callable[[], Any]) -> AsyncIterator[tuple[Any, Any]]:
 
 
 async def rates(path: Path, count: int) -> None:
+    from channels_redis.core import RedisChannelLayer
     from channels_redis.pubsub import RedisPubSubChannelLayer
 
     address = parse_layer(f"redis+unix://{path}?prefix=b{secrets.token_hex(3)}")
@@ -214,7 +224,8 @@ async def rates(path: Path, count: int) -> None:
         "ipc": (lambda: ipc_layer(path.with_name("layer.sock")), count),
         "redis, pubsub": (lambda: pubsub_layer(address), count),
         "channels_redis, pubsub": (lambda: RedisPubSubChannelLayer(hosts=[f"unix://{path}"]), count // 10),
-        "redis, core": (lambda: core_layer(core), count // 20),
+        "redis, core": (lambda: core_layer(core), count // 2),
+        "channels_redis, core": (lambda: RedisChannelLayer(hosts=[f"unix://{path}"]), count // 20),
     }
     for name, (make, number) in made.items():
         async with pair(make) as (one, two):
@@ -235,13 +246,15 @@ def main() -> None:
             "channels_redis, pubsub": "bench_handlers.theirs_pubsub",
             "channels_redis, core": "bench_handlers.theirs_core",
         }
-        print(f"{options.rate} readings a second to {PAGES} pages at another gateway, ms: p50, p99, most; arrived")
+        print(f"{options.rate} readings a second to {PAGES} pages at another gateway")
+        print(f"{'':24} {'p50 ms':>8} {'p99 ms':>8} {'most ms':>8} {'arrived':>8} {'CPU ms':>8}")
         for name, layer in layers.items():
-            with gateways(layer, path) as (mqtt, web):
-                found = asyncio.run(latencies(mqtt, web, seconds, options.rate))
+            with gateways(layer, path) as (mqtt, web, processes):
+                found, used = asyncio.run(latencies(mqtt, web, seconds, options.rate, processes))
             cuts = statistics.quantiles(found, n=100)
-            share = len(found) / (int(seconds * options.rate) * PAGES)
-            print(f"{name:24} {cuts[49]:8.2f} {cuts[98]:8.2f} {max(found):8.2f} {share:8.1%}", flush=True)
+            count = int(seconds * options.rate)
+            figures = f"{cuts[49]:8.2f} {cuts[98]:8.2f} {max(found):8.2f} {len(found) / (count * PAGES):8.1%}"
+            print(f"{name:24} {figures} {used / count * 1000:8.2f}", flush=True)
         asyncio.run(rates(path, 2_000 if options.quick else 20_000))
 
 

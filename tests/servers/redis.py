@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from servers.ports import free_port
 from servers.programs import program
 from servers.site import until
 
@@ -76,3 +77,28 @@ def redis_server() -> Iterator[str]:
     """Yield its URL."""
     with redis_process() as server:
         yield server.url
+
+
+@contextlib.contextmanager
+def sentinels() -> Iterator[tuple[RedisServer, RedisServer, int]]:
+    """A master, its replica, and the port of a Sentinel that watches both."""
+    first, second, port = (free_port() for _ in range(3))
+    with (
+        redis_process(["--port", str(first)]) as master,
+        redis_process(["--port", str(second), "--replicaof", "127.0.0.1", str(first)]) as replica,
+    ):
+        until(lambda: "master_link_status:up" in replica.command("INFO", "replication"), "the replica follows")
+        file = replica.folder / "sentinel.conf"
+        watched = f"sentinel monitor main 127.0.0.1 {first} 1\nsentinel down-after-milliseconds main 500\n"
+        file.write_text(f"port {port}\n{watched}sentinel failover-timeout main 2000\n")
+        with contextlib.ExitStack() as stack:
+            command = [program("redis-server"), str(file), "--sentinel"]
+            sentinel = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            stack.callback(sentinel.wait)
+            stack.callback(sentinel.kill)
+            asked = [program("redis-cli"), "-p", str(port), "SENTINEL", "REPLICAS", "main"]
+            until(
+                lambda: str(second) in subprocess.run(asked, capture_output=True, text=True, check=False).stdout,
+                "the Sentinel knows the replica",
+            )
+            yield master, replica, port

@@ -12,7 +12,7 @@ REASONS = {
     "gateway/consumers/gathering.py": "as many connections are let in as there is room for",
     "gateway/consumers/merge.py": "it waits for several reads, and never reads ahead",
     "gateway/delivery/running_attempts.py": "an answer for each sender that waits",
-    "gateway/layers/redis/publisher.py": "an answer for each command",
+    "gateway/layers/redis/pubsub.py": "an answer for each subscription",
     "gateway/reload/supervisor.py": "what becomes of its processes, in the order in which it is told",
     "gateway/runtime/running.py": "what an old gateway waits for before it ends, and who waits for it",
     "gateway/store/writer.py": "jobs go from the loop to a thread",

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,8 +9,7 @@ import pytest
 from layer_contract import Account, member, next_of
 from servers.certificates import make
 from servers.ports import free_port
-from servers.programs import program
-from servers.redis import RedisServer, redis_process
+from servers.redis import RedisServer, redis_process, sentinels
 from servers.site import until
 from test_contract import opened
 from waiting import until as eventually
@@ -56,31 +54,6 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(tmp_path: Path) 
     with with_tls(tmp_path) as (port, _):
         async with opened([made(f"rediss://localhost:{port}")]) as (layer,):
             await eventually(lambda: "certificate verify failed" in layer.trouble)
-
-
-@contextlib.contextmanager
-def sentinels() -> Iterator[tuple[RedisServer, RedisServer, int]]:
-    """A master, its replica, and the port of a Sentinel that watches both."""
-    first, second, port = (free_port() for _ in range(3))
-    with (
-        redis_process(["--port", str(first)]) as master,
-        redis_process(["--port", str(second), "--replicaof", "127.0.0.1", str(first)]) as replica,
-    ):
-        until(lambda: "master_link_status:up" in replica.command("INFO", "replication"), "the replica follows")
-        file = replica.folder / "sentinel.conf"
-        watched = f"sentinel monitor main 127.0.0.1 {first} 1\nsentinel down-after-milliseconds main 500\n"
-        file.write_text(f"port {port}\n{watched}sentinel failover-timeout main 2000\n")
-        with contextlib.ExitStack() as stack:
-            command = [program("redis-server"), str(file), "--sentinel"]
-            sentinel = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-            stack.callback(sentinel.wait)
-            stack.callback(sentinel.kill)
-            asked = [program("redis-cli"), "-p", str(port), "SENTINEL", "REPLICAS", "main"]
-            until(
-                lambda: str(second) in subprocess.run(asked, capture_output=True, text=True, check=False).stdout,
-                "the Sentinel knows the replica",
-            )
-            yield master, replica, port
 
 
 @pytest.mark.parametrize("layer", ["pubsub", "core"])

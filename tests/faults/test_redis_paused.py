@@ -1,0 +1,130 @@
+"""Redis stands still for a while and goes on: senders get an error soon, memory does not grow, and groups work again.
+
+A few seconds in the suite; with FAULT_SEEDS, as in ``make faults``, a full minute."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from layer_contract import Account
+from servers.redis import RedisServer, redis_process, sentinels
+from waiting import until
+
+from gateway.layers.address import Redis, parse_layer
+from gateway.layers.bus import LayerUnavailable
+from gateway.layers.redis.core import core_layer
+from gateway.layers.redis.pubsub import pubsub_layer
+from gateway.layers.shared import SharedChannelLayer
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
+
+IS_LONG = "FAULT_SEEDS" in os.environ
+SECONDS = 60.0 if IS_LONG else 4.0
+LIMIT = 15.0
+"""Seconds after which a sender without an answer waits for ever. It is told after 2 to 4 on a machine at rest."""
+EVERY = 0.02
+"""Seconds between two senders."""
+LARGE = bytes(100_000)
+MOST_GROWTH = 250_000_000
+"""Bytes. In a minute, senders bring 300 MB, each 100 kB."""
+
+
+def made(url: str) -> SharedChannelLayer:
+    address = parse_layer(url)
+    assert isinstance(address, Redis)
+    return core_layer(address) if address.core else pubsub_layer(address)
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str) -> AsyncIterator[list[Any]]:
+    layers = [made(url), made(url)]
+    try:
+        for layer in layers:
+            await layer.open()
+        yield layers
+    finally:
+        for layer in layers:
+            await layer.close()
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def send(layer: Any) -> str:
+    """Return the error; empty if the message was sent."""
+    async with asyncio.timeout(LIMIT):
+        try:
+            await layer.group_send("large", {"type": "x", "large": LARGE})
+        except LayerUnavailable as error:
+            return str(error)
+    return ""
+
+
+async def senders_meanwhile(layer: Any) -> None:
+    """One sender after the other, none of which waits for those before it."""
+    begun = resident()
+    sending = []
+    for _ in range(int(SECONDS / EVERY)):
+        sending.append(asyncio.ensure_future(send(layer)))
+        await asyncio.sleep(EVERY)
+    assert resident() - begun < MOST_GROWTH
+    said = await asyncio.gather(*sending)
+    refused = [each for each in said if each]
+    assert len(refused) > len(said) / 3
+    assert all("cut off" in each for each in refused), set(refused)
+
+
+def stopped(server: RedisServer) -> Callable[[], None]:
+    server.pause()
+    return server.go_on
+
+
+def told_to_pause(server: RedisServer) -> Callable[[], None]:
+    server.command("CLIENT", "PAUSE", str(int(SECONDS * 1000)), "ALL")
+    return lambda: None
+
+
+@pytest.mark.parametrize("pause", [stopped, told_to_pause])
+@pytest.mark.parametrize("kind", ["pubsub", "core"])
+async def test_redis_stands_still(kind: str, pause: Callable[[RedisServer], Callable[[], None]]) -> None:
+    with redis_process() as server:
+        async with opened(f"{server.layer}?layer={kind}&prefix=t{secrets.token_hex(4)}") as (one, two):
+            account = Account(one, two)
+            async with account.going_on():
+                go_on = await asyncio.to_thread(pause, server)
+                try:
+                    await senders_meanwhile(one)
+                    assert "does not answer" in one.trouble or not IS_LONG
+                finally:
+                    go_on()
+            assert account.is_balanced()
+            assert (one.trouble, two.trouble) == ("", "")
+
+
+@pytest.mark.parametrize("kind", ["pubsub", "core"])
+async def test_the_master_stands_still_and_wakes_when_the_sentinels_have_chosen_another_one(kind: str) -> None:
+    with sentinels() as (master, replica, port):
+        async with opened(f"redis+sentinel://127.0.0.1:{port}/main?layer={kind}") as (one, two):
+            account = Account(one, two)
+            async with account.going_on():
+                master.pause()
+                try:
+                    await account.arrive_again()
+                    await asyncio.sleep(SECONDS - 4.0)  # the pause is the subject
+                finally:
+                    master.go_on()
+
+                async def follows() -> bool:
+                    return "role:slave" in await asyncio.to_thread(master.command, "INFO", "replication")
+
+                await until(follows, 40.0)
+                await account.arrive_again()
+            assert account.is_balanced()
+            assert "role:master" in await asyncio.to_thread(replica.command, "INFO", "replication")
