@@ -27,7 +27,7 @@ class Members:
     def __init__(self, address: Redis, process: str) -> None:
         self._address = address
         self._begin = f"specific.{process}!group."
-        """Of the names of these channels; other channels of the process have no period after the mark."""
+        """What the names of these channels begin with; other channels of the process have no period after the mark."""
         self._of_group: dict[str, str] = {}
         self._of_channel: dict[str, str] = {}
         self._left: list[Command] = []
