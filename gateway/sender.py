@@ -49,6 +49,10 @@ class Sender(Protocol):
         """Send ``message`` to everyone in a group of the channel layer. Raises RuntimeError if the layer does not reach
         from here."""
 
+    @property
+    def is_in_project(self) -> bool:
+        """Whether the gateway's store is the database of the Django project: ``store: django``."""
+
     def tell(self) -> None:
         """Tell the gateway that there is something new in its store: it looks at once. Called from any thread."""
 

@@ -31,7 +31,15 @@ T = TypeVar("T")
 class DirectSender:
     """A :class:`gateway.sender.Sender`. ``here``: None if the gateway has no store."""
 
-    def __init__(self, outlets: Mapping[str, Outlet], servers: OutgoingServers, here: Deliveries | None) -> None:
+    def __init__(
+        self,
+        outlets: Mapping[str, Outlet],
+        servers: OutgoingServers,
+        here: Deliveries | None,
+        *,
+        is_in_project: bool = False,
+    ) -> None:
+        self.is_in_project = is_in_project
         self._outlets = outlets
         self._servers = servers
         self._here = here

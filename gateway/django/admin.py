@@ -106,6 +106,10 @@ class StoreAdmin(ModelAdmin):
             return by_id, False
         return super().get_search_results(request, queryset, search_term)
 
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """With another store these tables are empty, and a list without dead letters would be a wrong answer."""
+        return _is_in_project() and super().has_module_permission(request)
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -113,7 +117,7 @@ class StoreAdmin(ModelAdmin):
         return False
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return any(self._may(request, what) for what in ("view", "change", "delete"))
+        return _is_in_project() and any(self._may(request, what) for what in ("view", "change", "delete"))
 
     def has_requeue_permission(self, request: HttpRequest) -> bool:
         return self._may(request, "change")
@@ -238,6 +242,16 @@ def _within(work: Callable[[TransactionStore, Sequence[str]], int], ids: Sequenc
     with transaction.atomic(using=alias):
         ProjectTransaction(connections[alias]).run(lambda store: number.append(work(store, ids)), _tell)
     return number[0]
+
+
+def _is_in_project() -> bool:
+    """Whether the gateway's store is in the project, as far as is known: a web process may not see the gateway's
+    file."""
+    try:
+        with sending() as sender:
+            return sender.is_in_project
+    except Exception:  # there is no file, or it has mistakes
+        return True
 
 
 def _tell() -> None:

@@ -24,30 +24,38 @@ class _InState(Manager):
         return super().get_queryset().filter(**self._states)
 
 
-class Message(models.Model):
-    """A message that waits, is dead, or has its history left."""
+class _Row(models.Model):
+    """What both tables have."""
 
     id = models.TextField(primary_key=True)
     seq = models.BigIntegerField()
-    type = models.TextField()
-    route = models.TextField()
-    key = models.TextField()
-    subject = models.TextField()
-    received = models.FloatField()
     content = models.BinaryField()
     state = models.IntegerField()
     attempts = models.IntegerField()
     due = models.FloatField()
     error = models.TextField()
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Message(_Row):
+    """A message that waits, is dead, or has its history left."""
+
+    type = models.TextField()
+    route = models.TextField()
+    key = models.TextField()
+    subject = models.TextField()
+    received = models.FloatField()
     story = models.TextField()
 
     class Meta:
         managed = False
         db_table = "gateway_messages"
         default_permissions = ()
-
-    def __str__(self) -> str:
-        return self.id
 
 
 class WaitingMessage(Message):
@@ -72,28 +80,18 @@ class DeadLetter(Message):
         verbose_name = "dead letter"
 
 
-class Outgoing(models.Model):
+class Outgoing(_Row):
     """Something that leaves by a server, or could not."""
 
-    id = models.TextField(primary_key=True)
-    seq = models.BigIntegerField()
     message = models.TextField()
     kind = models.TextField()
     lane = models.TextField()
     behind = models.TextField()
     recipient = models.TextField()
     since = models.FloatField()
-    content = models.BinaryField()
-    state = models.IntegerField()
-    attempts = models.IntegerField()
-    due = models.FloatField()
-    error = models.TextField()
 
     class Meta:
         managed = False
         db_table = "gateway_outgoing"
         default_permissions = ("view", "change", "delete")
         verbose_name = "outgoing item"
-
-    def __str__(self) -> str:
-        return self.id

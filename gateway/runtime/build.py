@@ -191,7 +191,8 @@ def _services(
     services[run_counts] = RunCounts(partial(labels_of, app))
     if here is not None:
         services[deliveries] = here
-    services[sender] = DirectSender(outlets, outgoing_servers(settings), here)
+    is_in_project = here is not None and settings.store == "django"
+    services[sender] = DirectSender(outlets, outgoing_servers(settings), here, is_in_project=is_in_project)
     return services
 
 

@@ -84,6 +84,10 @@ class StoreSender:
         """Return the gateway's layer as this process has it. Raises RuntimeError, ConfigErrors."""
         return self._layer_thread().layer
 
+    @property
+    def is_in_project(self) -> bool:
+        return self._engine is not None and self._parsed.settings.store == "django"
+
     def tell(self) -> None:
         ring(self._daemons)
 

@@ -114,6 +114,8 @@ _FORMS = {"email.send": _mail, "sms.send": _text, "mqtt.send": publication}
 class RecordingSender:
     """A :class:`gateway.sender.Sender` for code without a gateway: what it sends is in ``outbox`` at once."""
 
+    is_in_project = False
+
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
 

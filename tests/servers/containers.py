@@ -112,7 +112,15 @@ def _wheel(folder: Path) -> list[str]:
     """The distribution's Python, which mmdebstrap brings, is that of the image."""
     pip = [sys.executable, "-m", "pip", "--python", "/usr/bin/python3", "--disable-pip-version-check", "--quiet"]
     constraints = ["--constraint", str(ROOT / "config" / "constraints.txt")]
-    return [*pip, "wheel", "--wheel-dir", str(folder), *constraints, f"{ROOT}[django,imap,mail]", "hatchling"]
+    return [
+        *pip,
+        "wheel",
+        "--wheel-dir",
+        str(folder),
+        *constraints,
+        f"{ROOT}[django,imap,mail,postgres,redis]",
+        "hatchling",
+    ]
 
 
 def _run(command: list[str], **environment: str) -> str:

@@ -74,6 +74,12 @@ def test_the_base_is_another_one(base: Containers) -> None:
     assert "/usr/lib" in base.run(*python, "-m", "pip", "--version")
 
 
+def test_the_image_has_what_the_profiles_of_the_compose_file_need(containers: Containers) -> None:
+    """A file that names the PostgreSQL or the Redis beside it."""
+    python = ["podman", "run", "--rm", "--network=none", "--entrypoint=python", IMAGE]
+    assert containers.run(*python, "-c", "import psycopg, channels_redis; print('there')") == "there\n"
+
+
 def test_compose_runs_a_folder(containers: Containers, project: str) -> None:
     """As a user without rights, and stopped by a signal, which the kernel does not give to a process 1 that has no
     handler for it. The container that comes after it finds what the first one stored."""

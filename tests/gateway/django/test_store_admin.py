@@ -108,6 +108,16 @@ def test_a_dead_letter_is_shown_and_nothing_of_it_is_markup(site: ProjectSite, r
     assert listed(root, "waitingmessage/") == []
 
 
+LOOK = """
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
+
+settings.GATEWAY_CONFIG = "{file}"
+client = Client()
+client.force_login(User.objects.get(username="root"))
+print("Dead letters" in client.get("/admin/").content.decode(), client.get("/admin/gateway/deadletter/").status_code)
+"""
 HOSTILE = """
 from django.db import connection
 from gateway.store import codec
@@ -169,6 +179,15 @@ def test_dead_letters_and_outgoing_items_are_dropped_after_a_question(site: Proj
     until(
         lambda: root.act("gateway/outgoing/", "delete_selected", item, post="yes") and not listed(root, "outgoing/"), ""
     )
+
+
+def test_the_lists_are_not_shown_if_the_store_is_elsewhere(site: ProjectSite, root: Admin) -> None:
+    assert "Dead letters" in root.get("")
+    file = site.folder / "elsewhere.yaml"
+    file.write_text((site.folder / "gateway.yaml").read_text().replace("store: django", "store: sqlite:other.db"))
+    assert site.python(LOOK.format(file=file)).split() == ["False", "403"]
+    file.unlink()
+    assert site.python(LOOK.format(file=file)).split() == ["True", "200"], "nothing is known without the file"
 
 
 def test_a_hundred_thousand_dead_letters_have_pages(site: ProjectSite, root: Admin) -> None:
