@@ -29,6 +29,7 @@ from protocols.checkpoint import checkpoint, checkpoints
 from protocols.errors import Disconnected, LocalProtocolError, is_disconnect
 from protocols.events import Check, Checks, Table, illegal, missing, type_of
 from protocols.queue import Queue
+from protocols.tasks import is_thrown_away
 
 logger = logging.getLogger(__name__)
 
@@ -269,9 +270,9 @@ class AppRun:
         except asyncio.CancelledError as error:
             if self._is_for_caller(error):
                 raise
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
         except BaseException as error:  # a handler's exit() must not take the daemon down
+            if isinstance(error, GeneratorExit) and is_thrown_away(self._task):
+                raise
             self._failed(error)
         finally:
             self._finish(meter, began)

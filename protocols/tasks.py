@@ -30,6 +30,12 @@ async def cancel_all(tasks: Collection["asyncio.Task[Any]"]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def is_thrown_away(task: "asyncio.Task[Any] | None") -> bool:
+    """Whether a GeneratorExit in ``task`` comes from its end together with its loop, and not from code that raises
+    it."""
+    return asyncio._get_running_loop() is None or asyncio.current_task() is not task
+
+
 class Tasks:
     """Owns background tasks: keeps them alive, logs crashes, and drains or cancels them at the end.
 

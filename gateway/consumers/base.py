@@ -224,7 +224,7 @@ class Consumer(Generic[R]):
             raise
         except StopConsumer:
             raise
-        except (Exception, SystemExit):
+        except (Exception, SystemExit, KeyboardInterrupt):
             if self.scope["type"] != "http":  # its peer is still there, and gets a 500
                 await self._end(last_event_of(self.scope))
             raise

@@ -158,7 +158,9 @@ class Gathering(Generic[M]):
         current_calls.set(tuple({calls for entry in batch for calls in entry.part.context.get(current_calls, ())}))
         try:
             await self._handle(messages)
-        except (Exception, SystemExit) as error:  # each of its connections crashes with it, and is logged there
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # each of its connections crashes with it, and is logged there
             return error
         return None
 

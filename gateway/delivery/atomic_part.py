@@ -40,7 +40,7 @@ class AtomicPart:
                 return await self._ended(await attempt.outcome())
             except RunAgain:
                 await asyncio.sleep(random.uniform(0, _PAUSE * tried))  # noqa: S311 - so that two do not meet again
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, GeneratorExit):
                 self._abandon()
                 raise
         return self._failed(NoTransaction(f"other transactions were in the way, {CONFLICTS} times"))
@@ -132,7 +132,7 @@ class BatchRunning:
         self._forget_sent()
         if self._running.is_over:  # the commit has failed
             return
-        if isinstance(error, asyncio.CancelledError):
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
             self._running.abandon()
             return
         if error is None:

@@ -34,10 +34,11 @@ class ClaimedAttempt:
         extension = {"id": claim.id, "attempt": claim.attempts, "first_received": claim.received}
         self._scope: Any = {**incoming.scope, "extensions": {**incoming.scope["extensions"], "delivery": extension}}
 
-    async def __call__(self, running: RunningAttempt) -> Answer:
+    async def __call__(self, running: RunningAttempt, ended_by: BaseException | None = None) -> Answer:
         running.told_late = self._late
         try:
-            return await self._carry_out(running)
+            outcome = await self._outcome(running) if ended_by is None else Outcome(None, [], [], ended_by)
+            return await self._end(outcome, running)
         except Exception as error:
             self._give_back(error)
             raise
@@ -51,9 +52,8 @@ class ClaimedAttempt:
         release = partial(self._here.claims.release, self._claim.key, error=type(error).__name__)
         self._here.owed.spawn(retry_until_stored(release), name=f"release {self._claim.id}")
 
-    async def _carry_out(self, running: RunningAttempt) -> Answer:
+    async def _end(self, outcome: Outcome, running: RunningAttempt) -> Answer:
         policy, attempts = self._incoming.policy, self._claim.attempts
-        outcome = await self._outcome(running)
         if isinstance(outcome.error, LeaseLost):
             logger.warning("%s: not handled here, another process has it", describe(self._scope))
             return [self._incoming.kind.defer()]

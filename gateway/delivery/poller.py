@@ -7,7 +7,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from gateway.delivery.notifier import Notifier
 from gateway.store import Clock, Message, Outgoing, StoreUnavailable
-from protocols.tasks import Tasks
+from protocols.tasks import Tasks, is_thrown_away
 from protocols.wakeup import Wakeup
 
 Item = TypeVar("Item", Message, Outgoing)
@@ -121,10 +121,19 @@ class Poller(ABC, Generic[Item]):
                     await self._wakeup.wait()
 
     async def _run(self, item: Item) -> None:
+        task = asyncio.current_task()
         try:
             await self.handle(item)
+        except GeneratorExit as error:  # of a task or a thread that its handler has waited for: it ends all that waits
+            if is_thrown_away(task):
+                raise
+            await self.broken(item, error)
         finally:
             self.ended(item)
+
+    async def broken(self, item: Item, error: BaseException) -> None:
+        """Say to the store that ``error`` has ended :meth:`handle`, and everything that it waited for."""
+        raise error
 
     def ended(self, item: Item) -> None:
         """Its place is free."""

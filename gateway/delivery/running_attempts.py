@@ -8,16 +8,23 @@ and its result is kept for the sender's repetition.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.delivery.time_limit import WIND_UP, Limit
-from protocols.tasks import Tasks
+from protocols.tasks import Tasks, is_thrown_away
 
 logger = logging.getLogger(__name__)
 
 Answer = list[Mapping[str, Any]]
 """The events that answer the sender."""
-Attempt = Callable[["RunningAttempt"], Coroutine[Any, Any, Answer]]
+
+
+class Attempt(Protocol):
+    """An attempt at a message."""
+
+    def __call__(self, running: "RunningAttempt", ended_by: BaseException | None = None) -> Coroutine[Any, Any, Answer]:
+        """Make the attempt, and return what answers its sender. ``ended_by``: what has ended the call before this one
+        in the middle."""
 
 
 class RunningAttempt(Limit):
@@ -85,10 +92,15 @@ class RunningAttempts:
 
     async def _carry_out(self, key: str, one: RunningAttempt, attempt: Attempt) -> None:
         answer: Answer | Exception
+        task = asyncio.current_task()
         try:
             answer = await attempt(one)
         except Exception as error:  # of our own: each who waits raises it, and is logged by its server
             answer = error
+        except GeneratorExit as error:  # of a task or a thread that the handler has waited for
+            if is_thrown_away(task):
+                raise
+            answer = await attempt(one, error)
         self._forget(key, one)  # first: a repetition that comes now asks the store
         one.say(answer)
 

@@ -210,8 +210,8 @@ class Worker(Poller[Message]):
             current_route.set(message.route)
             context.policy = route.policy
             app = under_policy(route.app, route.policy, message.attempts, context.part)
-        delivery = {"id": message.id, "attempt": message.attempts, "first_received": message.received}
-        scope = {**scope, "state": self._state.copy(), "extensions": {**scope["extensions"], "delivery": delivery}}
+        extensions = {**scope["extensions"], "delivery": self._delivery(message)}
+        scope = {**scope, "state": self._state.copy(), "extensions": extensions}
         current_delivery.set(context)
         with _NOT_TRACED if spans.by is None else spans.by.stored(message, scope, events) as tell:
             make, attempt, part = partial(kind.attempt, app, scope, events), None, context.part
@@ -231,6 +231,22 @@ class Worker(Poller[Message]):
             await call()
         if self._here.observer is not None:
             self._here.observer.delivered(message, scope, events, end.said, outcome.error, began)
+
+    async def broken(self, message: Message, error: BaseException) -> None:
+        """The attempt has failed. It was in the middle, so that its outcome is made here."""
+        scope, events = codec.decode(message.content)
+        kind, context = delivery_kind(message.type), DeliveryContext(message.attempts)
+        if (route := self._routes.find(scope, message.route)) is not None:
+            context.policy = route.policy
+        if kind is not None:
+            scope = {**scope, "extensions": {**scope["extensions"], "delivery": self._delivery(message)}}
+            outcome = kind.attempt(self._app, scope, events).failing(error)
+            end = await self._settle(kind, message, scope, outcome, context)
+            self._ends.of(message.type, message.route).add(end.word, 0.0)
+
+    @staticmethod
+    def _delivery(message: Message) -> dict[str, Any]:
+        return {"id": message.id, "attempt": message.attempts, "first_received": message.received}
 
     def _cancelled(self, error: asyncio.CancelledError, attempt: Attempt | None) -> Outcome:
         """Return the outcome of an attempt that has cancelled the task it runs in. Raises ``error`` if it was cancelled

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from gateway.exit_codes import FORCED
 from gateway.garbage_collection import settle
+from gateway.runtime import signals
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,33 @@ def run(main: Coroutine[Any, Any, int]) -> NoReturn:
     settle()
     runner = asyncio.Runner(loop_factory=_loop_factory())
     runner.get_loop().set_exception_handler(_log_crash)
-    leave(runner.run(main))
+    leave(_result(runner, main))
+
+
+def _result(runner: asyncio.Runner, main: Coroutine[Any, Any, int]) -> int:
+    """Run ``main``. A task of a handler that raises SystemExit or KeyboardInterrupt stops the loop: run it on."""
+    loop, tasks = runner.get_loop(), list[asyncio.Task[int]]()
+
+    async def noted() -> int:
+        tasks.extend(asyncio.all_tasks())
+        return await main
+
+    try:
+        return runner.run(noted())
+    except (SystemExit, KeyboardInterrupt) as error:
+        stopped: BaseException = error
+    while signals.are_heard() and not tasks[0].done():
+        loop.call_soon(_go_on, stopped)
+        try:
+            return loop.run_until_complete(tasks[0])
+        except (SystemExit, KeyboardInterrupt) as error:
+            stopped = error
+    raise stopped
+
+
+def _go_on(stopped: BaseException) -> None:
+    signals.hear_again()
+    logger.error("a task has raised %s; the gateway goes on", type(stopped).__name__, exc_info=stopped)
 
 
 def leave(code: int) -> NoReturn:

@@ -27,6 +27,9 @@ IGNORED = {
 """Signals at which other daemons reload, reopen files or report their state. Without a handler they would kill this
 process in the middle of its work. SIGQUIT and SIGABRT keep their effect: they ask for a core dump."""
 
+_wakeup: list[socket.socket] = []
+"""Where the wake-up descriptor writes, once this process listens."""
+
 Act = Callable[[], object]
 NOTHING: Mapping[int, Act] = MappingProxyType({})
 
@@ -53,10 +56,21 @@ def listen(stop: Act, force: Act, acts: Mapping[int, Act] = NOTHING) -> None:
     handler = _counted(stop, force)
     for each in ENDING:
         signal.signal(each, lambda number, frame: handler())
+    _wakeup[:] = [writing]
     before = signal.set_wakeup_fd(writing.fileno())
     arguments = (reading, writing, before, _counted(stop, force), acts)
     threading.Thread(target=_read_signals, args=arguments, name="signals", daemon=True).start()
     os.register_at_fork(after_in_child=_restore_defaults)
+
+
+def are_heard() -> bool:
+    """Whether this process handles its signals: then a KeyboardInterrupt is not that of a terminal."""
+    return bool(_wakeup)
+
+
+def hear_again() -> None:
+    """Call this when the loop runs again after a stop: uvloop has set its own wake-up descriptor."""
+    signal.set_wakeup_fd(_wakeup[0].fileno())
 
 
 def _counted(stop: Act, force: Act) -> Act:

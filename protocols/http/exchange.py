@@ -37,6 +37,7 @@ from protocols.http.library import (
     StreamReader,
 )
 from protocols.http.scope import http_scope
+from protocols.tasks import is_thrown_away
 
 logger = logging.getLogger(__name__)
 access = logging.getLogger("protocols.http.access")
@@ -146,6 +147,10 @@ class Exchange(AppRun):
         except asyncio.CancelledError:
             self.cut(503)
             raise
+        except GeneratorExit:  # of a task or a thread that the application has waited for: it ends all that waits
+            if is_thrown_away(self._task):
+                raise
+            self.cut(500)
         finally:
             service.running.discard(self)
             self.forget_error()

@@ -92,7 +92,13 @@ async def test_an_illegal_event_raises_out_of_send(events: list[str], sentence: 
     assert (await run(app)).error is None
 
 
-@pytest.mark.parametrize("error", [RuntimeError("x"), SystemExit(3), LocalProtocolError("x"), asyncio.CancelledError()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(RuntimeError("x"), SystemExit(3), KeyboardInterrupt("x"), GeneratorExit("x")),
+        *(LocalProtocolError("x"), asyncio.CancelledError()),
+    ],
+)
 async def test_a_crash_is_returned_and_logged_once_with_its_scope(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -103,6 +109,17 @@ async def test_a_crash_is_returned_and_logged_once_with_its_scope(
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert record.__dict__["scope"] is SCOPE
+
+
+async def test_a_run_that_is_thrown_away_with_its_loop_is_no_crash(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+
+    call = Call(app)
+    running = call.run()
+    running.send(None)
+    await asyncio.to_thread(running.close)
+    assert (call.error, caplog.records) == (None, [])
 
 
 async def test_cancelling_the_caller_cancels_the_application() -> None:

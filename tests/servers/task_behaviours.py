@@ -292,8 +292,8 @@ if ALIAS != "immediate":
 
     @behaviour
     def however_it_ends_it_has_failed() -> Any:
-        found = [ran(task_code.ends_oddly, how) for how in ("BaseException", "GeneratorExit", "KeyboardInterrupt")]
-        found += [ran(task_code.ends_oddly_later, how) for how in ("BaseException", "cancelled")]
+        found = [ran(task_code.ends_oddly, how) for how in task_code.ODD]
+        found += [ran(task_code.ends_oddly_later, how) for how in (*task_code.ODD, "cancelled")]
         return [[each.status.value, each.attempts, each.errors[-1].exception_class_path] for each in found]
 
     @behaviour

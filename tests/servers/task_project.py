@@ -187,9 +187,12 @@ class Unusual(BaseException):
     pass
 
 
+ODD = {each.__name__: each for each in (Unusual, GeneratorExit, KeyboardInterrupt, SystemExit)}
+
+
 @task
 def ends_oddly(how):
-    raise {"BaseException": Unusual, "GeneratorExit": GeneratorExit, "KeyboardInterrupt": KeyboardInterrupt}[how]("odd")
+    raise ODD[how]("odd")
 
 
 @task
@@ -197,7 +200,7 @@ async def ends_oddly_later(how):
     if how == "cancelled":
         asyncio.current_task().cancel()
         await asyncio.sleep(60)
-    raise Unusual("odd")
+    raise ODD[how]("odd")
 
 
 @task
