@@ -283,7 +283,8 @@ servers:
 routes:
   http: django
   email:
-    - {{address: async@example.org, app: keeping.handlers.AsyncDesk, atomic: true, inbox: true, attempts: 1, backoff: 0.1}}
+    - {{address: async@example.org, app: keeping.handlers.AsyncDesk, atomic: true, inbox: true, attempts: 1,
+        backoff: 0.1}}
     - {{address: waits@example.org, app: keeping.handlers.Desk, atomic: true, attempts: 2}}
     - {{domain: example.org, app: keeping.handlers.Desk, atomic: true, inbox: true, attempts: 2, backoff: 0.1}}
 """
