@@ -6,6 +6,7 @@ There is one effect, whatever becomes of its transaction. Nothing in the databas
 import contextlib
 import signal
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,10 @@ def test_another_has_handled_it_if_its_connection_was_lost_and_what_it_did_is_un
     place.server.terminate(place.name)
     until(lambda: query(place, "SELECT what FROM effects") == ["second"], lambda: two.gateways["second"].output())
     two.wake()
-    until(lambda: "another process has it" in two.gateways["first"].output(), lambda: two.gateways["first"].output())
+    until(
+        lambda: "this process no longer has it" in two.gateways["first"].output(),
+        lambda: two.gateways["first"].output(),
+    )
     two.publish("first", "at once")
     until(lambda: is_over(place), lambda: two.gateways["first"].output())
     assert sorted(query(place, "SELECT what FROM effects")) == ["first", "second"]
@@ -154,6 +158,19 @@ def test_on_sqlite_everything_else_waits_and_is_handled_when_it_wakes(tmp_path: 
         database.execute("CREATE TABLE effects (what)")
     two = Two(tmp_path, f"sqlite:{file}", "INSERT INTO effects VALUES (?)")
     with contextlib.closing(two):
-        two.start("first")
+        for name in two.gateways:
+            two.start(name)
         two.stop_in_the_middle()
+        sent = threading.Thread(target=two.publish, args=("second", "at once"))
+        sent.start()
+        until(lambda: "unavailable" in two.gateways["second"].output(), lambda: two.gateways["second"].output())
+        assert sent.is_alive(), "nothing is acknowledged"
         two.wake()
+        sent.join(20)
+        with contextlib.closing(sqlite3.connect(file, timeout=20)) as database:
+            until(
+                lambda: database.execute("SELECT count(*) FROM messages WHERE state < 3").fetchall() == [(0,)], "over"
+            )
+            effects = database.execute("SELECT what FROM effects").fetchall()
+            assert database.execute("SELECT count(*) FROM messages WHERE state = 3").fetchall() == [(0,)]
+        assert len(effects) == 2
