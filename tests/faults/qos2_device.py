@@ -4,6 +4,7 @@ paho does not: where it has sent PUBREL, and a connection then ends before its C
 without DUP. A broker that had the PUBREL must take that for another message (MQTT-4.3.3-12).
 """
 
+import time
 from collections.abc import Callable
 
 from mqtt_raw import Raw, acknowledgement, connect, publish
@@ -21,6 +22,8 @@ class QoS2Device:
         self._client_id, self._address, self._topic = client_id, (host, port), topic
         self.flags = True
         self.step: Callable[[str], None] = lambda _: None
+        self.received: dict[str, float] = {}
+        """When each PUBREC came: since then the message is the server's."""
         self._connection: Raw | None = None
         self._what = ""
         self._packet_id = 0
@@ -38,6 +41,7 @@ class QoS2Device:
                 self._publish(connection)
                 self._hear(connection, "PUBREC")
                 self._received = True
+                self.received[what] = time.monotonic()
             connection.say(acknowledgement(0x62, self._packet_id))
             self.step("PUBREL")
             self._hear(connection, "PUBCOMP")

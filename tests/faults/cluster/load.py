@@ -236,8 +236,11 @@ class Clients:
         return {what for sender in chosen for what in sender.acknowledged}
 
     def moments(self) -> list[tuple[str, float]]:
-        """What was acknowledged, and when."""
-        return [each for sender in self.senders for each in zip(sender.acknowledged, sender.times, strict=False)]
+        """What was acknowledged, and when; at QoS 2 also when its PUBREC came."""
+        received = [each for device in self.at_qos2.values() for each in device.received.copy().items()]
+        return received + [
+            each for sender in self.senders for each in zip(sender.acknowledged, sender.times, strict=False)
+        ]
 
     def silent(self, since: float = 0.0) -> list[str]:
         """The senders that have had no answer since then."""
