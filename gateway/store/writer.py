@@ -110,7 +110,8 @@ class Writer:
         self._waiting = 0
         self._room = Wakeup()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()  # from the loop to a thread, which has no loop
-        self._trouble = ""
+        self._troubles: set[str] = set()
+        """What it has said since it last worked."""
         self._thread = threading.Thread(target=self._run, args=[database], name="store", daemon=True)
         self._thread.start()
 
@@ -260,10 +261,10 @@ class Writer:
             self._commits.calls.observe(len(batch))
 
     def _note_success(self, jobs: list[Job]) -> None:
-        if self._trouble and not all(job.reads for job in jobs):  # a full disk can be read
+        if self._troubles and not all(job.reads for job in jobs):  # a full disk can be read
             self._commits.is_failing = False
             logger.info("the store works again")
-            self._trouble = ""
+            self._troubles.clear()
 
     def _undo_unknown(self, batch: list[Job]) -> None:
         """What may have been taken for callers that now hear that it was not."""
@@ -278,9 +279,9 @@ class Writer:
         self._commits.failed += 1
         self._commits.is_failing = True
         trouble = str(error)
-        if trouble != self._trouble:
+        if trouble not in self._troubles:
             logger.error("the store is unavailable: %s", trouble)
-        self._trouble = trouble
+        self._troubles.add(trouble)
         for job in batch:
             job.outcome = StoreUnavailable(trouble)
         if database is None or not lost:

@@ -240,7 +240,7 @@ _PASSING = (GivenUp, errors.DiskFull, errors.OutOfMemory, errors.QueryCanceled, 
 
 def fault(error: Exception) -> Fault:
     """What an exception of an operation, or of a session, means for the writer."""
-    if isinstance(error, _CONFLICTS) or _is_taken(error):
+    if isinstance(error, _CONFLICTS) or _is_taken(error) or _cannot_notify(error):
         return Fault.CONFLICT
     if isinstance(error, Unsuitable):
         return Fault.PASSING
@@ -256,3 +256,9 @@ def fault(error: Exception) -> Fault:
 def _is_taken(error: Exception) -> bool:
     """Whether another process has begun a message of the same key at the same moment."""
     return isinstance(error, errors.UniqueViolation) and error.diag.constraint_name == ONE_RUNNING
+
+
+def _cannot_notify(error: Exception) -> bool:
+    """Whether the queue of notifications became full since the statement looked: the next attempt sees it. The message
+    may be in any language."""
+    return isinstance(error, errors.ProgramLimitExceeded) and error.diag.source_file == "async.c"

@@ -1,6 +1,5 @@
 """PostgreSQL, as ``postgresql://USER:PASSWORD@HOST/DATABASE`` names it."""
 
-import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -66,6 +65,7 @@ class PostgreSQLEngine:
     def _faults(self) -> Iterator[str]:
         import psycopg
 
+        from gateway.store.postgresql.refusals import stays
         from gateway.store.postgresql.sql import schema
 
         try:
@@ -74,7 +74,7 @@ class PostgreSQLEngine:
         except (schema.Unsuitable, psycopg.ProgrammingError) as error:
             yield f"{self}: {' '.join(str(error).split())}"
         except psycopg.OperationalError as error:
-            if _stays(said := " ".join(str(error).split())):
+            if stays(said := " ".join(str(error).split())):
                 yield f"{self}: {said}"
 
     def _check(self, session: Any) -> None:
@@ -109,12 +109,3 @@ class PostgreSQLEngine:
         from gateway.store.postgresql.connection import connect
 
         return connect(self._place, autocommit=True)
-
-
-_PASSING = ("starting up", "shutting down", "recovery", "too many", "reserved", "terminating")
-
-
-def _stays(said: str) -> bool:
-    """Whether a server has refused us, or libpq a parameter of the URL, and will until somebody changes something."""
-    refused = "FATAL" in said or "pool_mode" in said or re.search(r"invalid \w+ value", said) is not None
-    return refused and not any(word in said for word in _PASSING)

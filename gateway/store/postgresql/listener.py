@@ -5,7 +5,6 @@ second at most.
 """
 
 import logging
-import random
 import secrets
 import threading
 import time
@@ -14,6 +13,7 @@ from collections.abc import Callable
 import psycopg
 
 from gateway.store.postgresql.connection import Session, connect
+from gateway.store.postgresql.pauses import Pauses
 from gateway.store.postgresql.place import Place
 from gateway.store.postgresql.sql.wake import CHANNEL
 
@@ -23,7 +23,7 @@ TEST = 30.0
 """Seconds between two tests whether notifications arrive."""
 ARRIVES = 5.0
 """Seconds after which the test's own notification has to be there."""
-AGAIN = 1.0
+LONGEST_PAUSE = 2.0
 """Seconds between two attempts to listen, at most."""
 POLL = 0.2
 """Seconds between two looks where notifications cannot arrive."""
@@ -50,7 +50,7 @@ class Listener:
         self._thread.join()
 
     def _run(self) -> None:
-        trouble = ""
+        trouble, pauses = "", Pauses(LONGEST_PAUSE)
         while not self._end.is_set():
             try:
                 with connect(self._place, autocommit=True) as session:
@@ -59,10 +59,11 @@ class Listener:
                     session.listen(CHANNEL)
                     self._heard("", "")  # something may have been put while nobody listened
                     trouble = _told("", trouble)
+                    pauses.end()
                     self._listen(session)
             except psycopg.Error as error:
                 trouble = _told(str(error).strip(), trouble)
-            self._end.wait(random.uniform(AGAIN / 4, AGAIN))  # noqa: S311 - so that not all come at once
+            self._end.wait(pauses.next())
         self._poll()
 
     def _poll(self) -> None:

@@ -8,7 +8,6 @@ nothing of what it had is its own any more, and it begins anew under another id.
 
 import logging
 import os
-import random
 import socket
 import threading
 import time
@@ -19,6 +18,8 @@ import psycopg
 
 from gateway.store.elapsed import elapsed
 from gateway.store.postgresql.connection import Session, connect
+from gateway.store.postgresql.notifications import Notifications
+from gateway.store.postgresql.pauses import Pauses
 from gateway.store.postgresql.place import Place
 from gateway.store.postgresql.snapshots import Snapshots
 from gateway.store.postgresql.sql import keys, owners, schema
@@ -31,6 +32,8 @@ SILENT = 2.0
 """Seconds after which an owner that does not beat is dead."""
 ANSWER = 2.0
 """Seconds to wait for an answer: a session that hangs is replaced before its owner is given up, mostly."""
+LONGEST_PAUSE = 1.0
+"""Seconds between two attempts to connect, at most: one that is later than others by ``SILENT`` is dead for them."""
 TIDY = 1.0
 """Seconds between two looks for keys of which no message waits in front, at least."""
 _TIDYING = 0.02
@@ -66,6 +69,7 @@ class Owner:
         """Why this release may write no more; empty while it may."""
         self._tidy_at, self._tidied_to = 0.0, ""
         self._snapshots = Snapshots()
+        self._notifications = Notifications()
         self._dead: set[int] = set()
         """Owners that have died, as is known here without watching them."""
         self._untried: set[int] = set()
@@ -91,7 +95,7 @@ class Owner:
             self._changes.wait_for(lambda: self._is_over or number not in self._untried, ANSWER)
 
     def release(self) -> None:
-        """End, and say so. What is still ours is given back by another process, or by the next."""
+        """End, and say so. Another process gets at once what is still ours; if there is none, the next one gets it."""
         with self._changes:
             self._is_over = True
             self._changes.notify_all()
@@ -100,19 +104,20 @@ class Owner:
     # In the owner's thread.
 
     def _run(self, session: Session | None) -> None:
-        pause = BEAT
+        pause, pauses = BEAT, Pauses(LONGEST_PAUSE)
         while not self._rests(pause):
             pause = BEAT
             try:
                 if session is None:
                     session = self._connected()
                 self._beat(session)
+                pauses.end()
             except psycopg.Error as error:
                 logger.debug("the store's owner %s cannot beat: %s", self.id, error)
                 if session is not None:
                     session.close()
                 session = None
-                pause = random.uniform(0.1, BEAT)  # noqa: S311 - so that not all come at once
+                pause = pauses.next()
                 self._tried(self._untried)
         self._leave(session)
 
@@ -136,6 +141,7 @@ class Owner:
         self._watch(session, owners.beats(session))
         if (began := time.monotonic()) >= self._tidy_at:
             self.refusal = _refusal(session)
+            self._notifications.look(session)
             self._tidied_to = keys.set_heads(session, self._tidied_to)
             took = time.monotonic() - began
             self._tidy_at = began + max(TIDY, took / _TIDYING)
@@ -177,8 +183,7 @@ class Owner:
     def _leave(self, session: Session | None) -> None:
         try:
             session = session or self._connected()
-            with session.transaction():
-                owners.leave(session, self._number)
+            owners.leave(session, self._number, is_alone=len(owners.beats(session)) <= 1)
         except psycopg.Error as error:
             logger.debug("the store's owner %s cannot say that it ends: %s", self.id, error)
         if session is not None:

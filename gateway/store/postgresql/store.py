@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import random
+import logging
 import time
 from collections.abc import Callable
 from typing import ClassVar
@@ -17,7 +17,9 @@ from gateway.store.parts.whole import WholeStore
 from gateway.store.postgresql.connection import ANSWER, OPENING, HandlerSession, Plain, Session, connect, fault
 from gateway.store.postgresql.listener import Listener
 from gateway.store.postgresql.owner import Owner
+from gateway.store.postgresql.pauses import Pauses
 from gateway.store.postgresql.place import Place
+from gateway.store.postgresql.refusals import passes
 from gateway.store.postgresql.sql import (
     claims,
     history,
@@ -40,8 +42,12 @@ from gateway.store.writer import Fault
 
 Opened = tuple[Session, Owner, str]
 
+logger = logging.getLogger(__name__)
+
 LONGEST_PAUSE = 2.0
 """Seconds between two attempts to connect, at most."""
+STARTING = 10.0
+"""Seconds for which a server that cannot let one more in is tried again when a store is opened."""
 
 
 class PostgreSQLStore(WholeStore):
@@ -60,7 +66,7 @@ class PostgreSQLStore(WholeStore):
         self._listener: Listener | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wakers: dict[str, Callable[[], None]] = {}
-        self._connect_at, self._pause, self._trouble = 0.0, 0.0, ""
+        self._pauses, self._connect_at, self._trouble = Pauses(LONGEST_PAUSE), 0.0, ""
 
     def __str__(self) -> str:
         return str(self._place)
@@ -71,7 +77,17 @@ class PostgreSQLStore(WholeStore):
 
     async def open(self) -> str:
         self._loop = asyncio.get_running_loop()
-        return await super().open()
+        began, pauses, is_told = time.monotonic(), Pauses(LONGEST_PAUSE), False
+        while True:
+            try:
+                return await super().open()
+            except StoreUnavailable as error:
+                if not passes(str(error)) or time.monotonic() - began > STARTING:
+                    raise
+                if not is_told:
+                    logger.warning("the store cannot be opened yet; trying again for %g s: %s", STARTING, error)
+                is_told = True
+            await asyncio.sleep(pauses.next())
 
     def listen(self, messages: Callable[[], None], outgoing: Callable[[], None]) -> None:
         self._wakers = {wake.MESSAGES: messages, wake.OUTGOING: outgoing}
@@ -139,12 +155,10 @@ class PostgreSQLStore(WholeStore):
         try:
             session = connect(self._place)
         except psycopg.Error as error:
-            self._pause = min(max(0.1, self._pause * 2), LONGEST_PAUSE)
-            pause = random.uniform(self._pause / 2, self._pause)  # noqa: S311 - so that not all come at once
-            self._connect_at = time.monotonic() + pause
+            self._connect_at = time.monotonic() + self._pauses.next()
             self._trouble = str(self._unavailable(error))
             raise self._unavailable(error) from error
-        self._pause = 0.0
+        self._pauses.end()
         return session
 
     def _for_handlers(self) -> Session:

@@ -31,10 +31,16 @@ def beats(db: Database) -> Beats:
     return dict(db.execute("SELECT id, beat FROM gateway_owners").fetchall())
 
 
-def leave(db: Database, owner: int) -> None:
-    """End an owner. What it still has is given back by :func:`give_back_orphans`."""
-    spaces.recover(db, [str(owner)])
-    db.execute("DELETE FROM gateway_owners WHERE id = %s", [owner])
+def leave(db: Database, owner: int, *, is_alone: bool) -> None:
+    """End an owner. Other processes get at once what it still has. If there is none, the next that opens the store
+    gives it back, and says so."""
+    with db.transaction():
+        if is_alone:
+            spaces.recover(db, [str(owner)])
+        else:
+            _give_back(db, [owner])
+            wake.wake_all(db)
+        _remove(db, owner)
 
 
 def now(db: Database) -> float:
@@ -54,9 +60,13 @@ def take_over(db: Database, owner: int, beat: int) -> int | None:
         if db.execute(sql, (owner, beat)).fetchone() is None:
             return None
         returned = _give_back(db, [owner])
-        db.execute("DELETE FROM gateway_owners WHERE id = %s", [owner])
+        _remove(db, owner)
         wake.wake_all(db)
         return returned
+
+
+def _remove(db: Database, owner: int) -> None:
+    db.execute("DELETE FROM gateway_owners WHERE id = %s", [owner])
 
 
 def give_back_orphans(db: Database) -> int:

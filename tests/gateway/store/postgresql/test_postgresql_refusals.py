@@ -79,6 +79,22 @@ async def test_a_server_that_is_too_old(place: Database, monkeypatch: pytest.Mon
     assert "its server is PostgreSQL 15, and 16 is the oldest that works; upgrade it" in await refused(place.url)
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "EUC_JP"])
+async def test_a_database_that_cannot_keep_every_text(place: Database, encoding: str) -> None:
+    """Nothing is made in it. The text of the user's name and password is UTF-8 to such a server, too."""
+    name = f"{place.name}_{encoding.lower()}"
+    with place.server.admin() as admin, contextlib.ExitStack() as after:
+        admin.execute(
+            f"CREATE DATABASE {name} OWNER gateway ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0 "
+            "STRATEGY file_copy"
+        )
+        after.callback(admin.execute, f"DROP DATABASE {name} WITH (FORCE)")
+        said = await refused(place.server.url(name))
+        assert said.endswith(f"its encoding is {encoding}, which cannot keep every text; make one with ENCODING 'UTF8'")
+        with place.server.admin(name) as session:
+            assert session.execute("SELECT count(*) FROM pg_tables WHERE tablename ^@ 'gateway'").fetchone() == (0,)
+
+
 async def test_a_user_who_may_make_no_tables(place: Database) -> None:
     with place.server.admin(place.name) as admin, contextlib.ExitStack() as after:
         admin.execute("CREATE ROLE guest LOGIN PASSWORD 'wr0ng'")

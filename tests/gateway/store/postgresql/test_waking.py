@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from servers.postgresql import Database, emptied
 
-from gateway.store import Message, Outgoing, Store, engine_of
+from gateway.store import ClaimState, Message, Outgoing, Store, engine_of
 from gateway.store.postgresql import listener
 from gateway.store.postgresql.place import Place
 
@@ -82,6 +82,38 @@ async def test_a_session_that_listens_and_is_ended_is_replaced(place: Database, 
         await asyncio.sleep(1)  # until both have seen each other again
         await other.put(a_message("theirs"))
         await heard.messages.wait()
+
+
+async def test_what_a_store_has_when_it_closes_is_heard_and_taken_at_once(place: Database) -> None:
+    url = place.url
+    store, leaving = engine_of(url).store(), engine_of(url).store()
+    await store.open()
+    await leaving.open()
+    await leaving.put(a_message("m"))
+    await leaving.put_outgoing([Outgoing("o-0", "o", "sms", b"")])
+    assert await leaving.take(1, now=leaving.now())
+    assert await leaving.take_outgoing(1, now=leaving.now())
+    assert (await leaving.claim("key", id="c", now=leaving.now(), ttl=60)).state is ClaimState.OURS
+    heard = Heard(store)
+    async with asyncio.timeout(20):
+        await heard.begins()
+        await leaving.close()
+        await heard.messages.wait()
+        await heard.outgoing.wait()
+    assert [message.id for message in await store.take(1, now=store.now())] == ["m"]
+    assert [item.id for item in await store.take_outgoing(1, now=store.now())] == ["o-0"]
+    assert (await store.claim("key", id="d", now=store.now(), ttl=60)).state is ClaimState.OURS
+    await store.close()
+
+
+async def test_what_the_last_store_had_is_told_of_by_the_next(place: Database) -> None:
+    store = engine_of(place.url).store()
+    await store.open()
+    await store.put(a_message("m"))
+    assert await store.take(1, now=store.now())
+    await store.close()
+    assert await store.open() == "1 that an earlier process had not finished are tried again"
+    await store.close()
 
 
 async def test_what_is_given_back_is_heard(place: Database, stores: tuple[Store, Store]) -> None:
