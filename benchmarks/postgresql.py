@@ -5,7 +5,8 @@ when it has run, whatever shares a commit.
 
 * "put singly": one caller that waits for each. "many at a time": 128 callers of ours; 16 of the peers, which have a
   connection for each.
-* "run": what waits is run by a handler that does nothing, each message done on disk before it counts.
+* "run": what waits is run by a handler that does nothing, each message done on disk before it counts. A worker takes
+  while the last are being finished.
 * "put to handler": messages arrive at a rate, and it counts how long each takes until its handler begins.
 * "behind": the same while a hundred thousand wait behind one another on ten keys.
 """
@@ -33,8 +34,11 @@ from protocols.wakeup import Wakeup
 
 CONTENT = b"x" * 300
 AT_A_TIME = 128
-TAKE = 64
-"""Messages that run at once."""
+ROOM = 256
+"""Messages that run at once, as in the gateway."""
+TAKE = 100
+"""Messages that one take brings where what waits is run, as many as PgQueuer's. The next comes while they are being
+finished."""
 RATES = (1_000, 5_000, 10_000)
 """Messages a second."""
 BEHIND = 100_000
@@ -100,12 +104,16 @@ class Worker:
     """Runs messages as the gateway's worker does: begun with the put where there is room, taken otherwise."""
 
     store: Store
-    room: int = 256
+    most: int
+    """What one take brings, at most."""
     ran: int = 0
+    """Of those that were put here."""
+    ended: int = 0
+    """Of all."""
     running: int = 0
     has_left_some: bool = False
     delays: list[float] = field(default_factory=list)
-    arrived: dict[str, Figure] = field(default_factory=dict)
+    arrived: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._done: Queue[tuple[str, bool]] = Queue(100_000)
@@ -115,7 +123,7 @@ class Worker:
     async def put(self) -> None:
         message = a_message()
         self.arrived[message.id] = time.perf_counter()
-        begin = int(self.running < self.room and not self.has_left_some)
+        begin = int(self.running < ROOM and not self.has_left_some)
         self.running += begin
         begun = await self.store.put_all([message], begin=begin, now=self.store.now())
         self.running -= begin - len(begun)
@@ -135,6 +143,7 @@ class Worker:
         while done := await self._done.take():
             await self.store.finish_all([id_ for id_, _ in done])
             self.ran += sum(arrived for _, arrived in done)
+            self.ended += len(done)
             self.running -= len(done)
             self._more.wake()
 
@@ -142,10 +151,18 @@ class Worker:
         while self.ran < count:
             await self._more.wait()
 
+    async def run(self, count: int) -> None:
+        """Run ``count`` that wait."""
+        self._look.set()
+        while self.ended < count:
+            await self._more.wait()
+
     async def take(self) -> None:
         while True:
             await self._look.wait()
-            room = self.room - self.running
+            if self.running >= ROOM:
+                await self._more.wait()
+            room = min(ROOM - self.running, self.most)
             taken = await self.store.take(room, now=self.store.now()) if room > 0 else []
             self.running += len(taken)
             self._begin(taken)
@@ -156,8 +173,8 @@ class Worker:
 
 
 @contextlib.asynccontextmanager
-async def working(store: Store) -> AsyncIterator[Worker]:
-    worker = Worker(store)
+async def working(store: Store, take: int = ROOM) -> AsyncIterator[Worker]:
+    worker = Worker(store, take)
     tasks = [asyncio.ensure_future(each) for each in (worker.finish(), worker.take())]
     yield worker
     for task in tasks:
@@ -181,10 +198,10 @@ async def at_rate(store: Store, rate: int, seconds: float) -> tuple[float, list[
         return count / (time.perf_counter() - began), worker.delays
 
 
-async def run_all(store: Store) -> None:
-    """Take, run and finish all that there is."""
-    while taken := await store.take(TAKE, now=store.now()):
-        await asyncio.gather(*(store.finish(message.id) for message in taken))
+async def run_all(store: Store, count: int) -> None:
+    """Take, run and finish all ``count`` that there are."""
+    async with working(store, TAKE) as worker:
+        await worker.run(count)
 
 
 async def ours(server: PostgreSQL, count: int) -> dict[str, Figure]:
@@ -193,7 +210,8 @@ async def ours(server: PostgreSQL, count: int) -> dict[str, Figure]:
         await store.open()
         figures = {"put singly": await calls(server, count // 10, 1, lambda: store.put(a_message()))}
         figures["put, many at a time"] = await calls(server, count, AT_A_TIME, lambda: store.put(a_message()))
-        figures["run"] = await ended(server, count + count // 10, run_all(store))
+        every = count + count // 10
+        figures["run"] = await ended(server, every, run_all(store, every))
         await store.close()
     return figures
 

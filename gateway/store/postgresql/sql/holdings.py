@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from gateway.store.figures import Holdings
 from gateway.store.postgresql.sql.schema import KEPT, Database
-from gateway.store.states import BEHIND, DEAD, GONE, RUNNING, WAITING
+from gateway.store.postgresql.sql.tally import messages_by_state
+from gateway.store.states import BEHIND, DEAD, RUNNING, WAITING
 from gateway.store.values import OutgoingState
 
-_MESSAGES = f"SELECT state, count(*) FROM gateway_messages WHERE state < {GONE} GROUP BY state"
 _OLDEST = f"SELECT received FROM gateway_messages WHERE {KEPT} ORDER BY seq LIMIT 1"
 _OUTGOING = "SELECT lane, state, count(*) FROM gateway_outgoing GROUP BY state, lane"
 _RESTING = "SELECT count(*) FROM gateway_resting"
@@ -23,7 +23,7 @@ def holdings(db: Database, calls: Sequence[None]) -> list[tuple[Holdings, float]
 
 
 def _count(db: Database) -> Holdings:
-    number = dict(db.execute(_MESSAGES).fetchall())
+    number = messages_by_state(db)
     oldest = db.execute(_OLDEST).fetchone()
     return Holdings(
         waiting=number.get(WAITING, 0) + number.get(BEHIND, 0),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from gateway.store.calls import Page
 from gateway.store.postgresql.sql.schema import KEPT, Database
+from gateway.store.postgresql.sql.tally import messages_by_state
 from gateway.store.rows import text
 from gateway.store.states import DEAD, GONE
 from gateway.store.summaries import counts_of, outgoing_summary_of, summary_of
@@ -93,10 +94,9 @@ def find(db: Database, calls: Sequence[tuple[str, Search, int]]) -> list[list[st
 
 _FOUND = {within: f"{sql} ORDER BY id LIMIT %(limit)s" for within, sql in _FIND.items()}
 
-_MESSAGES = f"SELECT state, count(*) FROM gateway_messages WHERE state < {GONE} GROUP BY state"
 _ITEMS = "SELECT state, count(*) FROM gateway_outgoing GROUP BY state"
 
 
 def counts(db: Database, calls: Sequence[None]) -> list[Counts]:
-    counted = counts_of(dict(db.execute(_MESSAGES).fetchall()), dict(db.execute(_ITEMS).fetchall()))
+    counted = counts_of(messages_by_state(db), dict(db.execute(_ITEMS).fetchall()))
     return [counted] * len(calls)

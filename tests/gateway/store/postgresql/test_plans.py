@@ -9,7 +9,7 @@ from servers.postgresql import Database, database
 
 from gateway.store import Search
 from gateway.store.calls import Failed, Page, Take
-from gateway.store.postgresql.sql import history, lookup, notes, outgoing
+from gateway.store.postgresql.sql import history, lookup, notes, outgoing, upkeep
 from gateway.store.postgresql.sql.purge import purge
 from gateway.store.postgresql.sql.schema import migrate
 
@@ -43,7 +43,8 @@ class Explaining(psycopg.Connection[Any]):
     plans: list[str]
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> "psycopg.Cursor[Any]":
-        explained = super().execute(f"EXPLAIN {query}", params).fetchall()
+        statement = query.decode() if isinstance(query, bytes) else query
+        explained = super().execute(f"EXPLAIN {statement}", params).fetchall()
         self.plans.append("\n".join(line for (line,) in explained))
         return super().execute(query, params, **options)
 
@@ -68,8 +69,8 @@ CALLS: list[tuple[Callable[..., Any], Any]] = [
 ]
 
 
-def explained(place: Database, work: Callable[[Any], Any]) -> Sequence[str]:
-    with Explaining.connect(place.url) as session:
+def explained(place: Database, work: Callable[[Any], Any], options: str = "") -> Sequence[str]:
+    with Explaining.connect(place.url, options=options) as session:
         session.plans = []
         work(session)
         session.rollback()
@@ -90,6 +91,20 @@ def test_a_page_is_not_sorted(place: Database, operation: Callable[..., Any], ca
     [plan] = explained(place, lambda session: operation(session, [call]))
     limited = plan.partition("Limit")[2].partition("SubPlan")[0]
     assert "Sort" not in limited, plan
+
+
+@pytest.mark.parametrize("operation", [lookup.counts, upkeep.holdings])
+def test_messages_are_counted_along_indexes_of_what_is_not_gone(place: Database, operation: Callable[..., Any]) -> None:
+    """With a setting of a store's session: a small table is read as a large one."""
+    plans = [
+        plan
+        for plan in explained(place, lambda session: operation(session, [None]), "-c enable_seqscan=off")
+        if "gateway_messages" in plan
+    ]
+    assert plans
+    for plan in plans:
+        assert "Seq Scan" not in plan, plan
+        assert "Index Only Scan using gateway_messages_due" in plan or "Limit" in plan, plan
 
 
 def test_what_is_forgotten_is_found_by_an_index(place: Database) -> None:
