@@ -268,7 +268,7 @@ if ALIAS != "immediate":
 
     @behaviour
     def a_time_needs_its_zone() -> Any:
-        return raised(lambda: of(task_code.add).using(run_after=datetime(2030, 1, 1)))  # noqa: DTZ001 - on purpose
+        return raised(lambda: of(task_code.add).using(run_after=datetime(2030, 1, 1)))  # noqa: DTZ001 -- it is refused
 
     @behaviour
     def what_has_failed_twice_may_succeed() -> Any:

@@ -57,7 +57,7 @@ def moment(at: float | None) -> datetime | None:
     if at is None:
         return None
     at = min(max(at, EARLIEST), LATEST)
-    return datetime.fromtimestamp(at, UTC) if settings.USE_TZ else datetime.fromtimestamp(at)  # noqa: DTZ006 -- as above
+    return datetime.fromtimestamp(at, UTC) if settings.USE_TZ else datetime.fromtimestamp(at)  # noqa: DTZ006 -- USE_TZ is off
 
 
 def unix_time(at: datetime | None) -> float | None:
