@@ -21,7 +21,7 @@ from servers.site import ROOT, Site, until
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(400)]
 
-SEEDS = int(os.environ.get("FAULT_SEEDS", "3"))
+SEEDS = int(os.environ.get("FAULT_SEEDS", "1"))
 KILLS = 2
 LONGEST = 2.0
 """Seconds that a reload takes, and some more."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crashing import SEEDS
+from crashing import BOTH_KINDS
 
 pytestmark = pytest.mark.fault
 
@@ -145,7 +145,7 @@ async def leaving(port: int, chance: random.Random) -> None:
         await hello(port)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", BOTH_KINDS)
 def test_others_are_answered_and_sigterm_ends_it(seed: int, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with serving(("asyncio", "uvloop")[seed % 2], log) as (process, port):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crashing import SEEDS
+from crashing import BOTH_KINDS
 from servers.dovecot import PASSWORD, USER, Dovecot, dovecot
 from servers.site import Site, until
 
@@ -98,7 +98,7 @@ def left(mailbox: Dovecot) -> int:
     return sum(mailbox.count(folder) for folder in FOLDERS)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", BOTH_KINDS)
 def test_nothing_is_lost_and_nothing_is_handled_twice_as_two_events(
     sites: list[WithMailbox], mailbox: Dovecot, tmp_path: Path, seed: int
 ) -> None:

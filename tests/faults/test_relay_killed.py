@@ -11,7 +11,7 @@ from email.utils import formatdate, make_msgid
 from pathlib import Path
 
 import pytest
-from crashing import SEEDS
+from crashing import BOTH_KINDS
 from servers.gateway_process import GatewayProcess
 from servers.ports import free_port
 from servers.postfix_relay import relay
@@ -64,7 +64,7 @@ def handled(book: Path) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize(("way", "seed"), [(("smtp", "lmtp")[seed % 2], seed) for seed in SEEDS])
+@pytest.mark.parametrize(("way", "seed"), [(("smtp", "lmtp")[seed % 2], seed) for seed in BOTH_KINDS])
 def test_a_thousand_mails_through_kills_of_postfix_and_of_the_gateway(tmp_path: Path, way: str, seed: int) -> None:
     chance, port, book = random.Random(seed), free_port(), tmp_path / "book"
     config = CONFIG.replace("WAY", way).replace("PORT", str(port))

@@ -121,7 +121,7 @@ def test_a_message_for_a_broker_that_is_away(tmp_path: Path) -> None:
     file = """
 servers:
   web: {protocol: http, bind: "127.0.0.1:PORT_web"}
-  plant: {protocol: mqtt-client, url: "URL", subscribe: ["#"]}
+  plant: {protocol: mqtt-client, url: "URL", subscribe: ["#"], retry_max: 1s}
 routes: {http: handlers.page, mqtt: []}
 submission: {url: "smtp://127.0.0.1:PORT_nobody"}
 store: sqlite:gateway.db

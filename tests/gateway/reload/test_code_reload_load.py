@@ -14,7 +14,7 @@ from servers.replaced_mqtt import AtLeastOnce, AtMostOnce, Clean, Retained, Shar
 from servers.replaced_streams import Mailbox, Upstream, WebSockets
 from servers.site import until
 
-RELOADS = int(os.environ.get("GATEWAY_RELOADS", "3"))
+RELOADS = int(os.environ.get("GATEWAY_RELOADS", "2"))
 """`make faults` does more."""
 DESCRIPTORS, MEMORY = 5, 6 * 1024 * 1024
 """By how much the last process may hold more than the second one, and its parent, while peers talk to them."""
