@@ -107,7 +107,7 @@ ALONE := tests/gateway/runtime/test_replace_peers.py
 # Compiled first: where PYTHONDONTWRITEBYTECODE is set, every daemon that a test starts would do it again.
 test: install peers check
 	@$(BIN)/python -m compileall -q gateway protocols
-	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest -n $(or $(WORKERS),$(shell expr $$(nproc) \* 2)) --dist loadfile --max-worker-restart 0 --reruns 1 --loops one --durations 15 --ignore $(ALONE)
+	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest -n $(or $(WORKERS),$(shell expr $$(nproc) \* 2)) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --reruns 1 --loops one --durations 15 --ignore $(ALONE)
 	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest $(ALONE)
 
 # kill -9 and worse, many times; `make test` does it a few times.

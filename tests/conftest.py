@@ -8,6 +8,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
 from zlib import crc32
 
 import pytest
@@ -50,6 +52,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         spare = {item for item in items if _is_spare(item)}
         items[:] = [item for item in items if item not in spare]
         config.hook.pytest_deselected(items=list(spare))
+    by_file: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        by_file.setdefault(item.path, []).append(item)
+    items[:] = chain.from_iterable(sorted(by_file.values(), key=_may_take, reverse=True))
+
+
+def _may_take(items: list[pytest.Item]) -> tuple[float, int]:
+    """How long the tests of a file may take: its longest timeout, and how many they are. With ``--dist loadfile``, a
+    worker takes one file after another: the longest begin first, so that none of them runs alone at the end."""
+    timeouts = [mark.args[0] for item in items if (mark := item.get_closest_marker("timeout"))]
+    return max(timeouts, default=0.0), len(items)
 
 
 def _is_spare(item: pytest.Item) -> bool:

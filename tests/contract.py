@@ -1,10 +1,13 @@
-"""What every listening server keeps, whatever its protocol. A server's tests inherit it and give it a driver::
+"""What every server keeps, whatever its protocol. A server's tests inherit it and give it a driver::
 
-class MQTTDriver(Driver):
+class MQTTDriver(SessionDriver):
     ...
 
-class TestMQTTContract(ServerContract):
+class TestMQTTContract(SessionContract):
     driver_class = MQTTDriver
+
+``ServerContract`` is for every server, ``ListenerContract`` for one that binds an address, and ``SessionContract`` for
+one whose application gets an event when its peer leaves.
 """
 
 import asyncio
@@ -31,8 +34,6 @@ class Driver(ABC):
     scope_type: ClassVar[str]
     scope: ClassVar[Any]
     """The TypedDict of its scope."""
-    disconnect: ClassVar[str | None]
-    """The event that ends the scope when the peer leaves, None where a peer that leaves changes nothing (email)."""
     garbage: ClassVar[Sequence[bytes]]
     """What a broken or hostile peer may send; each is tried on a connection of its own."""
 
@@ -50,6 +51,13 @@ class Driver(ABC):
     @abstractmethod
     async def exchange(self, address: str) -> Outcome:
         """One ordinary exchange. ``done``: the peer was told so; ``failed``: told that it was not, or cut off."""
+
+
+class SessionDriver(Driver):
+    """Of a protocol where an application gets an event when the peer leaves."""
+
+    disconnect: ClassVar[str]
+    """That event. It ends the scope."""
 
     @abstractmethod
     async def leave(self, address: str, running: asyncio.Event) -> None:
@@ -167,31 +175,6 @@ class ServerContract:
             assert await driver.exchange(server.address) == "done"
         assert isinstance(raised[0], LocalProtocolError)
 
-    async def test_the_disconnect_arrives_exactly_once(self, driver: Driver) -> None:
-        if driver.disconnect is None:
-            pytest.skip("the driver says so: a peer that leaves changes nothing for its application")
-        events: list[str] = []
-        running, ended = asyncio.Event(), asyncio.Event()
-
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            if scope["type"] != driver.scope_type:
-                await driver.answer(scope, receive, send)
-                return
-            running.set()
-            with contextlib.suppress(TimeoutError):
-                while events.count(driver.disconnect) < 2:
-                    async with asyncio.timeout(0.3 if driver.disconnect in events else LIMIT):
-                        events.append((await receive())["type"])
-            ended.set()
-
-        async with self.serving(driver, app) as server:
-            await driver.leave(server.address, running)
-            async with asyncio.timeout(2 * LIMIT):
-                await ended.wait()
-        assert events[-1] == driver.disconnect
-        # In HTTP each ``receive`` gets it (ASGI, "Disconnect - receive event").
-        assert events.count(driver.disconnect) == (2 if driver.scope_type == "http" else 1)
-
     async def test_garbage_harms_nobody(self, driver: Driver, caplog: pytest.LogCaptureFixture) -> None:
         async with self.serving(driver, driver.answer) as server:
             for data in driver.garbage:
@@ -199,14 +182,6 @@ class ServerContract:
                 assert b"Traceback" not in heard, data[:60]
                 assert await driver.exchange(server.address) == "done", data[:60]
         assert crashes(caplog) == []
-
-    async def test_a_taken_address_is_one_sentence(self, driver: Driver) -> None:
-        async with self.serving(driver, driver.answer) as server:
-            second = driver.server(driver.answer, bind=server.address, state={})
-            with pytest.raises(BindError, match="already in use"):
-                await second.start()
-            await second.stop(0.0)
-            assert await driver.exchange(server.address) == "done", "the cleaning up after it harms nobody"
 
     async def test_stop_without_a_start_is_harmless(self, driver: Driver, caplog: pytest.LogCaptureFixture) -> None:
         server = driver.server(driver.answer, state={})
@@ -282,3 +257,39 @@ class ServerContract:
             await driver.exchange(server.address)
         assert said == ["lifespan.startup", "lifespan.shutdown"]
         assert states[0] == {"answer": 42}
+
+
+class ListenerContract(ServerContract):
+    async def test_a_taken_address_is_one_sentence(self, driver: Driver) -> None:
+        async with self.serving(driver, driver.answer) as server:
+            second = driver.server(driver.answer, bind=server.address, state={})
+            with pytest.raises(BindError, match="already in use"):
+                await second.start()
+            await second.stop(0.0)
+            assert await driver.exchange(server.address) == "done", "the cleaning up after it harms nobody"
+
+
+class SessionContract(ListenerContract):
+    async def test_the_disconnect_arrives_exactly_once(self, driver: Driver) -> None:
+        assert isinstance(driver, SessionDriver)
+        events: list[str] = []
+        running, ended = asyncio.Event(), asyncio.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] != driver.scope_type:
+                await driver.answer(scope, receive, send)
+                return
+            running.set()
+            with contextlib.suppress(TimeoutError):
+                while events.count(driver.disconnect) < 2:
+                    async with asyncio.timeout(0.3 if driver.disconnect in events else LIMIT):
+                        events.append((await receive())["type"])
+            ended.set()
+
+        async with self.serving(driver, app) as server:
+            await driver.leave(server.address, running)
+            async with asyncio.timeout(2 * LIMIT):
+                await ended.wait()
+        assert events[-1] == driver.disconnect
+        # In HTTP each ``receive`` gets it (ASGI, "Disconnect - receive event").
+        assert events.count(driver.disconnect) == (2 if driver.scope_type == "http" else 1)

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from servers.installation import build, install
+from servers.installation import build_wheel, install
 from servers.ports import free_port
 from servers.programs import program
 from servers.site import PATIENCE, until
@@ -41,7 +41,8 @@ class Newcomer:
         self.daemon: subprocess.Popen[bytes] | None = None
         path = f"{programs}{os.pathsep}{os.environ['PATH']}"
         self.environment = os.environ | {"PATH": path, "COLUMNS": "200", "NO_COLOR": "1"}
-        self.environment.pop("PYTHONPATH", None)
+        for ours in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):
+            self.environment.pop(ours, None)
 
     def write(self, text: str) -> None:
         named = FILE.match(text)
@@ -88,7 +89,7 @@ class Newcomer:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("dist"))
+    return build_wheel(tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="module", params=PAGES)

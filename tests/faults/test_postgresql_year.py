@@ -12,8 +12,8 @@ from gateway.store import Message, Outgoing, Store, engine_of
 pytestmark = pytest.mark.fault
 
 DAYS, BATCH = (12, 100) if len(SEEDS) < 10 else (60, 500)
-"""Days, and a tenth of the messages of each: 300,000 messages in `make faults`. Tables that keep everything grow to four
-times what they were in the first days, or more."""
+"""Days, and a tenth of the messages of each: 300,000 messages in `make faults`. A table that keeps everything grows
+to four times its size of the first days, or more."""
 FIRST = 3
 TABLES = ("gateway_messages", "gateway_claims", "gateway_outgoing")
 _DAY = 90_000.0

@@ -6,7 +6,7 @@ from typing import Any
 
 import websockets
 from asgiref.typing import HTTPScope, WebSocketScope
-from contract import LIMIT, Driver, Outcome, ServerContract, connect
+from contract import LIMIT, Outcome, SessionContract, SessionDriver, connect
 
 from protocols.http.server import HTTPServer, HTTPSettings
 
@@ -28,7 +28,7 @@ GARBAGE = (
 )
 
 
-class HTTPDriver(Driver):
+class HTTPDriver(SessionDriver):
     scope_type = "http"
     scope = HTTPScope
     disconnect = "http.disconnect"
@@ -99,9 +99,9 @@ class WebSocketDriver(HTTPDriver):
         writer.close()
 
 
-class TestHTTPContract(ServerContract):
+class TestHTTPContract(SessionContract):
     driver_class = HTTPDriver
 
 
-class TestWebSocketContract(ServerContract):
+class TestWebSocketContract(SessionContract):
     driver_class = WebSocketDriver

@@ -5,14 +5,14 @@ from typing import Any, ClassVar
 
 import mqtt5_wire
 import mqtt_peer as wire
-from contract import Driver, Outcome, ServerContract, connect
+from contract import Outcome, SessionContract, SessionDriver, connect
 
 from protocols.asgi import MQTTScope
 from protocols.mqtt import MQTTServer, MQTTSettings
 from protocols.server import Server
 
 
-class MQTTDriver(Driver):
+class MQTTDriver(SessionDriver):
     scope_type = "mqtt"
     scope = MQTTScope
     disconnect = "mqtt.disconnect"
@@ -63,7 +63,7 @@ class MQTTDriver(Driver):
             await running.wait()
 
 
-class TestMQTTContract(ServerContract):
+class TestMQTTContract(SessionContract):
     driver_class = MQTTDriver
 
 
@@ -96,5 +96,5 @@ class MQTT5Driver(MQTTDriver):
             await running.wait()
 
 
-class TestMQTT5Contract(ServerContract):
+class TestMQTT5Contract(SessionContract):
     driver_class = MQTT5Driver

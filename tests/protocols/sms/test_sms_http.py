@@ -1,12 +1,11 @@
 """The webhook behind our own HTTP server: the contract of every server, spoken by a provider."""
 
-import asyncio
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx
 import pytest
-from contract import LIMIT, Driver, Outcome, ServerContract, connect
+from contract import LIMIT, Driver, ListenerContract, Outcome
 from twilio.request_validator import RequestValidator
 
 from protocols.asgi import SMSScope
@@ -28,9 +27,10 @@ def signed(url: str, form: dict[str, str] = FORM) -> dict[str, Any]:
 
 
 class SMSDriver(Driver):
+    """No event when the peer leaves: a delivery is whole, and its disconnect is there from the start."""
+
     scope_type = "sms"
     scope = SMSScope
-    disconnect: ClassVar[str | None] = None  # a delivery is whole: its disconnect is there from the start
     garbage = (
         b"\x00" * 1000,
         b"POST / HTTP/1.1\r\n\r\n",
@@ -64,12 +64,8 @@ class SMSDriver(Driver):
             return "done"
         return "failed"
 
-    async def leave(self, address: str, running: asyncio.Event) -> None:
-        _, writer = await connect(address)
-        writer.close()
 
-
-class TestSMSContract(ServerContract):
+class TestSMSContract(ListenerContract):
     driver_class = SMSDriver
 
 

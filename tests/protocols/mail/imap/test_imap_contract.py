@@ -23,7 +23,6 @@ class IMAPDriver(Driver):
 
     scope_type = "email"
     scope = EmailScope
-    disconnect = None
     garbage = (b"\xff\x00" * 2000, b"\r\n\r\n", b"Subject: " + b"(" * 5000, b"To: <>\r\n\r\n* BYE\r\nA1 OK x\r\n")
     dovecot: ClassVar[Dovecot]
 
@@ -63,9 +62,6 @@ class IMAPDriver(Driver):
         grown = [folder for folder in FOLDERS if self.dovecot.count(folder, self.user) > counts[folder]]
         return FOLDERS[grown[0]] if grown else "failed"
 
-    async def leave(self, address: str, running: asyncio.Event) -> None:
-        raise NotImplementedError("nobody waits for the answer of a mailbox")
-
 
 @pytest.fixture(autouse=True, scope="module")
 def _dovecot() -> Iterator[None]:
@@ -85,9 +81,6 @@ class TestIMAPContract(ServerContract):
                 assert await driver.drop(data) == "done", data[:60]
                 assert await driver.exchange(server.address) == "done", data[:60]
         assert crashes(caplog) == []
-
-    async def test_a_taken_address_is_one_sentence(self, driver: Driver) -> None:
-        pytest.skip("a reader of a mailbox binds no address")
 
     async def test_stop_lets_what_is_in_flight_finish(self, driver: Driver) -> None:
         """As in the contract, without its last line: the mail server goes on when its reader stops."""
