@@ -8,8 +8,10 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from functools import cache
 from itertools import chain
 from pathlib import Path
+from types import ModuleType
 from zlib import crc32
 
 import pytest
@@ -40,6 +42,8 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
 LOOP_MATTERS = ("tests/protocols/", "tests/gateway/runtime/")
 """Sockets, TLS, signals and child processes differ from loop to loop. The rest of the gateway needs tasks and futures
 only."""
+OWN_PROCESS = {"servers.daemon", "servers.gateway_process", "servers.operated"}
+"""A file that imports one of these starts gateways in processes of their own: the loop of the test is a peer's."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,6 +62,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = chain.from_iterable(sorted(by_file.values(), key=_may_take, reverse=True))
 
 
+@cache
+def _starts_processes(module: ModuleType) -> bool:
+    return not OWN_PROCESS.isdisjoint(getattr(each, "__module__", None) for each in vars(module).values())
+
+
 def _may_take(items: list[pytest.Item]) -> tuple[float, int]:
     """How long the tests of a file may take: its longest timeout, and how many they are. With ``--dist loadfile``, a
     worker takes one file after another: the longest begin first, so that none of them runs alone at the end."""
@@ -68,7 +77,9 @@ def _may_take(items: list[pytest.Item]) -> tuple[float, int]:
 def _is_spare(item: pytest.Item) -> bool:
     """Whether the same test runs on the other loop too, and that is enough."""
     call = getattr(item, "callspec", None)
-    if call is None or "anyio_backend" not in call.params or item.nodeid.startswith(LOOP_MATTERS):
+    if not isinstance(item, pytest.Function) or call is None or "anyio_backend" not in call.params:
+        return False
+    if item.nodeid.startswith(LOOP_MATTERS) and not _starts_processes(item.module):
         return False
     name = item.nodeid.replace("uvloop", "asyncio")
     return bool(crc32(name.encode()) % 2) != bool(call.params["anyio_backend"])

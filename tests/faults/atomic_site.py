@@ -194,15 +194,12 @@ class AtomicSite(Crashing):
     def _make_project(self) -> None:
         (self.folder / "effects_settings.py").write_text(SETTINGS)
         (self.folder / "effects" / "models.py").write_text(MODELS)
-        (self.folder / "effects" / "migrations").mkdir()
-        (self.folder / "effects" / "migrations" / "__init__.py").touch()
         quick = {"init_command": "PRAGMA journal_mode = WAL", "timeout": 20}
         databases = sqlite(self.file, **quick) if self.place is None else postgresql(self.place)
         (self.folder / "databases.json").write_text(json.dumps(databases))
         self.environment |= {"PYTHONPATH": f"{self.environment['PYTHONPATH']}:{self.folder}"}
-        for arguments in (["makemigrations", "effects"], ["migrate"]):
-            done = self.python("-m", "django", *arguments, "--settings", "effects_settings")
-            assert done.returncode == 0, done.stderr
+        done = self.python("-m", "django", "migrate", "--run-syncdb", "--settings", "effects_settings")
+        assert done.returncode == 0, done.stderr
 
     def _make_table(self, kind: str) -> None:
         if kind == "postgresql" and self.place is not None:

@@ -108,9 +108,8 @@ class ProjectSite:
         (folder / "keeping_settings.py").write_text(SETTINGS + settings)
         (folder / "keeping_urls.py").write_text(urls)
         app = folder / "keeping"
-        (app / "migrations").mkdir(parents=True)
-        for empty in (app, app / "migrations"):
-            (empty / "__init__.py").touch()
+        app.mkdir()
+        (app / "__init__.py").touch()
         (app / "models.py").write_text(MODELS)
         (app / "handlers.py").write_text(HANDLERS)
         ports = {"web": self.web, "mail": self.mail, "mqtt": self.mqtt, "away": free_port()}
@@ -123,8 +122,8 @@ class ProjectSite:
         (self.folder / "databases.json").write_text(json.dumps(databases))
 
     def migrate(self) -> None:
-        self.manage("makemigrations", "keeping", "--verbosity", "0")
-        self.manage("migrate", "--verbosity", "0")
+        """Make all tables; those of ``keeping``, which has no migrations, from its models."""
+        self.manage("migrate", "--run-syncdb", "--verbosity", "0")
 
     def manage(self, *arguments: str, code: int = 0) -> str:
         """What ``manage.py`` prints."""

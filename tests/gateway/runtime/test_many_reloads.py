@@ -27,7 +27,7 @@ from websockets.asyncio.client import connect
 
 from gateway.control.client import Conversation
 
-RELOADS = int(os.environ.get("GATEWAY_RELOADS", "15"))
+RELOADS = int(os.environ.get("GATEWAY_RELOADS", "10"))
 """`make faults` does more."""
 WARM = 5
 """Reloads until everything that is made once has been made."""

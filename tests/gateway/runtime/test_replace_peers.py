@@ -286,7 +286,7 @@ async def test_a_replacement_that_is_cancelled_loses_and_repeats_nothing(
     assert "ERROR" not in (err := capsys.readouterr().err), err
 
 
-RELOADS = int(os.environ.get("GATEWAY_RELOADS", "25"))
+RELOADS = int(os.environ.get("GATEWAY_RELOADS", "10"))
 """`make faults` does more."""
 
 
