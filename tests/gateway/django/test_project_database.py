@@ -169,7 +169,7 @@ DATABASE_ROUTERS = [Router()]
     site = ProjectSite(tmp_path, databases, settings=router)
     site.migrate()
     command = "run: manage.py migrate gateway --database queue"
-    assert f"{other}: it has no tables for the gateway; {command}" in site.gateway("check", code=3)
+    assert f"{other}: there is no such file; {command}" in site.gateway("check", code=3)
     site.manage("migrate", "--database", "queue", "--verbosity", "0")
     assert rows(site, "SELECT name FROM sqlite_master WHERE name LIKE 'gateway%'") == []
     with running(site) as daemon:
