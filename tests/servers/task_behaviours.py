@@ -305,6 +305,11 @@ if ALIAS != "immediate":
         return raised(lambda: of(task_code.same).enqueue("x" * 2**21))
 
     @behaviour
+    def a_return_value_has_a_most() -> Any:
+        fits, too_long = ran(task_code.long, 1_000_000), ran(task_code.long, 2**21)
+        return [len(fits.return_value), too_long.status.value, too_long.errors[-1].traceback.splitlines()[-1]]
+
+    @behaviour
     def a_number_that_is_too_large_is_refused() -> Any:
         return raised(lambda: of(task_code.same).enqueue(2**70)).partition(":")[0]
 

@@ -100,6 +100,22 @@ class Odd(Exception):
 
 
 @task
+def long(length):
+    return "x" * length
+
+
+@task(takes_context=True)
+async def long_at_first(context):
+    write("notes", f"attempt {context.attempt} begins")
+    try:
+        await asyncio.sleep(60 if context.attempt == 1 else 0)
+    except asyncio.CancelledError:
+        write("notes", f"attempt {context.attempt} is cancelled")
+        raise
+    return [context.attempt, len(context.task_result.errors)]
+
+
+@task
 def fail(how="ValueError"):
     if how == "Odd":
         raise Odd("odd", 2)

@@ -85,6 +85,12 @@ OURS = {
         "ValueError: the arguments of task_code.same have 2097162 characters as JSON, and 1048576 is the most; "
         "keep the data in the database, and pass its key"
     ),
+    "a_return_value_has_a_most": [
+        1_000_000,
+        "FAILED",
+        "protocols.errors.LocalProtocolError: task.accept: return_value has 2097154 characters as JSON, and 1048576 is "
+        "the most; keep it elsewhere, and return where it is",
+    ],
     "a_number_that_is_too_large_is_refused": "ValueError",
 }
 WAIT = """
@@ -339,14 +345,23 @@ def test_priorities_say_which_goes_first(tmp_path: Path) -> None:
         pass  # the store is there now
     project.says(
         """
+import time
+from datetime import timedelta
+from django.utils import timezone
+at = timezone.now() + timedelta(seconds=1)
 for number, priority in enumerate((0, 5, -5, 100, -100, 0, 5)):
     note.using(priority=priority).enqueue(f"{priority} {number}")
+for priority in (-50, 0, 50):
+    note.using(priority=priority, run_after=at).enqueue(f"{priority} later")
+while timezone.now() < at:
+    time.sleep(0.05)
 said = None
 """
     )
     with project.running() as daemon:
-        until(lambda: len(project.lines("notes")) == 7, lambda: daemon.text)
-    assert project.lines("notes") == ["100 3", "5 1", "5 6", "0 0", "0 5", "-5 2", "-100 4"]
+        until(lambda: len(project.lines("notes")) == 10, lambda: daemon.text)
+    first = ["100 3", "50 later", "5 1", "5 6", "0 0", "0 5", "0 later", "-5 2", "-50 later", "-100 4"]
+    assert project.lines("notes") == first
 
 
 def test_a_project_without_our_backend_is_told_so(tmp_path: Path) -> None:
