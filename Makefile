@@ -112,7 +112,7 @@ test: install peers check
 
 # kill -9 and worse, many times; `make test` does it a few times.
 faults: install peers
-	PATH=$$PATH:/usr/sbin FAULT_SEEDS=$(or $(SEEDS),20) $(BIN)/python -m pytest tests/faults
+	PATH=$$PATH:/usr/sbin FAULT_SEEDS=$(or $(SEEDS),20) FAULT_KILLS=$(or $(KILLS),13) $(BIN)/python -m pytest tests/faults
 	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest tests/gateway --ignore $(ALONE)
 	PATH=$$PATH:/usr/sbin GATEWAY_RELOADS=100 $(BIN)/python -m pytest tests/gateway/runtime/test_replace_peers.py tests/gateway/runtime/test_many_reloads.py -k many_reloads
 	GATEWAY_FULL_QUEUE=1 $(BIN)/python -m pytest --loops one -o faulthandler_timeout=0 tests/gateway/store/postgresql/test_full_notify_queue.py

@@ -118,6 +118,21 @@ task("parent")
 with multiprocessing.get_context("fork").Pool(2) as pool:
     pool.map(task, ["child1", "child2", "child3"])
 """
+CELERY = """
+from celery import Celery
+from gateway import group_send
+
+app = Celery("tellers", broker="filesystem://", set_as_current=False)
+app.conf.broker_transport_options = dict.fromkeys(("data_folder_in", "data_folder_out", "control_folder"), FOLDER)
+
+@app.task(name="tell")
+def tell(mark):
+    group_send("live", {"type": "told", "mark": mark})
+
+if __name__ == "__main__":
+    for mark in ("celery1", "celery2"):
+        tell.delay(mark)
+"""
 OURS = {"default": {"BACKEND": "gateway.layers.installed.GatewayChannelLayer"}}
 
 
@@ -206,11 +221,29 @@ class Hosts:
         self._open.callback(page.close)
         return page
 
+    @property
+    def _environment(self) -> dict[str, str]:
+        """Of a process beside the gateways."""
+        return self.environment | {"GATEWAY_CONFIG": str(self.folder / "gateway.yaml")}
+
     def python(self, *arguments: str) -> None:
         command = [sys.executable, *arguments]
-        environment = self.environment | {"GATEWAY_CONFIG": str(self.folder / "gateway.yaml")}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, cwd="/")
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=50, cwd="/")
         assert done.returncode == 0, done.stdout + done.stderr
+
+    @contextlib.contextmanager
+    def celery(self) -> Iterator[None]:
+        """Celery's worker, with the tasks of :data:`CELERY`."""
+        (queue := self.folder / "celery").mkdir()
+        module = self.folder / "tellers.py"
+        module.write_text(CELERY.replace("FOLDER", repr(str(queue))))
+        command = [sys.executable, "-m", "celery", "--app", "tellers", "worker", "--concurrency", "2"]
+        with subprocess.Popen(command, env=self._environment, cwd=self.folder, stderr=subprocess.DEVNULL) as worker:
+            try:
+                self.python(str(module))
+                yield
+            finally:
+                worker.terminate()
 
     def tell_all_ways(self, *pages: Page) -> None:
         """Let every kind of code send, and wait until all pages have each message once."""
@@ -219,9 +252,24 @@ class Hosts:
         httpx.get(f"http://127.0.0.1:{second.web}/tell/view", timeout=20).raise_for_status()
         self.python("-m", "django", "tell", "command1", "command2")
         self.python("-c", PREFORK)
-        marks = ["reading", "view", "command1", "command2", "parent", "child1", "child2", "child3"]
-        for page in (*self.pages, *pages):
-            until(lambda page=page: sorted(page.marks) == sorted(marks), lambda page=page: f"{page.marks}\n{self.text}")
+        marks = [
+            "reading",
+            "view",
+            "command1",
+            "command2",
+            "parent",
+            "child1",
+            "child2",
+            "child3",
+            "celery1",
+            "celery2",
+        ]
+        with self.celery():
+            for page in (*self.pages, *pages):
+                until(
+                    lambda page=page: sorted(page.marks) == sorted(marks),
+                    lambda page=page: f"{page.marks}\n{self.text}",
+                )
 
 
 @pytest.fixture(scope="module")
