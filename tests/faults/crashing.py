@@ -82,12 +82,16 @@ class Crashing(Site):
             self.start()
 
     def handled(self) -> dict[str, set[str]]:
-        """What was handled, and the event ids it was handled under."""
-        found: defaultdict[str, set[str]] = defaultdict(set)
-        for line in self.book.read_text().splitlines() if self.book.exists() else ():
-            what, event = line.split()
-            found[what].add(event)
-        return found
+        return handled(self.book)
+
+
+def handled(book: Path) -> dict[str, set[str]]:
+    """What was handled, and the event ids it was handled under."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for line in book.read_text().splitlines() if book.exists() else ():
+        what, event = line.split()
+        found[what].add(event)
+    return found
 
 
 class Sender(threading.Thread):
@@ -171,5 +175,5 @@ def all_handled(site: Crashing, acknowledged: set[str], seconds: float = 60.0) -
         lambda: f"handled: {sorted(acknowledged - site.handled().keys())[:20]}\n{site.output()[-3000:]}",
         seconds,
     )
-    handled = site.handled().items()
-    assert not {what: events for what, events in handled if len(events) > 1 and not what.startswith("mqtt")}
+    found = site.handled().items()
+    assert not {what: events for what, events in found if len(events) > 1 and not what.startswith("mqtt")}

@@ -6,12 +6,12 @@ the packet identifier is free) or a packet of the device.
 
 import os
 import signal
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from crashing import handled
 from qos2_device import QoS2Device
 from servers.gateway_process import GatewayProcess
 from servers.ports import free_port
@@ -74,14 +74,6 @@ class Gateway(GatewayProcess):
     def kill(self) -> None:
         self.stop(signal.SIGKILL)
 
-    def handled(self) -> dict[str, set[str]]:
-        """What was handled, and its event ids."""
-        found: defaultdict[str, set[str]] = defaultdict(set)
-        for line in self.book.read_text().splitlines() if self.book.exists() else ():
-            what, event = line.split()
-            found[what].add(event)
-        return found
-
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
@@ -114,8 +106,8 @@ def said(gateway: Gateway, device: QoS2Device, what: str) -> None:
 
 
 def handled_once(gateway: Gateway, everything: list[str]) -> None:
-    until(lambda: gateway.handled().keys() >= set(everything), lambda: f"{everything} but {gateway.handled()}")
-    assert {what: events for what, events in gateway.handled().items() if len(events) > 1} == {}
+    until(lambda: handled(gateway.book).keys() >= set(everything), lambda: f"{everything} but {handled(gateway.book)}")
+    assert {what: events for what, events in handled(gateway.book).items() if len(events) > 1} == {}
     assert "Traceback" not in gateway.output()
 
 
