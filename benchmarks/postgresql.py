@@ -9,16 +9,19 @@ when it has run, whatever shares a commit.
   while the last are being finished.
 * "put to handler": messages arrive at a rate, and it counts how long each takes until its handler begins.
 * "behind": the same while a hundred thousand wait behind one another on ten keys.
+
+``--backlog 1000000`` measures only what each call takes while so many messages wait.
 """
 
 import argparse
 import asyncio
 import contextlib
 import os
+import random
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -28,6 +31,7 @@ sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from servers.postgresql import PostgreSQL, database, postgresql
 
 from gateway.store import Message, Store, engine_of
+from gateway.store.states import DEAD
 from protocols.event_id import new_id
 from protocols.queue import Queue
 from protocols.wakeup import Wakeup
@@ -42,6 +46,10 @@ finished."""
 RATES = (1_000, 5_000, 10_000)
 """Messages a second."""
 BEHIND = 100_000
+PORTION = 1_000
+"""Messages in one put that fills the store."""
+MOST_WAITING = 2_000_000
+"""They take about 1 KB each on the disk."""
 
 
 def a_message(key: str = "") -> Message:
@@ -110,6 +118,8 @@ class Worker:
     """Of those that were put here."""
     ended: int = 0
     """Of all."""
+    begun: int = 0
+    """With their put: none is while an older one is due."""
     running: int = 0
     has_left_some: bool = False
     delays: list[float] = field(default_factory=list)
@@ -127,6 +137,7 @@ class Worker:
         self.running += begin
         begun = await self.store.put_all([message], begin=begin, now=self.store.now())
         self.running -= begin - len(begun)
+        self.begun += len(begun)
         self._begin(begun)
         if not begun:
             self.has_left_some = True
@@ -181,8 +192,9 @@ async def working(store: Store, take: int = ROOM) -> AsyncIterator[Worker]:
         task.cancel()
 
 
-async def at_rate(store: Store, rate: int, seconds: float) -> tuple[float, list[float]]:
-    """Messages arrive at ``rate``, each put by itself: how many a second were run, and how long each took."""
+async def at_rate(store: Store, rate: int, seconds: float) -> tuple[float, list[float], float]:
+    """Messages arrive at ``rate``, each put by itself: how many a second were run, how long each took, and the part of
+    them that was begun with its put."""
     async with working(store) as worker:
         puts: set[asyncio.Task[None]] = set()
         began = time.perf_counter()
@@ -195,7 +207,7 @@ async def at_rate(store: Store, rate: int, seconds: float) -> tuple[float, list[
             sent = due
             await asyncio.sleep(0.001)
         await worker.has_run(count)
-        return count / (time.perf_counter() - began), worker.delays
+        return count / (time.perf_counter() - began), worker.delays, worker.begun / count
 
 
 async def run_all(store: Store, count: int) -> None:
@@ -281,12 +293,68 @@ async def delays(server: PostgreSQL, seconds: float) -> None:
             for start in range(0, behind, 1000):
                 await store.put_all([a_message(f"key {number % 10}") for number in range(start, start + 1000)])
             for rate in RATES:
-                got, each = await at_rate(store, rate, seconds)
+                got, each, begun = await at_rate(store, rate, seconds)
                 cuts = quantiles(each, n=100)
                 p50, p99, most = cuts[49] * 1000, cuts[98] * 1000, max(each) * 1000
                 name = f"put to handler, {rate:,}/s{f', {behind:,} behind' * bool(behind)}"
-                print(f"{name:<48}{got:>9,.0f}/s  p50 {p50:6.1f}  p99 {p99:6.1f}  max {most:6.1f} ms", flush=True)
+                print(
+                    f"{name:<48}{got:>9,.0f}/s  p50 {p50:6.1f}  p99 {p99:6.1f}  max {most:6.1f} ms, "
+                    f"{begun:.0%} begun with the put",
+                    flush=True,
+                )
         await store.close()
+
+
+async def backlog(server: PostgreSQL, waiting: int) -> None:
+    """What each call takes while there are ``waiting`` messages, half of them without an order and half behind ten
+    keys, a tenth as many dead letters, and as many that are due tomorrow."""
+    with database(server) as place:
+        store = engine_of(place.url).store()
+        await store.open()
+        await fill(store, waiting)
+        with place.connect() as session:
+            session.execute(f"UPDATE gateway_messages SET state = {DEAD} WHERE route = 'dead'")
+            session.execute("VACUUM ANALYZE gateway_messages")
+        for name, (times, call) in backlog_calls(store).items():
+            took = [await seconds_of(call) for _ in range(times)]
+            p50, most = median(took) * 1000, max(took) * 1000
+            print(f"{waiting:,} waiting: {name:<34}p50 {p50:8.1f}  max {most:8.1f} ms", flush=True)
+        await store.close()
+
+
+async def fill(store: Store, waiting: int) -> None:
+    tomorrow = store.now() + 86_400
+    kinds = (a_message, lambda: a_message(f"key {random.randrange(10)}"))
+    for number in range(0, waiting, PORTION):
+        await store.put_all([kinds[each % 2]() for each in range(PORTION)])
+        if number % (10 * PORTION) == 0:
+            await store.put_all([replace(a_message(), route="dead") for _ in range(PORTION)])
+            await store.put_all([replace(a_message(), due=tomorrow) for _ in range(PORTION)])
+
+
+def backlog_calls(store: Store) -> dict[str, tuple[int, Callable[[], Awaitable[object]]]]:
+    """What is called -> how often, and the call."""
+
+    async def run() -> None:
+        taken = await store.take(TAKE, now=store.now())
+        assert len(taken) == TAKE
+        await store.finish_all([message.id for message in taken])
+
+    return {
+        "put": (200, lambda: store.put(a_message())),
+        "put of a key": (200, lambda: store.put(a_message("key 1"))),
+        f"take and finish {TAKE}": (50, run),
+        "a page of what waits": (20, lambda: store.waiting(limit=50)),
+        "a page of dead letters": (20, lambda: store.dead(limit=50)),
+        "counts": (5, store.counts),
+        "holdings, for metrics": (1, store.holdings),
+    }
+
+
+async def seconds_of(call: Callable[[], Awaitable[object]]) -> float:
+    began = time.perf_counter()
+    await call()
+    return time.perf_counter() - began
 
 
 def show(what: str, figures: dict[str, list[Figure]]) -> None:
@@ -308,9 +376,14 @@ RIVALS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    parser.add_argument("--backlog", type=int, metavar="MESSAGES", help="only: each call while so many wait")
+    arguments = parser.parse_args()
+    quick = arguments.quick
     found: dict[str, list[dict[str, Figure]]] = {name: [] for name in RIVALS}
     with postgresql(shared_buffers="256MB", max_wal_size="2GB") as server:
+        if arguments.backlog:
+            uvloop.run(backlog(server, min(arguments.backlog, MOST_WAITING)))
+            return
         for _ in range(1 if quick else 3):  # by turns: the disk and the other programs are not the same for long
             for name, (measure, part) in RIVALS.items():
                 found[name].append(uvloop.run(measure(server, int((10_000 if quick else 50_000) * part))))
