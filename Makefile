@@ -116,6 +116,7 @@ faults: install peers
 	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest tests/gateway --ignore $(ALONE)
 	PATH=$$PATH:/usr/sbin GATEWAY_RELOADS=100 $(BIN)/python -m pytest tests/gateway/runtime/test_replace_peers.py tests/gateway/runtime/test_many_reloads.py -k many_reloads
 	GATEWAY_FULL_QUEUE=1 $(BIN)/python -m pytest --loops one -o faulthandler_timeout=0 tests/gateway/store/postgresql/test_full_notify_queue.py
+	PATH=$$PATH:/usr/sbin GATEWAY_RELOADS=100 $(BIN)/python -m pytest tests/gateway/workers/test_many_rolls.py
 	GATEWAY_RETAINED=1000000 $(BIN)/python -m pytest tests/gateway/console/pages/test_many_retained.py
 	PATH=$$PATH:/usr/sbin GATEWAY_RELOADS=30 $(BIN)/python -m pytest tests/gateway/reload/test_code_reload_load.py tests/gateway/reload/test_code_reload_proxies.py tests/gateway/reload/test_code_reload_grows.py
 
