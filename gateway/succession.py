@@ -1,7 +1,8 @@
 """The gateways of one process that took over from one another, and what those that have ended have counted."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from gateway.services import Service
@@ -35,6 +36,8 @@ class Reloads:
 Gather = Callable[[Mapping[str, Any], float], Awaitable[Mapping[str, Any]]]
 """Sends each worker a request by its control socket, and waits for so many seconds. Returns ``found``, a list with the
 ``process`` and the ``answer`` of each, which is None if it does not answer."""
+Neighbours = Callable[[], Collection[Path]]
+"""Returns the control sockets of the other workers, as they are now."""
 
 
 class Succession:
@@ -54,6 +57,8 @@ class Succession:
         self.reloads = Reloads()
         self.gather: Gather | None = None
         """Asks all workers of the gateway something; None if this process is the only one."""
+        self.neighbours: Neighbours | None = None
+        """Finds the other workers of the gateway; None if this process is the only one."""
 
     def begin(self, gateway: Any) -> None:
         self.running.insert(0, gateway)

@@ -103,6 +103,11 @@ class Server(ABC):
             self.times_ready += status.state == "ready"
         self._status = status
 
+    @property
+    def stands_by(self) -> bool:
+        """Whether another worker or another host has it."""
+        return self._status.state == "standby"
+
     def certificate(self) -> Certificate | None:
         """Return the certificate that it presents to clients, once it has started."""
         return self.listener.certificate if self.listener is not None else None

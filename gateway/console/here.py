@@ -12,7 +12,7 @@ from gateway.counts import run_counts
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.service import deliveries
 from gateway.services import Service, Services
-from gateway.succession import Gather, succession
+from gateway.succession import Gather, Neighbours, succession
 from protocols.access.logins import Logins
 from protocols.asgi import Application
 from protocols.server import Server
@@ -125,6 +125,12 @@ class Here:
         """Asks all workers of this gateway; None if this process is the only one."""
         line = self.gateway.services.get(succession)
         return line.gather if line is not None else None
+
+    @property
+    def neighbours(self) -> Neighbours | None:
+        """Finds the other workers of this gateway; None if this process is the only one."""
+        line = self.gateway.services.get(succession)
+        return line.neighbours if line is not None else None
 
     @property
     def logins(self) -> Logins | None:

@@ -46,8 +46,8 @@ def removed(answers: Sequence[Answer], arguments: Arguments) -> Answer:
     return {name: sum(each[name] for each in answers) for name in answers[0]}
 
 
-def own(answers: Sequence[Answer], arguments: Arguments) -> Answer:
-    """Return the answer of this process: it is enough that all have done it."""
+def one(answers: Sequence[Answer], arguments: Arguments) -> Answer:
+    """Return the answer of this process, or of another one that has found something: no other is needed."""
     return answers[0]
 
 

@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 
 from gateway.console.here import Here
 from gateway.console.parameters import Parameter, grouped, groups_of, parameters_of
+from gateway.control.server import NotFound
+from gateway.succession import Neighbours
 
 Method = Literal["GET", "POST", "DELETE"]
 Joined = Callable[[Sequence[Any], Mapping[str, Any]], Any]
@@ -19,6 +21,8 @@ PATIENCE = 4.0
 LONGEST_CHANGE = 3600.0
 """Seconds for them to change something, such as to end connections one a second."""
 Answers = AsyncGenerator[Mapping[str, Any], None]
+JoinedStream = Callable[[Answers, Mapping[str, Any], Neighbours], Answers]
+"""Takes the answers of this worker, the arguments, and what finds the other workers."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Operation:
     """The type of the answer, or of each answer: a TypedDict."""
     joined: Joined | None = None
     """Makes one answer of those of several workers. None: that of any worker is right."""
+    joined_stream: JoinedStream | None = None
+    """Makes one stream of those of several workers."""
 
     @property
     def streams(self) -> bool:
@@ -67,18 +73,31 @@ class Operation:
 
     async def answer(self, here: Here, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the only answer; if there are workers, that of all together. Raises BadRequest."""
-        own = await self._own(here, arguments)  # also if another worker does not answer
         if self.joined is None or (gather := here.gather) is None:
-            return own
-        given = {name: value for name, value in arguments.items() if value is not None}
-        others = await gather({"do": self.name, **given}, LONGEST_CHANGE if self.changes else PATIENCE)
+            return await self._own(here, arguments)
+        own: Mapping[str, Any] | NotFound
+        try:
+            own = await self._own(here, arguments)  # also if another worker does not answer
+        except NotFound as error:
+            own = error
+        others = await gather({"do": self.name, **_given(arguments)}, LONGEST_CHANGE if self.changes else PATIENCE)
         answers = [each["answer"] for each in others["found"] if each["process"] != os.getpid()]
-        joined: Mapping[str, Any] = self.joined([own, *filter(None, answers)], arguments)
+        found = [each for each in (own, *answers) if each and not isinstance(each, NotFound)]
+        if isinstance(own, NotFound) and not found:
+            raise own
+        joined: Mapping[str, Any] = self.joined(found, arguments)
         return joined
 
     async def _own(self, here: Here, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         found: Mapping[str, Any] = await self.run(here, **grouped(self.groups, arguments))
         return found
+
+    def joined_answers(self, here: Here, arguments: Mapping[str, Any]) -> Answers:
+        """As :meth:`answers`; if there are workers, those of all together."""
+        own = self.answers(here, arguments)
+        if self.joined_stream is None or (neighbours := here.neighbours) is None:
+            return own
+        return self.joined_stream(own, _given(arguments), neighbours)
 
     async def answers(self, here: Here, arguments: Mapping[str, Any]) -> Answers:
         """Yield each answer, or the only one. Raises BadRequest."""
@@ -90,19 +109,38 @@ class Operation:
                 yield answer
 
 
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
 def operation(
-    name: str, method: Method, path: str = "", *, audited: bool = True, joined: Joined | None = None
+    name: str,
+    method: Method,
+    path: str = "",
+    *,
+    audited: bool = True,
+    joined: Joined | None = None,
+    joined_stream: JoinedStream | None = None,
 ) -> Callable[[Callable[..., Any]], Operation]:
     """Make an operation of a function. Its keyword-only parameters are those of the operation, its docstring says what
     it does, and the annotation of its result says what it answers. ``joined`` makes one answer of those of several
-    workers."""
+    workers, and ``joined_stream`` one stream."""
 
     def of(run: Callable[..., Any]) -> Operation:
         result = inspect.signature(run, eval_str=True).return_annotation
         if inspect.isasyncgenfunction(run):
             result = get_args(result)[0]
         return Operation(
-            name, method, path, run, parameters_of(run), groups_of(run), audited and method != "GET", result, joined
+            name,
+            method,
+            path,
+            run,
+            parameters_of(run),
+            groups_of(run),
+            audited and method != "GET",
+            result,
+            joined,
+            joined_stream,
         )
 
     return of

@@ -16,6 +16,8 @@ MOST_CONTENT = 16 * 1024 * 1024
 """Bytes of their contents that are remembered."""
 LINGER = 60.0
 """Seconds that contents are remembered after the last watcher has left: a page may be loaded again."""
+STEP = 64
+"""The numbers of one worker are so far apart, so that another one has others."""
 _BESIDE = 4096
 """Bytes that a scope and its headers take, about."""
 
@@ -27,8 +29,15 @@ class Recent(deque[Mapping[str, Any]]):
     def __init__(self) -> None:
         super().__init__(maxlen=MOST)
         self.remembers = False
-        self.number = self.first = time.time_ns() // 1000
-        """The number of the last one. Numbers rise by one, and are higher after the next start of the gateway."""
+        self.slot: int | None = None
+        """The slot of the worker that this process is; None if it is the only process."""
+        self.number = self.first = _now()
+        """The number of the last one. Numbers rise, and are higher after the next start of the gateway. Those of the
+        only process rise by one; those of workers are times, so that they are in the order of all workers' arrivals."""
+        self._numbers: deque[int] = deque(maxlen=MOST)
+        self._forgotten = 0
+        """How many are not remembered any more."""
+        self._newest_forgotten = 0
         self._contents: OrderedDict[int, Arrival] = OrderedDict()
         self._size = 0
         self._last: Arrival | None = None
@@ -57,13 +66,22 @@ class Recent(deque[Mapping[str, Any]]):
     def number_of(self, arrival: Arrival) -> int | None:
         """Return the number of the arrival that is being told; None if it is not remembered. Others may hear of it
         before this does."""
-        if not self.remembers and not self._stops:
-            return None
-        return self.number if arrival is self._last else self.number + 1
+        return self._count(arrival) if self.remembers or self._stops else None
 
     def numbered(self) -> list[tuple[int, Mapping[str, Any]]]:
         """Return all with their numbers."""
-        return list(enumerate(self, self.number - len(self) + 1))
+        return list(zip(self._numbers, self, strict=True))
+
+    def knows(self, number: int) -> bool:
+        """Return whether ``number`` is of an arrival of this gateway, and not of a later one."""
+        return number <= (self.number if self.slot is None else _now())
+
+    def missed(self, after: int) -> int:
+        """Return how many that came after the one of that number are not remembered any more; of workers, how many
+        they are at most."""
+        if not self or not self.first < after < self._newest_forgotten:
+            return 0
+        return self._newest_forgotten - after if self.slot is None else self._forgotten
 
     def content(self, number: int) -> Arrival | None:
         """Return the arrival with its scope and events; None if those are not remembered."""
@@ -87,19 +105,39 @@ class Recent(deque[Mapping[str, Any]]):
         self._contents.clear()
         self._size, self._last = 0, None
         if not self.remembers:
+            self._forgotten += len(self) + 1  # those that are not seen from now on are missed
             self.clear()
-            self.number += 1  # those that are not seen from now on are missed
+            self._numbers.clear()
+            self.number = self._newest_forgotten = self._next()
 
     def _add(self, arrival: Arrival) -> None:
+        if len(self) == MOST:
+            self._forgotten += 1
+            self._newest_forgotten = self._numbers[0]
+        self._numbers.append(self._count(arrival))
         self.append(arrival.facts())
-        self.number += 1
-        self._last = arrival
+
+    def _count(self, arrival: Arrival) -> int:
+        """Return the number of the arrival that is being told."""
+        if arrival is not self._last:
+            self.number, self._last = self._next(), arrival
+        return self.number
+
+    def _next(self) -> int:
+        if self.slot is None:
+            return self.number + 1
+        return max(self.number + STEP, _now()) // STEP * STEP + self.slot % STEP
 
     def _add_content(self, arrival: Arrival) -> None:
-        self._contents[self.number] = arrival
+        self._contents[self._count(arrival)] = arrival
         self._size += _size(arrival)
         while self._size > MOST_CONTENT or len(self._contents) > MOST:
             self._size -= _size(self._contents.popitem(last=False)[1])
+
+
+def _now() -> int:
+    """Return the time in microseconds since 1970."""
+    return time.time_ns() // 1000
 
 
 def _size(arrival: Arrival) -> int:

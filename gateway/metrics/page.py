@@ -1,8 +1,8 @@
 """Describes every family, for ``docs/metrics.md``: ``make schema``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from gateway.metrics.family import Family
+from gateway.metrics.family import Family, Joined
 from gateway.metrics.reader import SUCCESS
 from gateway.metrics.table import READERS
 
@@ -23,9 +23,11 @@ def _tables() -> Iterator[str]:
     yield from ("", "### The metrics themselves", "", *_HEAD, _row(SUCCESS), "")
 
 
-_HEAD = ("| metric | kind | labels | what it is |", "|---|---|---|---|")
+_HEAD = ("| metric | kind | labels | of several workers | what it is |", "|---|---|---|---|---|")
+_WORKERS: Mapping[Joined, str] = {"sum": "sum", "min": "least", "max": "greatest"}
 
 
 def _row(family: Family) -> str:
     labels = ", ".join(f"`{each}`" for each in family.labels)
-    return f"| `{family.name}` | {family.kind} | {labels} | {family.help} |"
+    workers = "same" if family.kind == "info" else _WORKERS[family.joined]
+    return f"| `{family.name}` | {family.kind} | {labels} | {workers} | {family.help} |"

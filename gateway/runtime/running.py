@@ -107,7 +107,7 @@ class RunningGateway:
                 await self._bind([self.gateway.console])
             await self._start_application()
             self._deliver()
-            await self._bind(each for each in self.gateway.servers if each.status.state != "standby")
+            await self._bind(each for each in self.gateway.servers if not each.stands_by)
 
     async def begin(self, server: Server) -> None:
         """Start a server that stands by. Raises BindError; then another one stands by in its place."""

@@ -82,7 +82,7 @@ class Senders(Collection[Server]):
         self._servers = servers
 
     def __iter__(self) -> Iterator[Server]:
-        return (each for each in self._servers.line.newest if each.status.state != "standby")
+        return (each for each in self._servers.line.newest if not each.stands_by)
 
     def __len__(self) -> int:
         return len(self._servers.line.newest)

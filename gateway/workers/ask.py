@@ -1,17 +1,15 @@
 """Asks a worker by its control socket. The parent does, for all who want to know something of every worker."""
 
 import asyncio
-import json
 from collections.abc import Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from protocols.net.unix_path import address
+from gateway.control.asking import answers
 
 PATIENCE = 4.0
 """Seconds for an answer: Prometheus waits for 10."""
-LONGEST = 64 * 1024 * 1024
-"""Bytes of an answer."""
 
 
 async def ask(control: str, request: Mapping[str, Any], within: float = PATIENCE) -> dict[str, Any] | None:
@@ -20,17 +18,7 @@ async def ask(control: str, request: Mapping[str, Any], within: float = PATIENCE
     if not control:
         return None
     try:
-        async with asyncio.timeout(within):
-            return await _asked(control, request)
+        async with asyncio.timeout(within), aclosing(answers(Path(control), request)) as found:
+            return await anext(found, None)
     except (OSError, TimeoutError, ValueError):
         return None
-
-
-async def _asked(control: str, request: Mapping[str, Any]) -> dict[str, Any] | None:
-    reader, writer = await asyncio.open_unix_connection(address(Path(control)), limit=LONGEST)
-    try:
-        writer.write(json.dumps(request).encode() + b"\n")
-        answer = json.loads(await reader.readline())
-    finally:
-        writer.transport.abort()
-    return answer if isinstance(answer, dict) and "error" not in answer else None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.console.operations.status import memory
+from gateway.control.place import process_of, sockets
 from gateway.control.server import Unavailable
 from gateway.reload.channel import Message
 from gateway.runtime.build import Gateway
@@ -42,6 +43,8 @@ class WorkerDaemon(Daemon):
         self._parent = link.parent
         self._succession = gateway.services[succession]
         self._succession.gather = link.gather
+        self._succession.neighbours = self._neighbours
+        self._recent.slot = link.slot
         self._generations.roll = link.roll
         self._generations.number = link.generation
         self._here.sessions.tell = lambda login: link.say("login", login=login)
@@ -76,6 +79,12 @@ class WorkerDaemon(Daemon):
             logger.error("stopping: the parent process has ended")
             self._stop.set()
 
+    def _neighbours(self) -> list[Path]:
+        """The control sockets of the other workers."""
+        own = {each.path for each in self._control.values()}
+        there = [path for beside in self._control for path in sockets(beside)]
+        return [each for each in there if process_of(each) == str(self._parent) and str(each.absolute()) not in own]
+
     def _look_for_leases(self, message: Message) -> None:
         self._tasks.spawn(self._roles.take_over(message.get("dead", "")), name="leases")
 
@@ -102,7 +111,7 @@ class WorkerDaemon(Daemon):
             # Workers of an earlier release could not open it again.
             engine_of(gateway.settings.store).check_shared()
         for server in gateway.listening:
-            if server.status.state != "standby":
+            if not server.stands_by:
                 await self._inherit(server)
         await install(self._running)
         if gateway.dispatcher is not None:

@@ -80,9 +80,13 @@ class Workers(Replaced):
         return int(found[1]) if found else 0
 
     def metric(self, name: str) -> float:
-        """The sum of all series of a family, as a scrape gives it."""
+        """The sum of all series of a family, as a scrape gives it; 0 if there are none."""
+        return sum(self.series(name))
+
+    def series(self, name: str) -> list[float]:
+        """The values of all series of a family."""
         text = httpx.get(f"http://127.0.0.1:{self.console}/metrics", timeout=20).text
-        return sum(float(value) for value in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE))
+        return [float(value) for value in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE)]
 
     def is_bound(self) -> bool:
         with socket.socket() as probe:

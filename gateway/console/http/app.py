@@ -168,7 +168,7 @@ class Interface:
             raise Refused(503, f"{STREAMS} event streams are open already", (b"retry-after", b"5"))
         self._streams += 1
         try:
-            async with aclosing(wanted.answers(self._here, arguments)) as answers:
+            async with aclosing(wanted.joined_answers(self._here, arguments)) as answers:
                 await send_stream(answers, request.receive, send, visitor.stays, of_change=wanted.changes)
         finally:
             self._streams -= 1

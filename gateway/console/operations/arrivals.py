@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal, TypedDict
 from gateway.arrivals import Arrival, arrivals
 from gateway.arrivals.outcome import outcome
 from gateway.arrivals.watch import size_of
+from gateway.console import joined
 from gateway.console.filters import address_test, checked_topic
 from gateway.console.here import Here
+from gateway.console.joined_tail import joined_tail
 from gateway.console.operation import operation
 from gateway.console.resources import glob
 from gateway.control.backlog import Backlog
@@ -146,7 +148,7 @@ class Recorded(TypedDict, total=False):
     """True: from now on."""
 
 
-@operation("tail", "GET", "/api/arrivals")
+@operation("tail", "GET", "/api/arrivals", joined_stream=joined_tail)
 async def tail(
     here: Here,
     *,
@@ -209,14 +211,13 @@ def _told(facts: Facts, number: int | None) -> Told:
 
 def _remembered(recent: Recent, wanted: Wanted, last: int, after: int | None) -> Iterator[Told]:
     """Yield the ``last`` ones, and all with a number above ``after``."""
-    found = recent.numbered()
-    if after is not None and found and recent.first < after < found[0][0] - 1:
-        missed: Told = {"missed": found[0][0] - 1 - after}
-        yield missed if wanted.takes_all else {**missed, "at_most": True}
-    fitting = [(number, facts) for number, facts in found if wanted.fits(facts)]
+    if after is not None and (missed := recent.missed(after)):
+        is_exact = wanted.takes_all and recent.slot is None
+        yield {"missed": missed} if is_exact else {"missed": missed, "at_most": True}
+    fitting = [(number, facts) for number, facts in recent.numbered() if wanted.fits(facts)]
     begin = len(fitting) - last
     for at, (number, facts) in enumerate(fitting):
-        if at >= begin or (after is not None and number > (after if after <= recent.number else 0)):
+        if at >= begin or (after is not None and number > (after if recent.knows(after) else 0)):
             yield _told(facts, number)
 
 
@@ -236,7 +237,7 @@ class Whole(TypedDict):
     """Where its handler failed, without secrets; empty if it did not, or if the gateway does not wait for its end."""
 
 
-@operation("arrival", "GET", "/api/arrivals/{number}")
+@operation("arrival", "GET", "/api/arrivals/{number}", joined=joined.one)
 async def arrival(here: Here, *, number: Annotated[int, Between(0), "Its number."]) -> Whole:
     """Show an arrival with its scope and content, but for secrets. The gateway remembers those that came while somebody
     listened by `tail` with `content`."""

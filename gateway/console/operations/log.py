@@ -28,7 +28,7 @@ async def log(here: Here) -> LogState:
     return _state()
 
 
-@operation("log_level", "POST", "/api/log/level", joined=joined.own)
+@operation("log_level", "POST", "/api/log/level", joined=joined.one)
 async def log_level(
     here: Here,
     *,

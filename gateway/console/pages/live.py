@@ -23,7 +23,7 @@ async def _live(here: Here, asked: Asked) -> Content:
     wanted = operations()["tail"]
     given = {name: value for name, value in asked.arguments(wanted).items() if name in _FILTERS}
     arrivals, remembers = [], False
-    async for told in wanted.answers(here, {**given, "last": _SHOWN}):
+    async for told in wanted.joined_answers(here, {**given, "last": _SHOWN}):
         if "arrival" in told:
             arrivals.append({**told["arrival"], "number": told.get("number")})
         remembers = told.get("remembers", remembers)

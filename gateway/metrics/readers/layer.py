@@ -8,8 +8,10 @@ from gateway.metrics.family import Sample, counter, gauge
 from gateway.metrics.reader import Reader
 from gateway.runtime.build import Gateway
 
-CHANNELS = gauge("gateway_layer_channels", "Channels of the layer in this process.")
-GROUPS = gauge("gateway_layer_groups", "Groups that have a member in this process.")
+CHANNELS = gauge("gateway_layer_channels", "Channels of the layer.")
+GROUPS = gauge(
+    "gateway_layer_groups", "Groups that have a member. One with members in several workers counts in each of them."
+)
 UNREAD = gauge("gateway_layer_unread_messages", "Unread messages in these channels.")
 DROPPED = counter(
     "gateway_layer_messages_dropped_total",

@@ -22,7 +22,11 @@ SYSTEM = (
     gauge("process_virtual_memory_bytes", "Addresses that the process has."),
     gauge("process_open_fds", "File descriptors that are open."),
     gauge("process_max_fds", "File descriptors that may be open."),
-    gauge("process_start_time_seconds", "When the process began, as Unix time.", joined="max"),
+    gauge(
+        "process_start_time_seconds",
+        "When the process began, as Unix time; of several workers, the youngest.",
+        joined="max",
+    ),
 )
 WORKERS = gauge("gateway_workers", "Processes that serve: 1, or as many as `workers` says.")
 DEATHS = counter("gateway_worker_deaths_total", "Workers that died, or were killed, while they served.")

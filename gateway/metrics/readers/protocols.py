@@ -47,8 +47,9 @@ _BY_NAME = {family.name.removeprefix("gateway_"): family for family in FIGURES}
 async def read(gateway: Gateway) -> AsyncIterator[Sample]:
     for server in gateway.servers:
         for name, number in server.figures().items():
-            if name in _BY_NAME:  # a server of another distribution may count what is not defined here
-                yield _BY_NAME[name].sample(number, server.name)
+            family = _BY_NAME.get(name)  # a server of another distribution may count what is not defined here
+            if family is not None and (family.is_cumulative or not server.stands_by):
+                yield family.sample(number, server.name)
 
 
 READER = Reader("protocols", FIGURES, read)

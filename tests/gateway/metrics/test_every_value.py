@@ -132,6 +132,9 @@ SHOWN = {
     "../workers/test_workers": {
         "test_a_killed_worker_is_replaced_and_no_counter_goes_back": ["gateway_workers", "gateway_worker_deaths_total"],
     },
+    "../workers/test_standby_values": {
+        "test_a_host_whose_server_stands_by_says_so": ["gateway_server_standby"],
+    },
     "../tracing/test_collector_faults": {"*": ["gateway_tracing_spans_total"]},
 }
 """By file and test. A new family needs a test, and a line here."""

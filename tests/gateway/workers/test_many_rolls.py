@@ -6,7 +6,6 @@ import signal
 from pathlib import Path
 from typing import NamedTuple, Self
 
-import psutil
 import pytest
 from servers.replaced import Replaced
 from servers.replaced_load import Load, Peers

@@ -35,7 +35,7 @@
 
   function heard(told) {
     seen += 1;
-    if (told.number) last = told.number;
+    if (told.number) last = Math.max(last, told.number);
     waiting.push(told);
     if (waiting.length > MOST) waiting.shift();
     if (isPaused) pause.textContent = `Resume (${waiting.length === MOST ? "the last " : ""}${waiting.length} waiting)`;
