@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.control.asking import answers
 from gateway.succession import Neighbours
+from protocols.queue import Queue
 
 LOOK = 1.0
 """Seconds between two looks for workers that have started since."""
@@ -28,22 +29,22 @@ async def joined_tail(own: Stream, asked: Mapping[str, Any], neighbours: Neighbo
     try:
         for told in await tails.remembered():
             yield told
-        while asked.get("follow") and (heard := await tails.next()) is not None:
-            yield heard
+        while asked.get("follow") and (heard := await tails.more()):
+            for told in heard:
+                yield told
     finally:
         await tails.close()
 
 
 class _Tails:
-    """Those of all workers."""
+    """The streams of all workers."""
 
     def __init__(self, own: Stream, asked: Mapping[str, Any], neighbours: Neighbours) -> None:
         self._asked = {"do": "tail", **asked}
         self._neighbours = neighbours
         self._began = time.time_ns() // 1000
         """Numbers of later arrivals are higher."""
-        self._queue: asyncio.Queue[Told | None] = asyncio.Queue(ROOM)
-        """None: the stream of this worker has ended."""
+        self._queue = Queue[Told](ROOM)
         self._own = _Tail(own, self._queue)
         self._others = {path: _Tail(answers(path, self._asked), self._queue) for path in neighbours()}
         self._looking = asyncio.create_task(self._look())
@@ -63,9 +64,9 @@ class _Tails:
         listening = {"listening": True, "remembers": any(each.remembers for each in tails)}
         return [*(each for each in told if "arrival" not in each), *arrivals, listening]
 
-    async def next(self) -> Told | None:
-        """Wait for the next answer. None: this worker tells no more."""
-        return await self._queue.get()
+    async def more(self) -> list[Told]:
+        """Wait for the next answers. There are none once this worker tells no more."""
+        return await self._queue.take()
 
     async def _look(self) -> None:
         """Hear workers that take the places of others."""
@@ -78,7 +79,7 @@ class _Tails:
                     missing = {**self._asked, "last": 0, "after": max(last, self._began)}
                     self._others[path] = _Tail(answers(path, missing), self._queue, last=last)
             self._others = {path: tail for path, tail in self._others.items() if path in there or not tail.task.done()}
-        await self._queue.put(None)
+        self._queue.close()
 
     def _all(self) -> Iterator["_Tail"]:
         yield self._own
@@ -92,9 +93,10 @@ class _Tails:
 
 
 class _Tail:
-    """That of one worker. What it remembers is collected; what comes then, or is told too late, goes into ``queue``."""
+    """The stream of one worker. What it remembers is collected; what comes then, or is told too late, goes into
+    ``queue``."""
 
-    def __init__(self, told: Stream, queue: asyncio.Queue[Told | None], *, last: int | None = None) -> None:
+    def __init__(self, told: Stream, queue: Queue[Told], *, last: int | None = None) -> None:
         """``last``: the number of the last arrival that was heard of a worker that takes a place; it may be 0."""
         self.last = last or 0
         self.listens = asyncio.Event()
@@ -120,7 +122,8 @@ class _Tail:
             self.remembers = told["remembers"]
             self.listens.set()
         elif self.listens.is_set():
-            await self._queue.put(told)
+            await self._queue.room()
+            self._queue.put(told)
         else:
             self._remembered.append(told)
 
