@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
+from gateway.control.server import Unavailable
 from gateway.exit_codes import CANNOT_START, INTERRUPTED
 from gateway.reload.channel import Channel, Message, Received, close_all
 from gateway.reload.errors import HandOverFailed
@@ -17,7 +18,10 @@ from gateway.workers.ask import PATIENCE
 from gateway.workers.worker import ENVIRONMENT, PROTOCOL
 from protocols.errors import BindError
 
+MARGIN = 1.0
+"""Seconds that the parent may take in addition to the worker that it waits for."""
 _ENDED = "the parent process has ended"
+_SILENT = "the parent process does not answer"
 
 
 class Link:
@@ -106,15 +110,18 @@ class Link:
 
     async def gather(self, request: Mapping[str, Any], within: float = PATIENCE) -> Mapping[str, Any]:
         """Ask every worker something. In the answer ``found`` has, for each, its number and its answer, if there is one
-        ``within`` so many seconds. It may be long, so that it comes on a socket of its own. Raises ConnectionError if
-        the parent has ended."""
+        ``within`` so many seconds. It may be long, so that it comes on a socket of its own. Raises Unavailable if
+        the parent has ended, or does not answer: it may be stopped."""
         reader, writer = await self._opened("gather", ask=dict(request), within=within)
         try:
-            text = await reader.read()
+            async with asyncio.timeout(within + MARGIN):
+                text = await reader.read()
+        except TimeoutError as error:
+            raise Unavailable(_SILENT) from error
         finally:
             writer.close()
         if not text:
-            raise ConnectionError(_ENDED)
+            raise Unavailable(_ENDED)
         found: Mapping[str, Any] = await asyncio.to_thread(json.loads, text)
         return found
 
