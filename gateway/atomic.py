@@ -85,7 +85,7 @@ class CurrentTransaction(Protocol):
         """Call ``function`` on that thread."""
 
     def after_commit(self, call: Callable[[], Awaitable[None]]) -> None:
-        """Await ``call`` after the commit, and never if there is none."""
+        """Await ``call`` after the commit. Do not await it if the transaction is rolled back."""
 
 
 current_transaction: ContextVar[CurrentTransaction | None] = ContextVar("current_transaction", default=None)
@@ -93,15 +93,17 @@ current_transaction: ContextVar[CurrentTransaction | None] = ContextVar("current
 
 
 def running_transaction() -> CurrentTransaction:
-    """Return the transaction of the handler that runs here. Raises LookupError if there is none."""
+    """Return the transaction of the handler that runs here. Raises LookupError if it has no transaction."""
     transaction = current_transaction.get()
     if transaction is None:
-        raise LookupError("connection is there while a handler runs on a route with atomic: true; this is none")
+        raise LookupError(
+            "there is no connection here: only a handler on a route with atomic: true has one, while it runs"
+        )
     return transaction
 
 
 async def once_committed(call: Callable[[], Awaitable[None]]) -> None:
-    """Await ``call`` after the commit of the transaction that runs here; at once if there is none."""
+    """Await ``call`` after the commit of the transaction that runs here; at once if no transaction runs here."""
     transaction = current_transaction.get()
     if transaction is None or transaction.is_over:
         await call()

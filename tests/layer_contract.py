@@ -267,7 +267,7 @@ class SharedLayerContract(OwnLayerContract):
     async def test_a_value_that_cannot_be_sent_is_a_mistake_of_the_sender(self) -> None:
         async with self.layers(2) as (one, two):
             channel = await member(two, "g")
-            with pytest.raises(TypeError, match=r"the value of 'when' is none of text, bytes.*value.isoformat\(\)"):
+            with pytest.raises(TypeError, match=r"the value of 'when' is not text, bytes.*value.isoformat\(\)"):
                 await one.group_send("g", {"type": "x", "when": datetime.now(UTC)})
             with pytest.raises(TypeError, match=r"the value of 'rows\[1\].price' is none .*str\(value\)"):
                 await one.send(channel, {"type": "x", "rows": [{}, {"price": Decimal("1.2"), "n": 1}]})

@@ -89,14 +89,14 @@ def warnings(parsed: ParsedConfig) -> Iterator[Diagnostic]:
 
 
 def _one_worker(parsed: ParsedConfig) -> Iterator[Diagnostic]:
-    """Find several workers whose consumers do not reach one another."""
+    """Find several workers with a layer that does not connect their consumers."""
     if parsed.settings.workers > 1 and parsed.settings.layer == "memory":
         message = "workers: with layer: memory a group reaches the consumers of one worker only; write layer: ipc"
         yield parsed.document.at_value(("workers",), message)
 
 
 def _elsewhere(parsed: ParsedConfig) -> Iterator[Diagnostic]:
-    """Find routes with ``atomic: true`` of a Django project whose rows are in another database than the store."""
+    """Find routes with ``atomic: true`` where the Django project's database is not the store's."""
     if parsed.settings.django is None or parsed.settings.store == DJANGO:
         return
     for loc, line in _lines(parsed):

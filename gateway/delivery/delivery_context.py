@@ -9,11 +9,11 @@ from gateway.delivery.policy import Policy
 
 @dataclass
 class DeliveryContext:
-    """The guard of the route that takes it says here under which policy."""
+    """One delivery. The guard of the route that takes the message sets ``policy``."""
 
     attempt: int
     part: AtomicPart | None = None
-    """The message's part in a transaction; None if its route is known, and has none."""
+    """The message's part in a transaction. None if its route is known and is not atomic."""
     policy: Policy | None = None
     """None: no route with a policy has taken it."""
 

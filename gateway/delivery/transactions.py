@@ -194,8 +194,8 @@ class Running:
         self._thread.transaction.commit()
 
     async def _look(self, error: OutcomeUnknown) -> None:
-        """Return if there was a commit. Raises RunAgain if there was none, and LeaseLost if others have given this
-        process up meanwhile, and what it was at is not handled."""
+        """Return if the transaction was committed. Raises RunAgain if it was not, and LeaseLost if another process has
+        taken the message over in the meantime and has not handled it."""
         logger.warning("whether a transaction was committed is not known, and looked up: %s", error)
         await retry_until_stored(self._home.store.probe)
         while True:

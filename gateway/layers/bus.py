@@ -117,7 +117,7 @@ class Bus(Protocol):
     async def unsubscribe(self, topic: Topic) -> None: ...
 
     async def publish(self, topic: Topic, content: bytes) -> bool:
-        """Send ``content``. Return False if it is known that nobody has subscribed. Raises LayerUnavailable."""
+        """Send ``content``. Return False if it is known that no process has subscribed. Raises LayerUnavailable."""
 
     def drops(self) -> Mapping[str, int]:
         """Count the messages that it has dropped, by reason."""

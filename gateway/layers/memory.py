@@ -39,7 +39,7 @@ class InMemoryChannelLayer:
         self._groups: defaultdict[str, dict[str, float]] = defaultdict(dict)
         self._slow: set[str] = set()
         self._unclaimed: set[str] = set()
-        """Channels to which was sent, and which nobody has read."""
+        """Channels that have messages and have never been read."""
         self._told = Told()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._swept = time.monotonic()
@@ -109,7 +109,7 @@ class InMemoryChannelLayer:
             logger.warning(said, channel, self.capacity, extra={"lost": True})
 
     def _has_room(self, now: float) -> bool:
-        """Whether there may be one more channel that nobody has read."""
+        """Whether one more channel may exist that has never been read."""
         if len(self._unclaimed) < MOST_UNCLAIMED:
             return True
         if now - self._swept > SWEEP:

@@ -11,7 +11,7 @@ import msgpack
 LARGEST = 4 * 1024 * 1024
 """Bytes of a packed message."""
 DEEPEST = 10
-"""Lists and dicts in one another of which a sentence names the places: a list may be in itself."""
+"""The deepest nesting of lists and dicts that an error names: a list may contain itself."""
 
 
 def pack(message: dict[str, Any]) -> bytes:
@@ -23,7 +23,7 @@ def pack(message: dict[str, Any]) -> bytes:
         hint = next((hint for kind, hint in _INSTEAD if isinstance(value, kind)), "")
         raise TypeError(
             f"the channel layer cannot send the message {message.get('type')!r} to other processes: the value of "
-            f"{place!r} is none of text, bytes, number, bool, None, list and dict ({error}){hint}"
+            f"{place!r} is not text, bytes, a number, a bool, None, a list or a dict ({error}){hint}"
         ) from None
     return packed
 

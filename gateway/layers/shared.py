@@ -253,7 +253,7 @@ class SharedChannelLayer(InMemoryChannelLayer, OpenedLayer):
 
 
 def _process_of(channel: str) -> str:
-    """Return the process's part of a channel's name; empty if it has none."""
+    """Return the process's part of a channel's name; empty if the name has no such part."""
     front, mark, _ = channel.partition("!")
     return front.rpartition(".")[2] if mark else ""
 

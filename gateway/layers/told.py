@@ -9,7 +9,7 @@ MOST = 1000
 
 
 class Told:
-    """Remembers what the log has told of lately, and how often it has happened since."""
+    """Remembers what was logged lately, and how often it has happened since."""
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[float, int]] = {}

@@ -82,8 +82,8 @@ def _socket(path: Path | None, folder: Path, file: str, store: str) -> Path:
 
 
 def start_relay(folder: Path, file: str, settings: Settings) -> "Relay | None":
-    """Relay for the processes of ``file``, if its layer is ``ipc`` and no other process does. Nobody needs this: they
-    relay for one another, but the parent of workers lives longer than each of them."""
+    """Relay for the processes of ``file``, if its layer is ``ipc`` and no other process does. Workers relay
+    for one another without this, but their parent lives longer than each of them."""
     if not isinstance(address := parse_layer(settings.layer), Ipc):
         return None
     path = _socket(address.path, folder, file, settings.store)

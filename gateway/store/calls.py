@@ -1,4 +1,4 @@
-"""What the parts of a store ask of an engine's operations, as plain values. Times are those of the store's clock."""
+"""The arguments of an engine's operations, as plain values. Times are by the store's clock."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Changes = Mapping[str, bytes | None]
 Settled = tuple[Claim, bytes, Sequence[Outgoing]]
 """A claim, its result, and what its handler sends."""
 Begun = tuple[Claim, Message | None]
-"""A claim, and its message if that was begun."""
+"""A claim, and its message if the message was begun."""
 
 
 class NamespaceInUse(ValueError):
@@ -22,24 +22,24 @@ class NamespaceInUse(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Asks for at most ``limit`` rows that are due at ``now``, for ``owner``; none of a key or lane in ``busy``, and no
-    messages of a route in ``full``."""
+    """Asks for at most ``limit`` rows that are due at ``now``, for ``owner``. Rows of a key or lane in ``busy``, and
+    messages of a route in ``full``, are left out."""
 
     owner: str
     limit: int
     now: float
     busy: Sequence[str]
     full: Sequence[str] = ()
-    """Scope types and labels of routes, each as :func:`route_of` has it."""
+    """Scope types and labels of routes, each as :func:`route_of` returns it."""
 
 
 def route_of(type_: str, label: str) -> str:
-    """Return the route with this label for this scope type, as statements compare it."""
+    """Return the route with this label for this scope type, in the form that statements compare."""
     return f"{type_} {label}"
 
 
 class Request(NamedTuple):
-    """The arguments of ``claim``, and who asks."""
+    """The arguments of ``claim``, and the owner that asks."""
 
     owner: str
     key: str
@@ -52,7 +52,7 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Messages, of which ``owner`` begins at most ``begin`` at once."""
+    """Messages to store. ``owner`` begins at most ``begin`` of them at once."""
 
     messages: Sequence[Message]
     owner: str = ""
@@ -81,7 +81,7 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A message whose attempt ``owner`` ends without success."""
+    """A message. ``owner`` ends its attempt without success."""
 
     id: str
     owner: str
@@ -94,7 +94,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that ``owner`` gives up, or that was not kept before."""
+    """A message that ``owner`` gives up, or that the store does not have yet."""
 
     message: Message
     owner: str
@@ -119,21 +119,21 @@ class Failed:
     id: str
     error: str
     left: Outgoing | None = None
-    """What is still to be sent of it, if a part has left."""
+    """The rest of it, if a part was sent."""
     refused: Outgoing | None = None
-    """The part that will never leave, if another may; its ``error`` says why."""
+    """The part that was refused for good, if another part may be sent; its ``error`` says why."""
     due: float = 0.0
     rests: bool = False
-    """The lane waits until ``due``, not the item: when the account works again, all items leave at once. The attempt
-    was not the item's fault and is not counted."""
+    """The lane waits until ``due``, not the item: when the account works again, all items are sent at once. The item
+    did not cause the failure, so the attempt is not counted."""
     asked: float = 0.0
-    """When it was tried: the item that was not tried for longest is next."""
+    """When it was tried: the item that was not tried for the longest time is next."""
     answered: bool = False
     """The other side refuses this item alone: the account works."""
     forward: int = 0
     """Seconds by which the machine's clock is ahead of the store's: the history has the machine's time."""
     owner: str = ""
-    """The id of the owner that tried it; empty if any may have."""
+    """The id of the owner that tried it; empty for any owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +156,8 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Asks for at most ``limit`` entries of a list, those behind the id ``after``. A filter that is None lets all
-    pass."""
+    """Asks for at most ``limit`` entries of a list, after the entry with the id ``after``. A filter that is None
+    accepts every entry."""
 
     limit: int
     after: str

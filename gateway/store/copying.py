@@ -1,6 +1,6 @@
 """Copies all of a store into an empty one, of the same engine or another.
 
-No gateway may use either while it lasts. What fails or is interrupted leaves the target as empty as it was.
+No gateway may use either store during the copy. If the copy fails or is interrupted, the target stays empty.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -13,7 +13,7 @@ from gateway.store.values import StoreUnavailable
 
 
 class Source(Protocol):
-    """A store whose rows are read, and which nobody changes meanwhile."""
+    """The store to read from. No process changes it during the copy."""
 
     def now(self) -> float:
         """Unix time by the store's clock."""
@@ -21,11 +21,11 @@ class Source(Protocol):
     def count(self, table: Table) -> int: ...
 
     def rows(self, table: Table) -> Generator[Row, None, None]:
-        """All rows, in the order in which they came."""
+        """All rows, in the order in which they were stored."""
 
 
 class Target(Protocol):
-    """A store that gets rows, all of them when its context ends without an exception."""
+    """The store to write to. The rows are committed when its context ends without an exception."""
 
     def now(self) -> float:
         """Unix time by the store's clock."""
@@ -36,7 +36,8 @@ class Target(Protocol):
 
 
 class CopiedEngine(Engine, Protocol):
-    """An engine whose stores can be copied. Both raise StoreUnavailable, also if a process has the store open."""
+    """An engine with stores that can be copied. Both methods raise StoreUnavailable, also if a process has the store
+    open."""
 
     def source(self) -> AbstractContextManager[Source]: ...
 
@@ -44,11 +45,11 @@ class CopiedEngine(Engine, Protocol):
 
 
 Progress = Callable[[int, int], object]
-"""Called with how many rows are copied, and how many there are."""
+"""Called with the number of rows copied so far, and the number of all rows."""
 
 
 def copy(source: Engine, target: Engine, progress: Progress) -> dict[str, int]:
-    """Copy everything; how many rows, by the name of their table. Raises StoreUnavailable."""
+    """Copy everything. Return the number of rows by the name of their table. Raises StoreUnavailable."""
     if str(source) == str(target):
         raise StoreUnavailable(f"{source} cannot be copied into itself")
     with _copied(source).source() as old, _copied(target).target() as new:
@@ -69,7 +70,7 @@ def _copied(engine: Engine) -> CopiedEngine:
 
 
 class _Copied:
-    """Rows as the target gets them, counted."""
+    """Converts and counts the rows on their way to the target."""
 
     def __init__(self, total: int, progress: Progress, ahead: int) -> None:
         self._total, self._progress, self._ahead = total, progress, ahead

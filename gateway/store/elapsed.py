@@ -1,4 +1,4 @@
-"""The clock that nobody sets."""
+"""A clock that cannot be set."""
 
 import time
 

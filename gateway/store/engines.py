@@ -18,7 +18,7 @@ ENGINES = {
 """Scheme of the URL -> module, which is imported when it is chosen, and how to write such a URL. The module has
 ``parse(url, folder) -> Engine``, which raises ValueError."""
 _PASSWORD = re.compile("(//[^/:@]*:).*@", re.DOTALL)
-"""It may have any characters, if somebody wrote it without escapes."""
+"""A password in a URL. It may contain any character, because it may be written without escapes."""
 HERE = Path()
 
 

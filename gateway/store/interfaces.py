@@ -155,27 +155,27 @@ class KeyValueStore(Protocol):
         """Put the values and remove the keys whose value is None, all or none."""
 
     async def release_namespaces(self) -> None:
-        """Leave every namespace to the next that loads it."""
+        """Give every namespace up, so that another process may load it."""
 
 
 class LeaseStore(Protocol):
-    """Roles that one process has among all that have the store open. They and namespaces have nothing to do with each
-    other, also where they have the same name."""
+    """Roles that one process has at a time, among all that have the store open. A lease and a namespace with the same
+    name are independent."""
 
     async def acquire(self, name: str) -> bool:
         """Take the lease ``name``. Returns whether it is ours, from before or from now on: until
         :meth:`release_lease`, ``close``, or the death of this process. False if another living process has it."""
 
     async def release_lease(self, name: str) -> None:
-        """Leave the lease to the next that asks for it. Do nothing if it is not ours."""
+        """Give the lease up. Do nothing if it is not ours."""
 
     async def wait_lost(self) -> None:
-        """Return once others have taken this process for dead, because it was paused or cut off from the store: its
-        leases and namespaces may be theirs. An engine that cannot make that mistake never returns."""
+        """Return when other processes have declared this one dead, because it was paused or cut off from the store.
+        Its leases and namespaces may be theirs then. It never returns for an engine that cannot make that mistake."""
 
     async def bury(self, owner: str) -> None:
-        """The process of this :attr:`Store.owner` has died, as its parent knows: take over from it now, without waiting
-        until it has been silent for long enough. Do nothing where the engine sees by itself who lives."""
+        """Take over from the process with this :attr:`Store.owner` now: its parent knows that it has died. Do not wait
+        for its timeout. Do nothing if the engine detects dead processes by itself."""
 
 
 class NoteStore(Protocol):
@@ -264,7 +264,7 @@ class UpkeepStore(Clock, Protocol):
 
 
 class MeasuredStore(Protocol):
-    """What a running gateway tells of its store."""
+    """The figures of a store, for metrics."""
 
     commits: Commits
     """What this process has committed."""
@@ -278,16 +278,15 @@ class MeasuredStore(Protocol):
 
 
 class WakingStore(Protocol):
-    """What processes that share a store tell one another."""
+    """Wake-ups from other processes that share the store."""
 
     def listen(self, messages: Callable[[], None], outgoing: Callable[[], None]) -> None:
-        """Call ``messages``, or ``outgoing``, in the event loop when another process may have put something there that
-        waits. An engine need not do so: a worker that waits for something looks for it now and then. Call it once the
-        store is open."""
+        """Call ``messages``, or ``outgoing``, in the event loop when another process may have stored something that
+        waits. An engine need not do so, because workers also poll. Call this after ``open``."""
 
 
 class TransactionalStore(UpkeepStore, Protocol):
-    """A store with whose changes a handler's own rows can be committed."""
+    """A store that can commit a handler's own rows together with its own changes."""
 
     def transaction(self) -> Transaction:
         """A new connection for transactions of handlers. It is opened by the first of them."""
@@ -307,23 +306,23 @@ class Engine(Protocol):
         """The store in this place, as one process has it. It is not opened yet."""
 
     def joined(self, connection: Any, owner: str = "") -> TransactionStore:
-        """Take part in the transaction that is begun on ``connection``, a DB-API connection of the engine's driver to
-        this place. ``owner``: the id of the open store that has what is begun (:attr:`Store.owner`)."""
+        """Take part in the transaction that is open on ``connection``, a DB-API connection of the engine's driver to
+        this place. ``owner``: :attr:`Store.owner` of the open store that has taken the message or the claim."""
 
     def open_transaction(self) -> OpenTransaction | None:
-        """The transaction that the calling thread has open on this place, where the engine can know of it; None if
-        there is none."""
+        """The transaction that the calling thread has open on this place, where the engine can see it. None if
+        there is no such transaction."""
 
     def exists(self) -> bool:
         """Whether there is a store in this place. A command for operators makes none."""
 
     def faults(self) -> Sequence[str]:
-        """Why ``open`` cannot succeed on this machine, a sentence each, tried without leaving a trace. Only what stays
-        wrong until somebody changes it: a server that does not answer may answer by the time."""
+        """Why ``open`` cannot succeed on this machine, a sentence for each reason. This changes nothing. A fault that
+        may pass is left out: a server that does not answer now may answer later."""
 
     def check_shared(self) -> None:
-        """Raises StoreUnavailable if ``open`` would change the tables of a store that another process has open, which
-        an earlier release than this one has made."""
+        """Raises StoreUnavailable if ``open`` would migrate a store of an earlier release that another process has
+        open."""
 
 
 class Store(
@@ -348,7 +347,7 @@ class Store(
 
     @property
     def owner(self) -> str:
-        """The id under which this open store has what it has taken and claimed; empty if it is not open."""
+        """The id of this open store, which owns what it has taken and claimed; empty if it is not open."""
 
     async def open(self) -> str:
         """Create, migrate and check. What was found, in one line; empty when all is well. Raises StoreUnavailable."""

@@ -1,4 +1,4 @@
-"""Takes part in a transaction that somebody else has begun; see :class:`gateway.store.transaction.TransactionStore`."""
+"""Takes part in a transaction that other code has begun; see :class:`gateway.store.transaction.TransactionStore`."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -10,10 +10,10 @@ from gateway.store.values import Claim, ClaimState, Message, Outgoing
 
 
 class Locks(Protocol):
-    """What an engine adds to its operations for this: a module of functions."""
+    """A module of an engine: the functions that ``Joined`` needs beside the engine's operations."""
 
     def is_begun(self, db: Any, /) -> bool:
-        """Whether there is a transaction."""
+        """Whether a transaction is open."""
 
     def lock_message(self, db: Any, message: Message, owner: str, /) -> bool:
         """Lock the row of a message. Return whether it is running, in this attempt, and ``owner`` has it."""
@@ -38,7 +38,7 @@ class Locks(Protocol):
 
 
 class Joined:
-    """For an open transaction of ``connection``. ``owner``: the id of the open store that has what is begun."""
+    """For an open transaction of ``connection``. ``owner``: the id of the open store that has taken the messages."""
 
     def __init__(self, connection: Any, owner: str, operations: Operations, locks: Locks) -> None:
         self._db = connection
@@ -101,4 +101,4 @@ class Joined:
 
 
 def _lost(id_: str, *, is_done: bool) -> LeaseLost:
-    return LeaseLost(f"{id_} is no longer this process's", is_done=is_done)
+    return LeaseLost(f"{id_} no longer belongs to this process", is_done=is_done)

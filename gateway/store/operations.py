@@ -1,7 +1,7 @@
-"""What an engine does with its tables: operations, in modules.
+"""The operations of an engine on its tables, in modules.
 
-An operation does all calls of its kind that one commit holds, in their order, and returns a result for each. It runs in
-the store's thread, within a transaction that the writer has begun, on the engine's own connection.
+An operation carries out all calls of its kind in one commit, in their order, and returns a result for each. It runs in
+the store's thread and on the engine's connection, within a transaction that the writer has begun.
 """
 
 from collections.abc import Sequence

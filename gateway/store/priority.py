@@ -1,15 +1,15 @@
-"""How the column ``due`` of a message says when it is due, and which of those that are due goes first.
+"""The column ``due`` of a message: when it is due, and which of the due messages goes first.
 
-A message that is due at once has no time there, but its rank: an index on ``due`` then has all messages in the order in
-which they are taken, and a message without a priority, as most are, costs no more than before. A message of a priority
-that is due later has a time until then, and its rank afterwards.
+The column of a message that is due at once has a rank in place of a time. An index on ``due`` then has all messages in
+the order in which they are taken, and a message without a priority costs nothing extra. The column of a message that is
+due later has a time until then, and a rank afterwards.
 """
 
 FIRST_TIME = 1.0
-"""What is smaller in ``due`` is a rank, and no time."""
+"""A smaller value of ``due`` is a rank, not a time."""
 LEAST, MOST = -1000, 1000
 STEPS = 1024.0
-"""A rank is the priority, the other way round, divided by this: smaller than a time, and exact."""
+"""A rank is the negative priority divided by this, so that it is smaller than every time, and exact."""
 
 
 def rank(priority: int) -> float:
@@ -25,5 +25,5 @@ def due_or_rank(due: float, priority: int) -> float:
 
 
 def time_of(due: float) -> float:
-    """Return the time that the column has; 0.0 if it has none."""
+    """Return the time in the column; 0.0 if the column has a rank."""
     return due if due >= FIRST_TIME else 0.0

@@ -11,14 +11,14 @@ VENDORS = {
     "sqlite": "gateway.store.sqlite.project.vendor",
     "postgresql": "gateway.store.postgresql.project.vendor",
 }
-"""The vendor of a connection, as Django names it -> the module of its :class:`Vendor`, imported when it is needed."""
+"""Django's name of the vendor of a connection -> the module of its :class:`Vendor`, which is imported on demand."""
 
 VERSIONS = "gateway_version"
 """The table with the version of the others, in the column ``version``."""
 
 
 class Vendor(Protocol):
-    """What an engine gives for databases that are a project's."""
+    """The functions of an engine for the database of a project."""
 
     NEWEST: int
     """The version of the tables that this release uses."""
@@ -39,7 +39,7 @@ class Vendor(Protocol):
 
 
 def vendor(name: str) -> Vendor:
-    """Return what is there for databases of the vendor ``name``. Raises ValueError, with a sentence for people."""
+    """Return the functions for databases of the vendor ``name``. Raises ValueError with a sentence for people."""
     if name not in VENDORS:
         known = " or ".join(_TITLES[each] for each in VENDORS)
         raise ValueError(f"it is on {_TITLES.get(name, name)}, and the gateway's store needs {known}")
@@ -57,5 +57,5 @@ _TITLES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL or Ma
 
 
 def command(alias: str = "") -> str:
-    """What a person has to do where the tables are missing or old."""
+    """The command that makes the tables, or migrates them."""
     return "run: manage.py migrate gateway" + (f" --database {alias}" if alias else "")

@@ -1,5 +1,4 @@
-"""Converts between rows and values, for every engine: text that a database takes, checksums, and what is left of a
-damaged row."""
+"""Converts between rows and values, for every engine: text that a database accepts, checksums, and damaged rows."""
 
 import zlib
 from typing import Any
@@ -14,7 +13,8 @@ DAMAGED = "damaged: what is stored is not what was put there (checksum)"
 
 
 def text(value: str) -> str:
-    """``value`` as every database can keep it: lone surrogates (a peer's undecodable bytes) and NUL are written out."""
+    """``value`` in a form that every database can keep: lone surrogates (undecodable bytes of a peer) and NUL are
+    escaped."""
     if "\0" in value:
         value = value.replace("\0", "\\x00")
     return value if value.isascii() else value.encode(errors="backslashreplace").decode()

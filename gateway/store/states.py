@@ -1,4 +1,4 @@
-"""The states in which rows are, as numbers. Stores of released versions have these."""
+"""The states of rows, as numbers. They never change, because stores of released versions have them."""
 
 from enum import IntEnum
 
@@ -9,10 +9,10 @@ class StoredState(IntEnum):
     WAITING = 0
     RUNNING = 1
     BEHIND = 2
-    """A message that waits for an older one of its key, which makes it ``WAITING`` when it ends."""
+    """A message that waits for an older one of its key. It becomes ``WAITING`` when the older one ends."""
     DEAD = 3
     GONE = 4
-    """A message that is handled or dropped, of which the history is left."""
+    """A message that is handled or dropped. Its history is still kept."""
 
 
 class StoredClaim(IntEnum):

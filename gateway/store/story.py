@@ -9,7 +9,7 @@ from gateway.store.rows import text
 from gateway.store.values import HistoryEntry
 
 LONGEST = 16_000
-"""Characters of one history. Of a message that is tried for ever, the latest are kept."""
+"""Characters of one history. The latest are kept."""
 _ERROR = 200
 
 
@@ -24,9 +24,9 @@ def failed(error: str, due: float | None = None) -> str:
 
 
 def told(rows: Sequence[tuple[float, str]]) -> list[HistoryEntry]:
-    """What the rows of a claim and of the message that was made of it tell, oldest first; each is when it was received,
-    and its story. Of steps at the same moment the claim's come first. Each keeps its own order, even if the machine's
-    clock was set back."""
+    """The history in the rows of a claim and of its message, oldest first. A row is the time of receipt, and the story.
+    Steps of the claim come before steps of the message at the same time. The steps of a row keep their order, even if
+    the machine's clock was set back."""
     received = [HistoryEntry(float(at), "received") for at, _ in rows[:1]]
     return received + list(heapq.merge(*(_steps(str(written)) for _, written in rows), key=lambda step: step.at))
 

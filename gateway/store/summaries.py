@@ -1,4 +1,4 @@
-"""What an operator sees of rows, for every engine: without the content, and with the state in words."""
+"""Rows for an operator, for every engine: without the content, and with the state in words."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -37,7 +37,7 @@ def outgoing_summary_of(row: tuple[Any, ...]) -> OutgoingSummary:
 
 def standing(state: object, due: float, error: str, until: object, refusal: object) -> tuple[OutgoingState, float, str]:
     """An item's state, when it is due and its error, for an operator. ``until`` and ``refusal`` are those of its lane,
-    if that rests."""
+    if the lane rests."""
     if state == DEAD:
         return OutgoingState.DAMAGED if error == DAMAGED else OutgoingState.DEAD, due, error
     if state == RUNNING:

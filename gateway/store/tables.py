@@ -1,6 +1,6 @@
-"""The tables of a store as every engine has them, to copy all of it from one to another.
+"""The tables that every engine has, for copies from one store to another.
 
-What a process had when it ended comes as that is given back. Which process it was does not come, nor who holds a name.
+What a process had taken when it ended is given back in the copy. Owners, leases and namespaces are not copied.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Table:
     order: str = "seq"
 
     def settle(self, row: Row) -> None:
-        """Give back what a process that has ended had."""
+        """Give the row back if a process had taken it."""
         if self.name in _RUNNING and row[self.at("state")] == _RUNNING[self.name][0]:
             row[self.at("state")] = _RUNNING[self.name][1]
             if self.name == "outgoing":
@@ -36,7 +36,7 @@ class Table:
                 row[self.at("alone")] = True
 
     def shift(self, row: Row, seconds: int) -> None:
-        """Turn times of one store's clock into those of another, which is ahead by ``seconds``."""
+        """Convert times from one store's clock to that of another, which is ahead by ``seconds``."""
         for place in map(self.at, self.times):
             if row[place] >= FIRST_TIME:
                 row[place] += seconds

@@ -1,4 +1,4 @@
-"""What a store does within a transaction that somebody else has begun.
+"""A store's part in a transaction that other code has begun.
 
 A handler's rows, the "done" of its message and what it sends are then committed together, or not at all. ``begin`` is
 the first statement of such a transaction and ``finish`` the last; ``tests/transaction_contract.py`` holds every engine
@@ -18,7 +18,7 @@ class LeaseLost(Exception):
     def __init__(self, said: str, *, is_done: bool = False) -> None:
         super().__init__(said)
         self.is_done = is_done
-        """Whether the store has it as handled."""
+        """Whether the message is handled."""
 
 
 class TransactionLost(Exception):
@@ -26,16 +26,16 @@ class TransactionLost(Exception):
 
 
 class OutcomeUnknown(Exception):
-    """The connection was lost during the commit. Whether there was one is seen in the store."""
+    """The connection was lost during the commit. Only the store can tell whether the transaction was committed."""
 
 
 class NotCommitted(Exception):
-    """The database could not commit now, by no fault of the handler's: a full disk, a file that others read."""
+    """The database could not commit now, and the handler did not cause it: a full disk, a file that others read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What ``begin`` returns, by which ``finish`` and ``settle`` recognize their transaction."""
+    """Returned by ``begin``. ``finish`` and ``settle`` recognize their transaction by it."""
 
     transaction: str
     """The engine's own name of the transaction."""
@@ -59,7 +59,7 @@ class TransactionStore(Protocol):
         kept. The caller tells the gateway after the commit."""
 
     def put_outgoing(self, items: Sequence[Outgoing]) -> None:
-        """Keep ``items``. One whose id is known is the same item, and is kept once."""
+        """Keep ``items``. An item with a known id is the same item, and is kept once."""
 
     def note(self, key: str, value: bytes, ttl: float) -> None:
         """Keep ``value`` under ``key`` for ``ttl`` seconds, in the place of what was there."""
@@ -88,12 +88,12 @@ class TransactionStore(Protocol):
 
 
 class Transaction(Protocol):
-    """A connection to the store's database on which a handler can have a transaction, one after the other. All calls
-    are on one thread, and raise the driver's errors."""
+    """A connection to the store's database for transactions of handlers, one at a time. All calls are on one thread,
+    and raise the driver's errors."""
 
     @property
     def at_once(self) -> int | None:
-        """How many of them can have a transaction at once in a process; None: as many as there are threads."""
+        """How many connections of a process can have a transaction at once; None: as many as there are threads."""
 
     @property
     def connection(self) -> Any:
@@ -103,15 +103,15 @@ class Transaction(Protocol):
         """Begin a transaction; return what the store can do in it."""
 
     def check(self) -> None:
-        """Raises TransactionLost, with a sentence for people, if the handler has left the transaction so that it cannot
-        be committed."""
+        """Raises TransactionLost, with a sentence for people, if the handler has left the transaction in a state in
+        which it cannot be committed."""
 
     def commit(self) -> None:
         """Commit: on disk when this returns. Raises OutcomeUnknown if the connection was lost meanwhile, and
         NotCommitted."""
 
     def roll_back(self) -> None:
-        """End the transaction, if there is one, and give up a connection that is no longer good. Raises nothing."""
+        """End the transaction, if one is open, and close the connection if it is broken. Raises nothing."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -129,5 +129,5 @@ class OpenTransaction(Protocol):
     """A transaction that the calling thread has open on a connection of its own to the store's database."""
 
     def run(self, work: Callable[[TransactionStore], object], then: Callable[[], object]) -> None:
-        """Do ``work`` within it: that is committed or rolled back with the rest. ``then`` is called after the commit.
-        Raises the errors of that connection, after which the transaction is as it was before."""
+        """Do ``work`` within the transaction, and call ``then`` after its commit. If this raises an error of the
+        connection, the transaction is as it was before."""

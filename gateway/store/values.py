@@ -8,11 +8,11 @@ KEEP = 86400.0
 KEEP_HISTORIES = 200_000
 """Histories of messages that are gone, at most: a busy gateway forgets earlier."""
 LONGEST_WAIT, LONGEST_WINDOW = 86400.0, 7 * 86400.0
-"""Seconds that anything waits, or that a claim is known, at most, after a machine started again with another clock."""
+"""The longest wait, and the longest life of a claim, in seconds, after a machine has restarted with another clock."""
 LONGEST_ERROR = 500
 """Characters of an error in a summary: its end, which says what went wrong."""
 LEASE = "lease:"
-"""How the names of leases begin where they stand beside those of namespaces."""
+"""The prefix of leases in the table that also has the namespaces."""
 
 
 class StoreUnavailable(Exception):

@@ -41,10 +41,10 @@ class Connection(Protocol):
         """Begin a transaction. ``single``: the one statement that changes something needs none around it."""
 
     def commit(self) -> None:
-        """End it: what it did survives this process. Raises if that is not certain."""
+        """Commit it: its changes survive this process. Raises if that is not certain."""
 
     def rollback(self) -> None:
-        """End it as if it had not been, if there is one."""
+        """Undo the transaction, if one is open."""
 
     def sync(self) -> None:
         """Wait until every commit is on disk."""
@@ -56,26 +56,26 @@ class Fault(Enum):
     """What an exception means."""
 
     OWN = "own"
-    """The call is wrong; the store is well."""
+    """The call is wrong. The store works."""
     CONFLICT = "conflict"
     """Another transaction was in the way. The same calls may succeed now."""
     PASSING = "passing"
-    """The store is unavailable, and its connection as good as before."""
+    """The store is unavailable. Its connection can be used again."""
     LOST = "lost"
-    """The store is unavailable, and has to be connected again."""
+    """The store is unavailable. A new connection is needed."""
     CUT = "cut"
-    """The connection has ended before the commit: nothing was done, and another connection may do it."""
+    """The connection ended before the commit. Nothing was done, and the calls may run on another connection."""
     UNKNOWN = "unknown"
-    """The connection has ended during the commit: what was done may be committed."""
+    """The connection ended during the commit. The calls may be committed."""
 
 
 def always(outcome: object) -> bool:
-    """Whatever it is, it is on disk when it is told."""
+    """The caller gets every outcome after it is on disk."""
     return True
 
 
 def never(outcome: object) -> bool:
-    """Whatever it is, it need not be on disk when it is told."""
+    """The caller may get an outcome before it is on disk."""
     return False
 
 
@@ -189,7 +189,7 @@ class Writer:
             batch, closing = self._batch()
             if batch:
                 database = self._settle(database, batch)
-            closing = closing or self._loop.is_closed()  # before the store: nobody is left to hear of anything
+            closing = closing or self._loop.is_closed()  # before the store was closed: no caller is left
         if database is not None:
             database.close()
 
@@ -204,8 +204,7 @@ class Writer:
         return batch, False
 
     def _settle(self, database: Connection | None, batch: list[Job]) -> Connection | None:
-        """Give every job its outcome, and tell it. Returns the connection to go on with; None if it must be connected
-        again."""
+        """Give every job its outcome. Return the connection to use next; None if a new one is needed."""
         untold, began, before = batch, time.perf_counter(), database
         try:
             if database is None:
@@ -218,7 +217,7 @@ class Writer:
             self._note_success(untold)
         except Exception as error:
             fault = self._fault(error)
-            if fault is Fault.OWN and len(batch) > 1:  # one call of it cannot be done: its neighbours must not suffer
+            if fault is Fault.OWN and len(batch) > 1:  # one call cannot be done: the others must not fail with it
                 middle = len(batch) // 2
                 return self._settle(self._settle(database, batch[:middle]), batch[middle:])
             if fault is Fault.CUT and before is not None:
@@ -267,7 +266,7 @@ class Writer:
             self._troubles.clear()
 
     def _undo_unknown(self, batch: list[Job]) -> None:
-        """What may have been taken for callers that now hear that it was not."""
+        """Undo what may have been taken for callers that get StoreUnavailable."""
         for job in batch:
             if job.undo is not None and job.outcome is not None:
                 with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -303,9 +302,9 @@ Marked = TypeVar("Marked", bound=Callable[..., Any])
 
 
 def is_single(whether: Callable[[Any], bool]) -> Callable[[Marked], Marked]:
-    """Mark an operation that changes the store by one statement, if ``whether`` says so of its calls. A transaction
-    around it takes time. Without one, nothing tells what it did if the connection ends meanwhile, so that no ``undo``
-    can help."""
+    """Mark an operation that is one statement if ``whether`` returns True for its calls. It then runs without a
+    transaction, which saves time. If the connection ends during the statement, its result is unknown, and ``undo``
+    cannot undo it."""
 
     def marked(operation: Marked) -> Marked:
         operation.is_single = whether  # type: ignore[attr-defined] # functions may have attributes
@@ -323,8 +322,8 @@ def _is_single(together: Mapping[Operation[Any, Any], list[Job]]) -> bool:
 
 
 def _commit(database: Connection, batch: list[Job]) -> None:
-    """Calls of one operation go together, in their order. The batch's calls overlap in time, so any order among
-    operations is right."""
+    """Commit the batch. Calls of one operation run together, in their order. The calls of a batch overlap in time, so
+    operations may run in any order."""
     together: dict[Operation[Any, Any], list[Job]] = defaultdict(list)
     for job in batch:
         together[job.operation].append(job)

@@ -1,4 +1,4 @@
-"""One process's side: a connection to the relay, which is made again, and a relay where there is none."""
+"""One process's side: a connection to the relay, which is made again, and a relay if no other process has one."""
 
 import asyncio
 import contextlib
@@ -43,7 +43,7 @@ HIGH = 1024 * 1024
 
 
 class IpcBus:
-    """A :class:`gateway.layers.bus.Bus`. With ``relays``, this process becomes the relay if there is none."""
+    """A :class:`gateway.layers.bus.Bus`. With ``relays``, this process becomes the relay if no other process is."""
 
     def __init__(self, path: Path, *, relays: bool = True) -> None:
         self._path = path

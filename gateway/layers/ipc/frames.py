@@ -27,7 +27,7 @@ class Kind(IntEnum):
     PUBLISH = 3
     """To a topic: to all subscribers of a group, to one of a channel."""
     UNREAD = 4
-    """From the relay: nobody has subscribed to the channel to which this process has published."""
+    """From the relay: no process has subscribed to the channel to which this process has published."""
     PING = 5
     PONG = 6
     """Everything that came before the ping has been worked on."""

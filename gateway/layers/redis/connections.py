@@ -24,7 +24,7 @@ TROUBLES = (RedisError, OSError, EOFError, TimeoutError, asyncio.IncompleteReadE
 
 
 class RedisLink:
-    """One connection, whose commands and answers are ours to pair. ``idle`` is the seconds in which something must
+    """One connection. We pair its commands with its answers. ``idle`` is the seconds in which something must
     arrive while it is read."""
 
     def __init__(self, address: Redis, idle: float) -> None:

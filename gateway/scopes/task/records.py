@@ -15,7 +15,7 @@ from protocols.asgi import TaskReceiveEvent, TaskScope
 from protocols.events import Event
 
 MOST_FAILURES = 20
-"""Attempts of which the failure is kept: the latest."""
+"""The failures of so many attempts are kept, the latest ones."""
 
 
 def key_of(id_: str) -> str:

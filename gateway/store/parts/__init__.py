@@ -1,1 +1,1 @@
-"""The parts of a store that are the same for every engine: each makes a call, and has the engine's operation do it."""
+"""The parts of a store that all engines share: each makes a call, and runs the engine's operation for it."""

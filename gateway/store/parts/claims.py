@@ -21,6 +21,6 @@ class Claims(StoreSession):
 
 
 def _is_done(claim: Claim) -> bool:
-    """Whether the sender is answered with it: another process may have committed it, and not be told yet that it is on
-    disk."""
+    """Whether the sender gets its result as the answer. It has to be on disk first: another process may have committed
+    it a moment ago."""
     return claim.state is ClaimState.DONE

@@ -49,6 +49,6 @@ class Inbox(StoreSession):
         return await self._read(self.operations.messages.next_due, None)
 
     def _give_back(self, db: Database, calls: Sequence[Begun]) -> list[None]:
-        """The message stays, and its claim is settled: only what was begun for a caller that has gone is given back."""
+        """Give back messages that were begun for a caller that has gone. They stay stored, and their claims settled."""
         self.operations.messages.give_back(db, [[begun] for _, begun in calls if begun is not None])
         return [None] * len(calls)

@@ -9,7 +9,9 @@ class Leases(StoreSession):
     async def acquire(self, name: str) -> bool:
         call = Hold(LEASE + name, self._owner, self._is_alive)
         sql = self.operations.spaces
-        if await self._read(sql.is_taken, call):  # who waits for a lease asks often, and must not write each time
+        if await self._read(
+            sql.is_taken, call
+        ):  # a process that waits for a lease asks often, and must not write each time
             return False
         return await self._run(sql.acquire, call, syncs=bool)
 
@@ -17,7 +19,7 @@ class Leases(StoreSession):
         await self._run(self.operations.spaces.release, (LEASE + name, self._owner))
 
     async def bury(self, owner: str) -> None:
-        """A lock of the system that has died with its process needs nothing."""
+        """Do nothing: a file lock ends with its process."""
 
     async def wait_lost(self) -> None:
         before = self._losses

@@ -1,4 +1,4 @@
-"""Transactions of handlers in the database of a Django project: on the connections of its ORM."""
+"""Transactions of handlers in the database of a Django project, on the connections of its ORM."""
 
 from abc import abstractmethod
 from importlib import import_module

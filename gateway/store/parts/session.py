@@ -1,4 +1,4 @@
-"""One process's hold on the store: open or not, its writer, its owner's id, its clock."""
+"""An open store of one process: its writer, its owner's id, its clock."""
 
 import abc
 import asyncio
@@ -20,13 +20,13 @@ Dated = TypeVar("Dated", Summary, OutgoingSummary, Outgoing)
 
 
 class Owner(Protocol):
-    """Has what an open store takes and claims. Other processes see whether it is alive."""
+    """Owns what an open store has taken and claimed. Other processes can see whether it is alive."""
 
     @property
     def id(self) -> str: ...
 
     def release(self) -> None:
-        """End: dead from now on, for every process."""
+        """End. Every process sees it as dead from now on."""
 
 
 Opened = tuple[Connection, Any, str]
@@ -34,23 +34,23 @@ Opened = tuple[Connection, Any, str]
 
 
 class StoreSession(abc.ABC):
-    """What all parts of a store share. An engine gives what is abstract here. Several processes may have one store
+    """What all parts of a store share. An engine implements the abstract methods. Several processes may have one store
     open."""
 
     operations: ClassVar[Operations]
-    """The engine's, which know its connection."""
+    """The engine's operations."""
 
     def __init__(self) -> None:
         self.commits = Commits()
         self._open: tuple[Writer, Owner] | None = None
         self._losses, self._lost = 0, Wakeup()
-        """How often other processes have given this one up, so that nothing of what it had was its own any more."""
+        """How often other processes have declared this one dead, so that it has lost all that it had."""
         self._ahead = time.time() - elapsed()
-        """The store's clock, less :func:`elapsed`."""
+        """The store's clock minus :func:`elapsed`."""
 
     @abc.abstractmethod
     def __str__(self) -> str:
-        """What people call the place of the store, without passwords."""
+        """The name of the store's place for people, without passwords."""
 
     @abc.abstractmethod
     def _opened(self) -> Opened:
@@ -89,8 +89,8 @@ class StoreSession(abc.ABC):
         return elapsed() + self._ahead
 
     def listen(self, messages: Callable[[], None], outgoing: Callable[[], None]) -> None:
-        """See :class:`gateway.store.interfaces.WakingStore`. Most engines hear nothing of other processes."""
-        return None  # noqa: RET501 - it is no forgotten abstract method
+        """See :class:`gateway.store.interfaces.WakingStore`. Most engines get no wake-ups."""
+        return None  # noqa: RET501 - shows that this is not a forgotten abstract method
 
     def _set_forward(self) -> int:
         """Seconds by which the machine's clock was set forward since the store's clock began. The two differ by less
@@ -118,8 +118,8 @@ class StoreSession(abc.ABC):
     def _read(
         self, operation: Operation[Call, Result], call: Call, syncs: Callable[[Result], bool] = never
     ) -> Coroutine[Any, Any, Result]:
-        """Run an operation that only reads. It waits for no process that writes, and none waits for it. What it finds
-        need not be on disk yet, unless ``syncs`` says of the result that it has to be."""
+        """Run an operation that only reads. It does not wait for writing processes, and they do not wait for it. What
+        it finds need not be on disk yet, unless ``syncs`` returns True for the result."""
         if self._open is None:
             raise StoreUnavailable(f"{self} is not open")
         return self._open[0].run(operation, call, reads=True, syncs=syncs)

@@ -16,13 +16,13 @@ _LOST = (Fault.LOST, Fault.CUT, Fault.UNKNOWN)
 
 class Transactions(StoreSession):
     locks: ClassVar[Locks]
-    """The engine's, which know its connection."""
+    """The engine's locks."""
     handlers_at_once: ClassVar[int | None] = None
-    """How many handlers can have a transaction at once in a process; None: any number."""
+    """How many handlers of a process can have a transaction at once; None: any number."""
 
     @abstractmethod
     def _for_handlers(self) -> Connection:
-        """Connect for handlers; in one of their threads. Raises the driver's errors."""
+        """Return a new connection for a handler; called in the handler's thread. Raises the driver's errors."""
 
     def _driver_connection(self, database: Any) -> Any:
         """The driver's own connection behind ``database``."""
@@ -76,7 +76,7 @@ class StoreTransaction:
         return database
 
     def check(self) -> None:
-        """Nothing: the store's own statements find out."""
+        """Do nothing: the store's own statements fail if the transaction is not the same."""
 
     def commit(self) -> None:
         assert self.database is not None
@@ -113,7 +113,8 @@ class StoreTransaction:
 
 
 def check_commit(error: Exception, fault: Fault) -> None:
-    """Raises OutcomeUnknown or NotCommitted if ``error`` of a commit means that; otherwise it is the handler's."""
+    """Raises OutcomeUnknown or NotCommitted if ``error``, raised by a commit, means that. Otherwise the handler caused
+    it."""
     if fault in _LOST:
         raise OutcomeUnknown(str(error)) from error
     if fault is Fault.PASSING:
@@ -121,7 +122,7 @@ def check_commit(error: Exception, fault: Fault) -> None:
 
 
 def causes(error: BaseException) -> Iterator[Exception]:
-    """Yield ``error``, and those that it was raised from: Django raises its own from the driver's."""
+    """Yield ``error`` and the exceptions that caused it: Django raises its own from those of the driver."""
     seen: list[BaseException] = []
     following: BaseException | None = error
     while following is not None and following not in seen:

@@ -6,7 +6,7 @@ from gateway.store.figures import Holdings
 from gateway.store.parts.session import StoreSession
 
 COUNTING = 0.01
-"""The part of its time for which a store counts what it holds, at most."""
+"""The largest part of its time that a store spends on counting what it holds."""
 
 
 class Upkeep(StoreSession):

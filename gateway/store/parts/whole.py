@@ -1,4 +1,4 @@
-"""The parts together."""
+"""A store with all its parts."""
 
 from gateway.store.parts.claims import Claims
 from gateway.store.parts.inbox import Inbox

@@ -20,7 +20,7 @@ from gateway.store.writer import Fault
 Value = TypeVar("Value")
 
 ANSWER = 10.0
-"""Seconds to wait for the answer to one statement, also to COMMIT."""
+"""Seconds to wait for the answer to one statement or COMMIT."""
 LONGEST_STATEMENT = 600.0
 """The same for the statements of handlers."""
 OPENING = 60.0
@@ -65,12 +65,12 @@ class Session(psycopg.Connection[Any]):
     settings: Mapping[str, str] = _SETTINGS
     limit = ANSWER
     is_pooled = False
-    """Whether a pooler, such as PgBouncer, is between: then the next transaction may be in another session of the
-    server. Nothing of a session is of use: no settings, no prepared statements, no LISTEN."""
+    """Whether a pooler, such as PgBouncer, is between. The next transaction may then be in another session of the
+    server, so that settings of a session, prepared statements and LISTEN do not work."""
     are_there_others: Callable[[], bool] = staticmethod(lambda: True)
     """Whether other processes have the store open."""
     owner_now: Callable[[], str] = staticmethod(lambda: "0")
-    """Whom it works for."""
+    """The id of the owner that uses it."""
 
     @property
     def owner(self) -> str:
@@ -99,13 +99,13 @@ class Session(psycopg.Connection[Any]):
             return value
 
     def listen(self, channel: str) -> None:
-        """Listen for :meth:`heard`. psycopg gives to a handler alone what comes together with an answer."""
+        """Listen for :meth:`heard`. Notifications that come with an answer reach only a handler of psycopg."""
         self._early: list[str] = []
         self.add_notify_handler(lambda notification: self._early.append(notification.payload))
         self.execute(f"LISTEN {channel}")
 
     def heard(self, seconds: float) -> list[tuple[str, str]]:
-        """Wait so long for notifications, at most, and return the two words of each. psycopg's own method would wait in
+        """Wait at most so long for notifications, and return the two words of each. psycopg's own method would wait in
         :meth:`wait`, where each answer has to come within ``limit``."""
         if self._has_input(0.0 if self._early else seconds):
             self.pgconn.consume_input()
@@ -115,7 +115,7 @@ class Session(psycopg.Connection[Any]):
         return [(what, who) for what, _, who in (payload.partition(" ") for payload in payloads)]
 
     def _has_input(self, seconds: float) -> bool:
-        """Wait so long for something to read, at most. ``select.select`` takes no file descriptor above 1023, which a
+        """Wait at most so long for something to read. ``select.select`` takes no file descriptor above 1023, which a
         gateway with many clients has."""
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
@@ -178,8 +178,8 @@ class HandlerSession(Session):
 
 
 class Plain:
-    """Somebody else's connection, for the store's statements: their parameters are bound by the server, and their rows
-    are tuples, whatever cursors the connection makes by itself."""
+    """A connection of other code, for the store's statements. The server binds their parameters, and their rows are
+    tuples, whatever cursors the connection makes by itself."""
 
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
         register(connection)
@@ -220,7 +220,7 @@ def connect(place: Place, *, autocommit: bool = False, kind: type[Session] = Ses
 
 
 def _is_pooled(session: Session) -> bool:
-    """A pooler gives its clients process ids of its own making."""
+    """A pooler gives its clients invented process ids."""
     return session.execute("SELECT pg_backend_pid()").fetchone() != (session.info.backend_pid,)
 
 

@@ -46,7 +46,7 @@ class PostgreSQLEngine:
         return Joined(Plain(connection), owner, PostgreSQLStore.operations, PostgreSQLStore.locks)
 
     def open_transaction(self) -> None:
-        """None is known: a connection is known to its owner alone."""
+        """Return None: the engine does not know the connections of other code."""
 
     def exists(self) -> bool:
         import psycopg

@@ -66,7 +66,7 @@ def _types(table: Table) -> list[str]:
 
 
 def _as_indexed(table: Table, row: Row) -> Row:
-    """The row, with keys that an index can hold. What was sound is so under its new key."""
+    """The row, with keys that an index can hold. A sound row gets the checksum of its new key."""
     if table is KEPT:
         return [*row, indexed(row[table.at("key")])]
     for name in ("key", "lane", "failed_as"):
@@ -79,7 +79,7 @@ def _as_indexed(table: Table, row: Row) -> Row:
 
 
 def _checksum(table: Table, row: Row) -> int | None:
-    """The checksum that the row has if it is sound; None if its table has none over its keys."""
+    """The checksum of a sound row; None if the checksums of its table do not cover keys."""
 
     def values(*names: str) -> list[Any]:
         return [row[table.at(name)] for name in names]
@@ -95,8 +95,8 @@ def _checksum(table: Table, row: Row) -> int | None:
 
 @contextlib.contextmanager
 def image(place: Place, *, writes: bool) -> Iterator[Image]:
-    """The database, which no other process writes meanwhile. What is written is kept when the context ends without an
-    exception. Raises StoreUnavailable."""
+    """The database. No other process can write to it within the context. The rows are committed when the context ends
+    without an exception. Raises StoreUnavailable."""
     try:
         with contextlib.closing(connect(place, autocommit=True)) as session:
             session.limit = LIMIT
@@ -113,7 +113,7 @@ def image(place: Place, *, writes: bool) -> Iterator[Image]:
 
 
 def _lock(session: Session, mode: str) -> None:
-    """Let nobody change the tables until the transaction ends. An owner that lives cannot beat either."""
+    """Lock the tables until the transaction ends. Owners that live cannot beat in this time."""
     session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     for setting in ("lock_timeout = '10s'", "statement_timeout = 0", "idle_in_transaction_session_timeout = 0"):
         session.execute(f"SET LOCAL {setting}".encode())
@@ -122,7 +122,7 @@ def _lock(session: Session, mode: str) -> None:
 
 
 def _watched(session: Session) -> owners.Beats:
-    """The owners as they were some time ago: those that live have beaten since."""
+    """The beats of the owners some time ago. Owners that live have beaten since."""
     if before := owners.beats(session):
         time.sleep(SILENT)
     return before

@@ -1,7 +1,6 @@
-"""Hears that another process has put something into the store: in a thread and a session of its own.
+"""Listens for what other processes put into the store, in a thread and a session of its own.
 
-This is only quicker than to look for it, which the worker and the outbox do anyhow. So whatever goes wrong here costs a
-second at most.
+The worker and the outbox also poll, so a failure here delays a message by a second at most.
 """
 
 import logging
@@ -28,8 +27,7 @@ LONGEST_PAUSE = 2.0
 POLL = 0.2
 """Seconds between two looks where notifications cannot arrive."""
 _POOLED = (
-    "%s: a pooler is between, through which no notifications come: what other processes put into the store is looked "
-    "for every %g s"
+    "%s: no notifications come through the pooler: the store is polled every %g s for what other processes put there"
 )
 _LOOK = 0.5
 """Seconds after which the thread looks whether it is to end."""
@@ -57,7 +55,7 @@ class Listener:
                     if session.is_pooled:
                         break
                     session.listen(CHANNEL)
-                    self._heard("", "")  # something may have been put while nobody listened
+                    self._heard("", "")  # something may have been put before LISTEN
                     trouble = _told("", trouble)
                     pauses.end()
                     self._listen(session)
@@ -67,14 +65,14 @@ class Listener:
         self._poll()
 
     def _poll(self) -> None:
-        """Let everybody look, again and again: through a pooler no notification arrives."""
+        """Let the worker and the outbox poll more often: no notification arrives through a pooler."""
         if not self._end.is_set():
             logger.info(_POOLED, self._place, POLL)
         while not self._end.wait(POLL):
             self._heard("", "")
 
     def _listen(self, session: Session) -> None:
-        """Hear until the end, or until the test fails. Raises psycopg.Error."""
+        """Listen until the end, or until the test fails. Raises psycopg.Error."""
         nonce, tested = "", time.monotonic()
         while not self._end.is_set():
             since = time.monotonic() - tested
@@ -91,9 +89,9 @@ class Listener:
 
 
 def _told(trouble: str, before: str) -> str:
-    """Tell the operator of a trouble when it begins, and when it is over."""
+    """Log when a trouble begins, and when it is over."""
     if trouble and not before:
-        logger.warning("what other processes put into the store is looked for once a second: %s", trouble)
+        logger.warning("the store is polled once a second for what other processes put there: %s", trouble)
     elif before and not trouble:
-        logger.info("other processes are heard again when they put something into the store")
+        logger.info("notifications of other processes arrive again")
     return trouble

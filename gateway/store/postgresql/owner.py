@@ -1,9 +1,9 @@
-"""Lives, for other processes to see, and watches whether they do: in a thread and a session of its own.
+"""Shows other processes that this one is alive, and watches them, in a thread and a session of its own.
 
 An owner's row has a counter that goes up twice a second. Another process that has seen it unchanged for ``SILENT``
-seconds, by a clock that nobody sets, gives back what the owner had, and removes the row. So no clock of a host decides,
-nor how long something takes. An owner that wakes up after that (it was stopped, or cut off) finds that its row is gone:
-nothing of what it had is its own any more, and it begins anew under another id.
+seconds, by a monotonic clock, gives back what the owner had, and removes the row. So no wall clock decides. An owner
+that wakes up after that (it was stopped, or cut off) finds that its row is gone. It has lost all that it had, and
+registers under a new id.
 """
 
 import logging
@@ -35,9 +35,9 @@ ANSWER = 2.0
 LONGEST_PAUSE = 1.0
 """Seconds between two attempts to connect, at most: one that is later than others by ``SILENT`` is dead for them."""
 TIDY = 1.0
-"""Seconds between two looks for keys of which no message waits in front, at least."""
+"""The least time in seconds between two searches for keys without a message in front."""
 _TIDYING = 0.02
-"""The part of its time for which a process looks for those."""
+"""The part of its time that a process spends on these searches."""
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class _Seen:
 
     beats: int
     silent: float = 0.0
-    """Seconds of watching since they changed."""
+    """Seconds of watching since the last beat."""
 
 
 class Owner:
@@ -58,7 +58,7 @@ class Owner:
         self._place = place
         self._number = owners.register(session, socket.gethostname(), os.getpid())
         self.ahead = owners.now(session) - elapsed()
-        """The database's clock, less :func:`elapsed`."""
+        """The database's clock minus :func:`elapsed`."""
         session.limit = ANSWER
         self._given_up = given_up
         self.is_alone = False
@@ -71,11 +71,11 @@ class Owner:
         self._snapshots = Snapshots()
         self._notifications = Notifications()
         self._dead: set[int] = set()
-        """Owners that have died, as is known here without watching them."""
+        """Owners that have died according to their parent."""
         self._untried: set[int] = set()
         """Dead owners from which it has not tried to take over."""
         self._changes = threading.Condition()
-        """Guards the two, and the next."""
+        """Guards these two sets and ``_is_over``."""
         self._is_over = False
         self._thread = threading.Thread(target=self._run, args=[session], name="store-owner", daemon=True)
         self._thread.start()
@@ -85,8 +85,8 @@ class Owner:
         return str(self._number)
 
     def bury(self, owner: str) -> None:
-        """Take over from an owner that has died, as the caller knows. Returns when that was tried, in a moment; it is
-        tried again at each beat."""
+        """Take over from an owner that has died, as the caller knows. Return after the first attempt; each beat tries
+        again."""
         number = int(owner or 0)
         with self._changes:
             self._dead.add(number)
@@ -122,13 +122,13 @@ class Owner:
         self._leave(session)
 
     def _rests(self, pause: float) -> bool:
-        """Wait until it is time to beat, or somebody is to be buried. Return whether this is the end."""
+        """Wait until the next beat is due, or an owner has died. Return whether to end."""
         with self._changes:
             self._changes.wait_for(lambda: self._is_over or self._untried, pause)
             return self._is_over
 
     def _connected(self) -> Session:
-        """Watch anew: the others may have been unable to beat, as we were."""
+        """Connect, and watch anew: the others may have been cut off, too."""
         self._seen = {}
         session = connect(self._place, autocommit=True)
         session.limit = ANSWER
@@ -150,7 +150,7 @@ class Owner:
     def _begin_anew(self, session: Session) -> None:
         before, self._number = self._number, owners.register(session, socket.gethostname(), os.getpid())
         logger.error(
-            "other processes have taken this one for dead and have what it was at: "
+            "other processes have declared this one dead and taken over its messages: "
             "it was stopped, or cut off from the database (owner %s, now %s)", before, self._number,
         )  # fmt: skip
         self._given_up()
@@ -175,7 +175,7 @@ class Owner:
         self._tried(untried)
 
     def _tried(self, dead: set[int]) -> None:
-        """Let those go on who wait for that."""
+        """Wake the callers of :meth:`bury`."""
         with self._changes:
             self._untried -= set(dead)
             self._changes.notify_all()

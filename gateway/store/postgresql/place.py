@@ -1,4 +1,4 @@
-"""Where the database is: the parts of its URL, what people call it, and how a session with it begins."""
+"""The place of a database: the parts of its URL, its name for people, and the parameters of a session."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _ALWAYS: Mapping[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-"""A host that vanishes is noticed after some ten seconds. The system's own settings would take two hours."""
+"""A host that vanishes is noticed after about ten seconds, not after two hours as by the system's own settings."""
 _BY_DEFAULT: Mapping[str, Any] = {
     "connect_timeout": CONNECT_TIMEOUT,
     "target_session_attrs": "read-write",
@@ -25,21 +25,21 @@ _BY_DEFAULT: Mapping[str, Any] = {
 }
 ESCAPES = "; a % of its password has to be written as %25"
 _QUOTED = re.compile(r'".*"', re.DOTALL)
-"""What libpq quotes of a URL may be a part of its password, which may have quotes of its own."""
+"""libpq may quote a part of the password, which may contain quotes."""
 
 
 class Place:
     """A database, as a URL names it. ``str()`` is the URL without passwords."""
 
     def __init__(self, url: str) -> None:
-        """Raises ValueError, which quotes nothing of the URL that may be a password."""
+        """Raises ValueError, without any part of the URL that may be a password."""
         try:
             given = conninfo_to_dict(url)
         except ProgrammingError as error:
             said = _unquoted(str(error).strip())
             raise ValueError(f"{said}{ESCAPES * ('percent' in said)}") from None
         database, port = str(given.get("dbname") or ""), str(given.get("port") or "")
-        if not database and not given.get("service"):  # which may name it, in a file of libpq's
+        if not database and not given.get("service"):  # a service file of libpq may name it
             raise ValueError("it names no database")
         hosts = str(given.get("host") or "").split(",")
         if "@" in database or any("@" in host[1:] for host in hosts if not host.startswith("/")):

@@ -1,6 +1,6 @@
-"""Finds what keeps the database from cleaning up: a snapshot that is held for minutes, in any database of the server.
+"""Finds snapshots that are held for minutes, in any database of the server, and prevent a vacuum.
 
-Dead versions of rows then stay, in front of those that are taken next, and each take costs more than the one before.
+Dead versions of rows then stay in front of the rows that are taken next, so that each take costs more.
 """
 
 import logging
@@ -12,7 +12,7 @@ from gateway.store.postgresql.sql.schema import Database
 logger = logging.getLogger(__name__)
 
 HELD = 300.0
-"""Seconds after which it is told."""
+"""Seconds after which a snapshot is logged."""
 LOOK = 60.0
 """Seconds between two looks."""
 _HOLDERS = """
@@ -25,11 +25,11 @@ _HOLDERS = """
     UNION ALL SELECT format('prepared transaction %s of %s', gid, owner), transaction::text,
         format('ROLLBACK PREPARED %L', gid)
     FROM pg_prepared_xacts"""
-"""What holds something, since which transaction, and what ends it. Others' times are not for every user to see."""
+"""The holder, its transaction, and the statement that ends it. Not every user may see when other sessions began."""
 
 
 class Snapshots:
-    """Tells once of each snapshot that is held for too long. ``clock`` gives seconds, and nobody sets it."""
+    """Logs each snapshot once that is held for too long. ``clock`` returns monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -53,6 +53,6 @@ class Snapshots:
 
 
 _HELD = (
-    "the database cannot clean up behind the store: %s has held a snapshot for %.0f minutes, and to take a message "
-    "costs more and more; end it: %s"
+    "the database cannot vacuum the store's tables: %s has held a snapshot for %.0f minutes, and taking messages "
+    "becomes slower; end it: %s"
 )

@@ -72,7 +72,7 @@ class PostgreSQLStore(WholeStore):
         return str(self._place)
 
     def now(self) -> float:
-        """The database's clock, as it was a moment ago, and the seconds since then."""
+        """The database's clock at the last beat, plus the seconds since then."""
         return super().now() if self._owned is None else elapsed() + self._owned.ahead
 
     async def open(self) -> str:
@@ -149,7 +149,7 @@ class PostgreSQLStore(WholeStore):
         return session
 
     def _connected(self) -> Session:
-        """A session, or why there is none: after an attempt that failed the next one waits for a moment."""
+        """Return a session. Raises StoreUnavailable, at once if the last attempt failed a moment ago."""
         if time.monotonic() < self._connect_at:
             raise StoreUnavailable(self._trouble)
         try:
@@ -167,7 +167,7 @@ class PostgreSQLStore(WholeStore):
         return session
 
     def _joined(self, database: HandlerSession) -> TransactionStore:
-        """The handler before may have wanted rows and cursors of other kinds."""
+        """Reset the factories for rows and cursors: an earlier handler may have set its own."""
         database.row_factory, database.cursor_factory = tuple_row, psycopg.Cursor
         return Joined(Plain(database), self.owner, self.operations, self.locks)
 

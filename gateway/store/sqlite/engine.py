@@ -45,7 +45,7 @@ class SQLiteEngine:
         return Joined(Plain(connection), owner, SQLiteStore.operations, SQLiteStore.locks)
 
     def open_transaction(self) -> None:
-        """None is known: a connection is known to its owner alone."""
+        """Return None: the engine does not know the connections of other code."""
 
     def exists(self) -> bool:
         try:
@@ -57,7 +57,7 @@ class SQLiteEngine:
         return True
 
     def faults(self) -> list[str]:
-        """The first thing that is wrong: what follows from it says nothing new."""
+        """The first fault only: the others follow from it."""
         first = next(filter(None, self._faults()), None)
         return [] if first is None else [first]
 

@@ -40,7 +40,7 @@ class Image:
 
 
 def _as(kind: type, value: object) -> object:
-    """The value as its column has it, or as near as can be: a flipped bit may change even the type."""
+    """The value with the type of its column, as far as possible: a flipped bit may have changed the type."""
     if kind is bool:
         return bool(value)
     if kind is bytes and isinstance(value, str):
@@ -54,8 +54,8 @@ def _as(kind: type, value: object) -> object:
 
 @contextlib.contextmanager
 def image(path: Path) -> Iterator[Image]:
-    """The file, which no other process writes meanwhile. What is written is kept when the context ends without an
-    exception. Raises StoreUnavailable."""
+    """The file. No other process can write to it within the context. The rows are committed when the context ends
+    without an exception. Raises StoreUnavailable."""
     with _opened(path) as database, _errors(path):
         database.begin()
         try:

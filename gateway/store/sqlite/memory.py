@@ -1,4 +1,4 @@
-"""A store in memory, whose clock can be moved: for tests. What is in it ends with it."""
+"""A store in memory, for tests. Its clock can be moved."""
 
 import contextlib
 import secrets
@@ -58,7 +58,7 @@ class _Connection(FairConnection):
 
 
 class _Owner(Owner):
-    """The one owner of everything."""
+    """The only owner of a store in memory."""
 
     def __init__(self) -> None:
         self.id = secrets.token_hex(8)
@@ -98,7 +98,7 @@ class MemoryStore(SQLiteStore):
         self._moved += seconds
 
     async def recover(self) -> int:
-        """There is no other process that could have died."""
+        """Do nothing: no other process has this store."""
         return 0
 
     async def due_now(self) -> int:

@@ -1,4 +1,5 @@
-"""A handler's connection, for the store's statements: their rows are tuples, whatever the handler wants for its own."""
+"""A handler's connection, for the store's statements. Their rows are tuples, whatever row factory the handler has
+set."""
 
 import sqlite3
 from typing import Any

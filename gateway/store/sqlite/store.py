@@ -84,7 +84,7 @@ class SQLiteStore(WholeStore):
         return FairConnection(self.path)
 
     def _joined(self, database: FairConnection) -> TransactionStore:
-        """The handler before may have wanted rows and texts of other kinds."""
+        """Reset the factories for rows and texts: an earlier handler may have set its own."""
         database.row_factory, database.text_factory = None, str
         return Joined(Plain(database), self.owner, self.operations, self.locks)
 

@@ -664,7 +664,7 @@ async def test_a_group_is_told_what_the_message_was_at_the_line_that_sends_it(st
             assert (await layer.receive(channel))["n"] == 1
         await layer.close()
     (said,) = refused
-    assert "the value of 'rows[0].at' is none of text" in said
+    assert "the value of 'rows[0].at' is not text" in said
     assert "write value.isoformat()" in said
 
 

@@ -8,7 +8,7 @@ from gateway.store.postgresql.sql import schema
 
 
 class ProjectEngine(PostgreSQLEngine):
-    """An :class:`gateway.store.interfaces.Engine`, which makes and changes no tables. ``alias`` as in the store."""
+    """An :class:`gateway.store.interfaces.Engine` that makes and changes no tables. ``alias`` as in the store."""
 
     def __init__(self, place: Place, alias: str) -> None:
         super().__init__(place)
@@ -23,4 +23,4 @@ class ProjectEngine(PostgreSQLEngine):
         check(session, self._alias)
 
     def check_shared(self) -> None:
-        """Nothing is changed that another process uses."""
+        """Do nothing: a gateway does not change the tables of a project."""

@@ -13,7 +13,7 @@ from gateway.store.transaction import TransactionStore
 
 
 class ProjectStore(ProjectTransactions, PostgreSQLStore):
-    """A :class:`gateway.store.interfaces.Store`. ``alias``: what the project calls the database, if it is not its
+    """A :class:`gateway.store.interfaces.Store`. ``alias``: the project's name of the database, if it is not the
     default one."""
 
     def __init__(self, place: Place, alias: str) -> None:

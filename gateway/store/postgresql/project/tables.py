@@ -1,4 +1,4 @@
-"""The tables in a project's database. Django's migrations make them; a gateway only looks at their version."""
+"""The tables in a project's database. Django's migrations make them; a gateway only checks their version."""
 
 from collections.abc import Callable
 

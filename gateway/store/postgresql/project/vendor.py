@@ -1,4 +1,4 @@
-"""What :class:`gateway.store.project.Vendor` asks for, of PostgreSQL."""
+"""Implements :class:`gateway.store.project.Vendor` for PostgreSQL."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -38,5 +38,5 @@ def engine(parameters: Mapping[str, Any], alias: str = "") -> Engine:
 
 
 def _escaped(value: str) -> str:
-    """A value within ``options``, where a space ends it."""
+    """Escape a value within ``options``, where a space ends a value."""
     return value.replace("\\", "\\\\").replace(" ", "\\ ")

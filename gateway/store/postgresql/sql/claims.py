@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 
 
 def claim(db: Database, calls: Sequence[Request]) -> list[Claim]:
-    """Do what nobody has claimed before by one statement, and the rest one by one, in the order of their keys: two
-    processes that lock the same rows do not wait for each other then."""
+    """Claim new keys by one statement, and the others one by one, in the order of their keys, so that two processes
+    cannot wait for each other's rows."""
     claimed: list[Claim | None] = []
     new = _insert(db, calls)
     for call in calls:
@@ -45,7 +45,7 @@ _INSERT = f"""WITH {ME},
 
 
 def _insert(db: Database, calls: Sequence[Request]) -> set[str]:
-    """Claim what nobody has claimed before, and looks like nothing that has failed: their keys. Raises GivenUp."""
+    """Claim new keys that look like no failed claim. Return the keys. Raises GivenUp."""
     keys, ids = [indexed(call.key) for call in calls], [text(call.id) for call in calls]
     values = {
         "owner": int(calls[0].owner),

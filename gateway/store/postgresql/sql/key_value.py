@@ -37,11 +37,11 @@ def _sound(space: str, rows: Iterable[tuple[str, bytes, int]]) -> Iterable[tuple
 
 
 def save(db: Database, calls: Sequence[Save]) -> list[None]:
-    """Raises NamespaceInUse if another process has the namespace by now: who was given up while it slept writes nothing
-    into what is another's."""
+    """Raises NamespaceInUse if another process has the namespace by now: an owner that was declared dead while it slept
+    must not write there."""
     for call in calls:
         if is_anothers(db, call.namespace, call.owner):
-            raise NamespaceInUse(f"{call.namespace} was given to another gateway, which took this one for dead")
+            raise NamespaceInUse(f"{call.namespace} was given to another gateway, which has declared this one dead")
         space = indexed(call.namespace)
         _remove(db, space, [key for key, value in call.changes.items() if value is None])
         _write(db, space, call.changes)

@@ -1,6 +1,6 @@
-"""Recognizes what is ours, and a transaction, for :mod:`gateway.store.joined`.
+"""Locks rows and recognizes transactions, for :mod:`gateway.store.joined`.
 
-The mark of a transaction is its number. A savepoint has another one, which does not count here.
+The mark of a transaction is its number. The number of a savepoint does not count.
 """
 
 import json
@@ -26,7 +26,7 @@ _MESSAGE = f"""SELECT 1 FROM gateway_messages
 
 
 def lock_message(db: Database, message: Message, owner: str) -> bool:
-    """Lock the row: while the session lives, nobody takes the message over."""
+    """Lock the row, so that no process takes the message over while the session lives."""
     values = (text(message.id), _number(owner), message.attempts)
     return db.execute(_MESSAGE, values).fetchone() is not None
 
@@ -51,7 +51,7 @@ def is_settled(db: Database, claim: Claim) -> bool:
 
 
 def _number(owner: str) -> int:
-    """The owner's number; that of nobody where the store is not open."""
+    """The owner's number; -1, which no owner has, if the store is not open."""
     return int(owner) if owner.isdecimal() else -1
 
 
@@ -62,7 +62,7 @@ _IS_SAME = b"""SELECT pg_current_xact_id_if_assigned()::text, set_config('role',
 
 
 def mark(db: Database) -> str:
-    """Its number, and the role and the search path by which the store reaches its tables."""
+    """Return the transaction's number, and the role and search path by which the store reaches its tables."""
     return str(_value(db, _MARK))
 
 

@@ -39,7 +39,7 @@ def finish(db: Database, calls: Sequence[Finish]) -> list[None]:
 
 def _tell_of_lost(ids: Iterable[str]) -> None:
     for id_ in ids:
-        logger.warning("%s: this process no longer has it, so what became of it here does not count", id_)
+        logger.warning("%s: this process no longer has the message, so the outcome of this attempt is ignored", id_)
 
 
 _RETRY = f"""UPDATE gateway_messages SET state = {WAITING}, owner = 0, error = %(error)s,

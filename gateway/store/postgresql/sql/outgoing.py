@@ -34,7 +34,7 @@ _PUT = f"{_INSERT} ON CONFLICT (id) DO NOTHING"
 
 
 def put(db: Database, items: Sequence[Outgoing]) -> None:
-    """An item whose id is known is the same item, and is kept once."""
+    """An item with a known id is the same item, and is kept once."""
     if items:
         for portion in portions(items, lambda item: len(item.content)):
             db.execute(_PUT, columns([(*_values(item), WAITING) for item in portion]))
@@ -81,7 +81,7 @@ def _started(db: Database, call: Take) -> list[tuple[Any, ...]]:
 
 
 def _locked(db: Database, lanes: Sequence[str], now: float) -> list[str]:
-    """The ``lanes`` that rest and that no other process asks at this moment."""
+    """The resting ``lanes`` that no other process has locked."""
     if not lanes:
         return []
     sql = "SELECT lane FROM gateway_resting WHERE lane = ANY(%s) AND until <= %s FOR UPDATE SKIP LOCKED"
@@ -142,7 +142,7 @@ def _end_rest(db: Database, lanes: Iterable[str]) -> None:
 
 
 _OURS = "(item.owner = %(owner)s OR %(owner)s = 0)"
-"""An item of a process that was given up is another's by now, which tells what becomes of it."""
+"""An item of a process that was declared dead belongs to another one by now, which decides what becomes of it."""
 _RETRY = f"""UPDATE gateway_outgoing AS item SET state = {WAITING}, owner = 0, due = %(due)s, error = %(error)s,
     attempts = attempts - %(uncounted)s WHERE id = %(id)s AND {_OURS} RETURNING message, lane"""
 _REST = """INSERT INTO gateway_resting (lane, until, error) VALUES (%s, %s, %s)
@@ -166,7 +166,11 @@ def retry(db: Database, calls: Sequence[Failed]) -> list[None]:
 
 
 def _lost(call: Failed) -> None:
-    logger.warning("%s: another process has it by now, or it has left: %s", call.id, text(call.error))
+    logger.warning(
+        "%s: the outcome of this attempt is ignored, because the item was sent or another process has it: %s",
+        call.id,
+        text(call.error),
+    )
 
 
 _CHAIN = """WITH RECURSIVE chain(id) AS (

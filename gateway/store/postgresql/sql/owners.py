@@ -1,7 +1,7 @@
-"""The rows by which processes know of one another: one for each open store, whose ``beat`` goes up while it lives.
+"""The rows of owners: one for each open store. The column ``beat`` goes up while the owner lives.
 
-An owner without a row is dead. It removes its row when it ends, or the first that has seen it silent for too long does,
-which gives back what it had in the same transaction.
+An owner without a row is dead. It removes its row when it ends. Otherwise the first process that finds it silent for
+too long removes the row, and gives back what the owner had in the same transaction.
 """
 
 from typing import Any
@@ -17,13 +17,13 @@ Beats = dict[int, int]
 
 
 def register(db: Database, host: str, pid: int) -> int:
-    """Be a new owner. Returns its id, which no other has had before."""
+    """Register a new owner. Return its id, which no other owner has ever had."""
     sql = "INSERT INTO gateway_owners (host, pid) VALUES (%s, %s) RETURNING id"
     return int(_one(db.execute(sql, (host, pid))))
 
 
 def beat(db: Database, owner: int) -> bool:
-    """Live. Returns False if others have given the owner up."""
+    """Beat once. Return False if other processes have declared the owner dead."""
     return db.execute("UPDATE gateway_owners SET beat = beat + 1 WHERE id = %s", [owner]).rowcount == 1
 
 
@@ -49,11 +49,11 @@ def now(db: Database) -> float:
 
 
 def take_over(db: Database, owner: int, beat: int) -> int | None:
-    """Give back what an owner has that is dead, and remove the owner; how much. None if it has beaten since ``beat``,
-    or another process takes it over.
+    """Give back what a dead owner has, and remove the owner. Return how much was given back; None if the owner has
+    beaten since ``beat``, or another process takes it over.
 
-    Rows that are locked stay: a transaction of its own is still open. The owner goes all the same, because it has to
-    find out that its names are others' now; :func:`give_back_orphans` gives back what is left.
+    Locked rows stay, because a transaction of the owner is still open; :func:`give_back_orphans` gives them back later.
+    The owner is removed all the same: it has to find out that it has lost its names.
     """
     with db.transaction():
         sql = "SELECT 1 FROM gateway_owners WHERE id = %s AND beat = %s FOR UPDATE SKIP LOCKED"
@@ -70,7 +70,7 @@ def _remove(db: Database, owner: int) -> None:
 
 
 def give_back_orphans(db: Database) -> int:
-    """Give back what owners have that have no row any more; how much."""
+    """Give back what owners without a row have. Return how much."""
     found = [owner for (owner,) in db.execute(_ORPHANS).fetchall()]
     return _give_back(db, found) if found else 0
 

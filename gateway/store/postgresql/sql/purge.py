@@ -1,11 +1,11 @@
-"""Forgets what is no longer wanted, in batches, of which several processes may do some at once."""
+"""Deletes expired rows in batches. Several processes may do so at once."""
 
 from gateway.store.postgresql.sql.schema import Database
 from gateway.store.states import BUSY, GONE
 from gateway.store.values import KEEP, KEEP_HISTORIES
 
 BATCH = 5_000
-"""Rows of one table that one commit forgets: other calls want theirs in between."""
+"""The most rows of one table that one commit deletes, so that other calls do not wait long."""
 _DELETE = """DELETE FROM {table} WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM {table} WHERE {where} LIMIT %(limit)s FOR UPDATE SKIP LOCKED))"""
 _MESSAGES = _DELETE.format(
@@ -18,6 +18,6 @@ _NOTES = _DELETE.format(table="gateway_notes", where="expires < %(now)s")
 
 
 def purge(db: Database, now: float) -> int:
-    """Forget a batch of messages that are long gone, of claims and of notes that have expired; how many rows."""
+    """Delete a batch of old histories, expired claims and expired notes. Return the number of rows."""
     values = {"now": now, "before": now - KEEP, "keep": KEEP_HISTORIES, "limit": BATCH}
     return sum(db.execute(sql, values).rowcount for sql in (_MESSAGES, _CLAIMS, _NOTES))

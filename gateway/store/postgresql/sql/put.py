@@ -68,8 +68,9 @@ _LOOK = _LOOK.replace(KEYED, "m.key <> '' AND m.key <> m.id")
 
 
 def _look(db: Database, calls: Sequence[Put], keys: Sequence[str]) -> tuple[bool, set[str]]:
-    """Whether messages may be begun, and the keys of which a message is not gone yet. None may be begun while an older
-    message is due, or one that a dead process had is there: that one runs alone. Nor by an owner that was given up."""
+    """Return whether messages may be begun, and the keys that have a message which is not gone yet. No message may be
+    begun while an older one is due, or while the message of a dead process is there, which runs alone. A dead owner may
+    begin no message either."""
     values = {"owner": int(calls[0].owner or 0), "now": max(call.now for call in calls), "keys": texts(keys)}
     row = db.execute(_LOOK, values).fetchone()
     assert row is not None
@@ -95,7 +96,7 @@ _INSERT = """INSERT INTO gateway_messages
     (id, type, route, key, subject, received, content, checksum, attempts, due, state, owner, story,
     priority) SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)"""
 _INSERT_AND_TELL = f"WITH inserted AS ({_INSERT}) {wake.NOTIFY}"
-"""One statement: a session that ends between two would leave what is stored, and may not be stored again."""
+"""One statement, because a session that ends between two would store without notifying."""
 
 
 def _insert_all(db: Database, rows: Sequence[tuple[Message, StoredState, str]], tells: bool) -> None:

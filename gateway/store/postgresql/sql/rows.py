@@ -1,4 +1,4 @@
-"""Rows of PostgreSQL. What all engines have in common is in :mod:`gateway.store.rows`."""
+"""Rows of PostgreSQL. :mod:`gateway.store.rows` has what all engines share."""
 
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
@@ -15,8 +15,8 @@ _SHORT = LONGEST_KEY // 4
 
 
 def indexed(value: str) -> str:
-    """``value`` as an index can hold it. A longer one, such as a topic of 64 KiB, keeps its beginning, and a digest for
-    the rest: it still is the key of the same messages. What this returns it leaves as it is."""
+    """``value`` as an index can hold it. A longer one, such as a topic of 64 KiB, is cut and gets a digest
+    of its whole text, so that it still identifies the same messages. An indexed value is returned unchanged."""
     value = text(value)
     if len(value) <= _SHORT or len(encoded := value.encode()) <= LONGEST_KEY:
         return value
@@ -45,5 +45,5 @@ def unnested(*types: str) -> str:
 
 
 def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """The columns of ``rows``, of which there is at least one."""
+    """The columns of ``rows``. There must be at least one row."""
     return [list(column) for column in zip(*rows, strict=True)]

@@ -38,12 +38,12 @@ TABLES = (
 ONE_RUNNING = "gateway_messages_running"
 """The index that lets one message of a key run at a time."""
 KEYED = "key <> '' AND key <> id"
-"""A message whose key is empty, or its own id, has no order to keep."""
+"""Messages with an order: an empty key, or the message's own id, means that it has no order."""
 
 KEPT = f"state + 0 < {DEAD}"
-"""A message that waits or runs, for lists. A plan for rows of one state must not take the index of all these: once it
-was empty when it was analyzed, PostgreSQL believes that to read all of it costs nothing, however large it is by then.
-It only takes an index whose condition follows from that of the statement, and from ``state = 2`` this one does not."""
+"""A message that waits or runs, for lists. Plans for rows of one state must not use the index with this condition: if
+it was empty when it was analyzed, PostgreSQL believes that reading all of it costs nothing, however large it has grown.
+PostgreSQL uses a partial index only if the statement implies its condition, and ``state = 2`` does not imply this."""
 
 FIRST = f"""
 CREATE TABLE gateway_messages (
@@ -298,7 +298,7 @@ def _versions(db: Database) -> tuple[int, int]:
 def _check(version: int, oldest: int) -> None:
     if oldest > VERSION:
         has = f"a later release has made version {version} of its tables"
-        raise Unsuitable(f"{has}, which this release, that knows {VERSION}, may not write; run the later release")
+        raise Unsuitable(f"{has}, and this release knows {VERSION} and may not write there; run the later release")
 
 
 def _check_columns(db: Database) -> None:
@@ -353,5 +353,5 @@ def check_shared(db: Database) -> None:
     """Raises Unsuitable if :func:`migrate` would change the tables while another process has the store open."""
     version = _versions(db)[0]
     if version < VERSION and _one(db, "SELECT count(*) FROM gateway_owners"):
-        change = f"its tables have version {version}, and this release makes version {VERSION} of them"
+        change = f"its tables have version {version}, and this release would migrate them to version {VERSION}"
         raise Unsuitable(f"{change}, while another process has them open: stop that first, or let it be replaced")

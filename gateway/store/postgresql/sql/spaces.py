@@ -1,4 +1,4 @@
-"""Names that one process has among all that have the store open: namespaces of servers, and leases."""
+"""Names that one process at a time has, among all that have the store open: namespaces of servers, and leases."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,13 @@ _ACQUIRE = """INSERT INTO gateway_spaces (space, owner)
     SELECT %(space)s, id FROM gateway_owners WHERE id = %(owner)s FOR KEY SHARE
     ON CONFLICT (space) DO UPDATE SET owner = excluded.owner
     WHERE gateway_spaces.owner = excluded.owner OR gateway_spaces.owner = %(dead)s RETURNING owner"""
-"""``dead``: the owner that had it, which may have lost it to a third process meanwhile. An owner that was given up gets
+"""``dead``: the dead owner that had the name; a third process may have got it meanwhile. An owner without a row gets
 nothing."""
 
 
 def acquire(db: Database, calls: Sequence[Hold]) -> list[bool]:
-    """Give each name to the owner that asks for it, unless another living one has it: whether it is the caller's."""
+    """Give each name to the owner that asks for it, unless another living owner has it. Return whether the caller has
+    it."""
     return [_acquire(db, call) for call in calls]
 
 
@@ -35,7 +36,7 @@ def is_taken(db: Database, calls: Sequence[Hold]) -> list[bool]:
 
 
 def release(db: Database, calls: Sequence[tuple[str, str]]) -> list[None]:
-    """Give up names, each with the owner that has it. Another's are left alone."""
+    """Give up names, each if the owner beside it has it."""
     for name, owner in calls:
         db.execute("DELETE FROM gateway_spaces WHERE space = %s AND owner = %s", (indexed(name), int(owner or 0)))
     return [None] * len(calls)
@@ -65,7 +66,7 @@ _HOLDER = "SELECT owner, EXISTS (SELECT FROM gateway_owners WHERE id = owner) FR
 
 
 def _holder(db: Database, name: str) -> tuple[str, bool]:
-    """The owner that has the name, if any, and whether it lives. Only the database knows: what a process has seen of
-    the others may be old, or nothing since it connected again."""
+    """The owner that has the name, or an empty text, and whether the owner lives. The database is asked, because a
+    process that has just connected has not watched the others yet."""
     found = db.execute(f"{_HOLDER} WHERE space = %s", [indexed(name)]).fetchone()
     return ("", False) if found is None else (str(found[0]), bool(found[1]))

@@ -1,4 +1,4 @@
-"""A connection to the file of a project, which has writers of its own."""
+"""A connection to the file of a project. The project writes to it, too."""
 
 import sqlite3
 import time
@@ -11,7 +11,7 @@ from gateway.store.sqlite.plain import Plain
 from gateway.store.sqlite.project.names import in_project
 
 IN_MEMORY = Path(":memory:")
-"""In place of the file, where the project has none: in its tests."""
+"""The path if the project's database is in memory, as in its tests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +24,11 @@ class ProjectFile:
     busy: float = BUSY
     """Seconds to wait for another's commit."""
     alias: str = ""
-    """What the project calls it, if it is not its default database."""
+    """The project's name of the database, if it is not the default one."""
 
 
 class Renamed(Plain):
-    """A connection of the project's own, for statements for a gateway's own file."""
+    """A connection of the project. It renames the tables in the statements of this engine."""
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         return super().execute(in_project(sql), parameters)
@@ -42,9 +42,9 @@ LONGEST_PAUSE = 0.05
 
 
 class ProjectConnection(FairConnection):
-    """Its statements are those for a gateway's own file, and it finds the tables under the names that they have here.
+    """It renames the tables in the statements of this engine.
 
-    Whether the file has a write-ahead log is a property of the file, and stays the project's choice.
+    The project decides whether the file has a write-ahead log.
     """
 
     def __init__(self, file: ProjectFile) -> None:
@@ -61,16 +61,16 @@ class ProjectConnection(FairConnection):
         return super().executemany(in_project(sql), parameters)
 
     def begin(self, *, writes: bool = True, single: bool = False) -> None:
-        """Leave the project's own writers as much time as we take: who waits for the lock in SQLite sleeps, up to 0.1 s
-        at a time, and looks again. One who writes without pause would have the lock at each of these looks."""
+        """Leave the project's own writers as much time as we take: SQLite waits for the lock by sleeping, up to 0.1 s
+        at a time, and trying again. A writer without pauses would have the lock at each of these tries."""
         if writes and (pause := self._free_until - time.monotonic()) > 0:
             time.sleep(pause)
         super().begin(writes=writes)
         self._began = time.monotonic() if writes else None
 
     def _begin_to_write(self) -> None:
-        """Look more often than SQLite itself, which sleeps for ever longer: a command of the project's that commits in
-        a loop leaves the lock free for an instant at a time."""
+        """Try more often than SQLite itself, which sleeps longer and longer: a command of the project that commits in a
+        loop leaves the lock free for moments only."""
         deadline = time.monotonic() + self._busy
         self.execute("PRAGMA busy_timeout = 0")
         try:

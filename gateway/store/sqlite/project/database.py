@@ -1,4 +1,4 @@
-"""Opens the file of a project. It is the project's: nothing here creates, migrates, repairs or replaces it."""
+"""Opens the file of a project. Nothing here creates, migrates, repairs or replaces it."""
 
 import contextlib
 import errno
@@ -39,8 +39,8 @@ def _opened(file: ProjectFile) -> tuple[ProjectConnection, str]:
 
 
 def fault(file: ProjectFile) -> str:
-    """Why the file cannot be opened by this release; empty if it can. It is only read, and that by SQLite: Django may
-    have it open here, too (:mod:`gateway.store.sqlite.file.held`)."""
+    """Why the file cannot be opened by this release; empty if it can. SQLite only reads it: Django may have
+    it open in this process (:mod:`gateway.store.sqlite.file.held`)."""
     if missing := _missing(file):
         return missing
     if not os.access(file.path, os.R_OK | os.W_OK):
@@ -58,11 +58,10 @@ def _missing(file: ProjectFile) -> str:
 
 
 def version_in(path: Path) -> int:
-    """The version of the gateway's tables in the file at ``path``, which is only read; 0 if there are none. Raises
-    sqlite3.Error.
+    """The version of the gateway's tables in the file at ``path``, which is only read; 0 if there are no tables.
+    Raises sqlite3.Error.
 
-    It is not opened read-only: what a process had begun when it was killed is in the file, and whatever reads it first
-    has to undo it."""
+    It is not opened read-only: the first reader has to roll back what a killed process had begun."""
     with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)) as database:
         return version_of(database)
 

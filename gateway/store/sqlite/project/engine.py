@@ -1,4 +1,4 @@
-"""The engine for the file of a project. Whatever is wrong with the file, it stays as it is."""
+"""The engine for the file of a project. It never repairs the file."""
 
 import sqlite3
 
@@ -13,7 +13,7 @@ class ProjectEngine:
     """An :class:`gateway.store.interfaces.Engine`."""
 
     path = None
-    """The file is the project's: nothing of the gateway's is found by it."""
+    """The file belongs to the project, so the gateway puts no files beside it."""
 
     def __init__(self, file: ProjectFile) -> None:
         self._file = file
@@ -32,7 +32,7 @@ class ProjectEngine:
         return joined(connection, owner)
 
     def open_transaction(self) -> None:
-        """None is known: a connection is known to its owner alone."""
+        """Return None: the engine does not know the connections of other code."""
 
     def exists(self) -> bool:
         """Whether the migrations have made its tables."""
@@ -42,10 +42,10 @@ class ProjectEngine:
             return False
 
     def faults(self) -> list[str]:
-        """The first thing that is wrong."""
+        """The first fault only."""
         path = self._file.path
         said = f"{path}: {found}" if (found := fault(self._file)) else folder_fault(path.resolve().parent, made=False)
         return [said] if said else []
 
     def check_shared(self) -> None:
-        """A gateway changes no tables here."""
+        """Do nothing: a gateway does not change the tables of a project."""

@@ -1,4 +1,4 @@
-"""Takes part in a transaction of a connection of the project's own."""
+"""Takes part in a transaction on a connection of the project."""
 
 import sqlite3
 

@@ -34,11 +34,11 @@ def remove(execute: Callable[[str], object]) -> None:
 
 
 def version_of(database: sqlite3.Connection) -> int:
-    """Return the version of the gateway's tables; 0 if there are none. Raises sqlite3.Error."""
+    """Return the version of the gateway's tables; 0 if there are no tables. Raises sqlite3.Error."""
     found = database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", [VERSIONS]).fetchone()
     return int(database.execute(f"SELECT max(version) FROM {VERSIONS}").fetchone()[0] or 0) if found else 0
 
 
 def _statements(script: str) -> Iterator[str]:
-    """Split a script. Nothing in it has a semicolon but its ends."""
+    """Split a script into statements. Its only semicolons are at their ends."""
     return filter(None, map(str.strip, script.split(";")))

@@ -19,7 +19,7 @@ class ProjectStore(ProjectTransactions, SQLiteStore):
         self._file = file
 
     def _prepare(self) -> None:
-        """Nothing: the file is there, or is missed when it is opened."""
+        """Do nothing: a missing file is found when it is opened."""
 
     def _database(self, owner: Owner) -> tuple[ProjectConnection, str]:
         return open_project(self._file)

@@ -1,4 +1,4 @@
-"""What :class:`gateway.store.project.Vendor` asks for, of SQLite."""
+"""Implements :class:`gateway.store.project.Vendor` for SQLite."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -20,7 +20,7 @@ Database = sqlite3.Connection
 
 
 def claim(db: Database, calls: Sequence[Request]) -> list[Claim]:
-    """Do what nobody has claimed before by one statement, and the rest one by one."""
+    """Claim new keys by one statement, and the others one by one."""
     if _are_new(db, calls):
         return [_ours(call) for call in calls]
     known = {key for (key,) in execute_values(db, _SEEN, [(text(call.key), text(call.failed_as)) for call in calls])}

@@ -1,7 +1,7 @@
-"""Recognizes what is ours, and a transaction, for :mod:`gateway.store.joined`.
+"""Locks rows and recognizes transactions, for :mod:`gateway.store.joined`.
 
-The mark of a transaction is a savepoint. A commit or a roll-back ends it, also one that SQLite does by itself after an
-error, and whatever transaction follows does not have it.
+The mark of a transaction is a savepoint. It ends with a commit or a roll-back, also one that SQLite does by itself
+after an error, so that the next transaction does not have it.
 """
 
 import sqlite3
@@ -42,7 +42,7 @@ def is_settled(db: sqlite3.Connection, claim: Claim) -> bool:
 
 
 def mark(db: sqlite3.Connection) -> str:
-    """Set the savepoint, again if it is there: its name means the last one that has it."""
+    """Set the savepoint. It may exist already: the name then means the latest one."""
     db.execute(f"SAVEPOINT {_MARK}")
     return _MARK
 

@@ -24,7 +24,7 @@ _INSERT = f"INTO outgoing ({OUTGOING}, state) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)
 
 
 def put(db: Database, items: Sequence[Outgoing]) -> None:
-    """An item whose id is known is the same item, and is kept once."""
+    """An item with a known id is the same item, and is kept once."""
     for item in items:
         db.execute(f"INSERT OR IGNORE {_INSERT}", (*outgoing_values(item), WAITING))
 

@@ -61,7 +61,7 @@ def _others_go_first(db: Database, now: float) -> bool:
 
 
 def _keys(db: Database, calls: Sequence[Put]) -> set[str]:
-    """The keys of which a message is not gone yet."""
+    """The keys that have a message which is not gone yet."""
     keys = {text(message.key) for call in calls for message in call.messages if message.is_ordered}
     if not keys:
         return set()
@@ -88,7 +88,7 @@ def _states(call: Put, taken: set[str]) -> Iterator[StoredState]:
 
 
 def _note_priorities(db: Database, calls: Sequence[Put]) -> None:
-    """Most messages have none, and cost nothing for it."""
+    """Set priorities. Most messages have no priority, and cost nothing here."""
     given = [(message.priority, text(message.id)) for call in calls for message in call.messages if message.priority]
     if given:
         db.executemany("UPDATE messages SET priority = ? WHERE id = ?", given)

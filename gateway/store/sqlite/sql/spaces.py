@@ -1,4 +1,4 @@
-"""Names that one process has among all that have the store open: namespaces of servers, and leases."""
+"""Names that one process at a time has, among all that have the store open: namespaces of servers, and leases."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -11,7 +11,8 @@ Database = sqlite3.Connection
 
 
 def acquire(db: Database, calls: Sequence[Hold]) -> list[bool]:
-    """Give each name to the owner that asks for it, unless another living one has it: whether it is the caller's."""
+    """Give each name to the owner that asks for it, unless another living owner has it. Return whether the caller has
+    it."""
     return [_acquire(db, call) for call in calls]
 
 
@@ -34,7 +35,7 @@ def is_taken(db: Database, calls: Sequence[Hold]) -> list[bool]:
 
 
 def release(db: Database, calls: Sequence[tuple[str, str]]) -> list[None]:
-    """Give up names, each with the owner that has it. Another's are left alone."""
+    """Give up names, each if the owner beside it has it."""
     for name, owner in calls:
         db.execute("DELETE FROM spaces WHERE space = ? AND owner = ?", (text(name), owner))
     return [None] * len(calls)

@@ -68,9 +68,9 @@ async def test_two_processes_share_the_work_through_it(engine: Engine, caplog: p
     finally:
         await one.close()
         await two.close()
-    assert [record.getMessage() for record in caplog.records if "a pooler is between" in record.getMessage()] == [
-        f"{engine}: a pooler is between, through which no notifications come: what other processes put into the store "
-        "is looked for every 0.2 s"
+    assert [record.getMessage() for record in caplog.records if "through the pooler" in record.getMessage()] == [
+        f"{engine}: no notifications come through the pooler: the store is polled every 0.2 s for what other processes "
+        "put there"
     ]
 
 
