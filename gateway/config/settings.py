@@ -173,9 +173,9 @@ class Settings:
     one. See [Channel layers](layers.md)."""
     store: Annotated[str, Text(most=1000)] = "sqlite:var/gateway.db"
     """The durable store: messages of routes with a policy, dead letters, outgoing items, and the state of servers
-    with `persistence`. Write `sqlite:` and a path, or `django` for the default database of the project. A gateway
-    opens it if one of these needs it, or if the file has this key: what code outside of handlers sends is then stored
-    first."""
+    with `persistence`. Write `sqlite:` and a path, `postgresql://USER@HOST/DATABASE`, or `django` for the default
+    database of the project. A gateway opens it if one of these needs it, or if the file has this key: what code outside
+    of handlers sends is then stored first."""
     submission: Annotated[SubmissionSettings, TextFor("url")] | None = None
     """Where outgoing mail goes."""
     reply_tokens: ReplyTokenSettings | None = None
@@ -187,14 +187,14 @@ class Settings:
     outgoing: OutgoingSettings = field(default_factory=OutgoingSettings)
     """How long the gateway tries to send what handlers send on routes with a policy."""
     workers: Annotated[int, Between(1, 256)] = 1
-    """How many processes serve, each on a core of its own. With more than one, a parent process starts, watches and
+    """How many processes serve, each on its own core. With more than one, a parent process starts, watches and
     replaces them. A broker, a mailbox and an `mqtt-client` live in one of them, which a lease in the store chooses."""
     worker_max_memory: Bytes = 0
-    """With `workers`: a worker that has more memory than this is replaced, without losing a connection. Each worker
-    adds up to a tenth, so that they do not all go at once. 0: no limit."""
+    """With `workers`: a worker that has more memory than this is replaced, without losing a connection. The limit of
+    each worker is up to a tenth higher, so that they are not all replaced at once. 0: no limit."""
     worker_max_age: Seconds = 0.0
-    """With `workers`: a worker that is older than this is replaced, without losing a connection. Each worker adds up to
-    a tenth. 0: no limit."""
+    """With `workers`: a worker that is older than this is replaced, without losing a connection. The limit of each
+    worker is up to a tenth higher. 0: no limit."""
     threads: Annotated[int, Between(1, 1000)] = DEFAULT_SIZE
     """How many sync handlers run at once; more wait."""
     shutdown_timeout: Seconds = 10.0
