@@ -108,7 +108,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], object]]:
 
 @contextlib.contextmanager
 def moving_progress(what: str) -> Iterator[Callable[[int, int], object]]:
-    """The same where the total is known only later: call the result with what is done so far, and the total."""
+    """The same if the total is known only later: call the result with the number that is done, and the total."""
     with progress(what, 100) as advance:
         shown = 0
 

@@ -76,7 +76,7 @@ class Line:
 
 
 class Senders(Collection[Server]):
-    """The servers by which a gateway sends, also when others have come after it; none that stands by."""
+    """The servers by which a gateway sends, also after a successor has its own. Servers that stand by are left out."""
 
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
@@ -85,10 +85,10 @@ class Senders(Collection[Server]):
         return (each for each in self._servers.line.newest if not each.stands_by)
 
     def __len__(self) -> int:
-        return len(self._servers.line.newest)
+        return sum(1 for _ in self)
 
     def __contains__(self, server: object) -> bool:
-        return server in self._servers.line.newest
+        return any(each is server for each in self)
 
 
 def needs_store(settings: Any) -> bool:

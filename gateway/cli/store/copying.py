@@ -28,19 +28,20 @@ _NOUNS = {
 
 @app.callback()
 def _group() -> None:
-    """Make this a group, though it has one command."""
+    """Make this a group, because a Typer app with one command would be that command."""
 
 
 @app.command("copy")
 def copy(
-    source: Annotated[str, typer.Argument(metavar="FROM", help=f"{_URL}. Nothing in it is changed.")],
+    source: Annotated[str, typer.Argument(metavar="FROM", help=f"{_URL}. Everything in it stays.")],
     target: Annotated[str, typer.Argument(metavar="TO", help="The same for a store that holds nothing.")],
 ) -> None:
     """Copy everything that a store holds into an empty one: messages, dead letters, outgoing items, claims, histories,
     the state of servers. Stop the gateway before, and write TO into its file afterwards.
 
-    It is copied in one transaction: if it fails or is interrupted, TO stays empty. A relative path starts in this
-    folder. A password need not stand in a URL: PGPASSWORD, ~/.pgpass and PGSERVICEFILE work as for psql.
+    The copy is one transaction: if it fails or is interrupted, TO stays empty. If an earlier release wrote FROM, its
+    tables are migrated first. A relative path starts in the current folder. A URL does not need a password:
+    PGPASSWORD, ~/.pgpass and PGSERVICEFILE work as for psql.
 
     Examples: gateway store copy sqlite:var/gateway.db postgresql://gateway@db.example.org/mail ·
     gateway store copy postgresql://gateway@db.example.org/mail sqlite:var/gateway.db
