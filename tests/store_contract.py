@@ -185,6 +185,16 @@ class StoreContract:
             await store.put_all([a_message("new"), a_message("p7")])
         assert ids(await store.take(999, now=NOW)) == [f"p{number}" for number in range(200)]
 
+    async def test_nothing_can_be_put(self, store: Store) -> None:
+        assert await store.put_all([], begin=1, now=NOW) == []
+        await store.put_all([])
+        await store.put_outgoing([])
+        assert (await store.requeue([]), await store.drop([])) == (0, 0)
+        assert (await store.requeue_outgoing([]), await store.drop_outgoing([])) == (0, 0)
+        await store.save("empty", {})
+        assert await store.noted([]) is None
+        assert (await store.take(0, now=NOW), await store.take_outgoing(0, now=NOW)) == ([], [])
+
     async def test_one_of_a_key_at_a_time_in_order(self, store: Store) -> None:
         for id in ("a1", "a2", "b1", "a3", "b2"):
             await store.put(a_message(id, key=id[0]))

@@ -82,6 +82,13 @@ class TransactionContract:
         assert ids(await store.take(10, now=NOW)) == ["m1", "m2"]
         assert await store.get_outgoing("o1") == an_item("o1")
 
+    async def test_nothing_can_be_put(self, store: Store, connection: Any, joined: TransactionStore) -> None:
+        connection.execute("BEGIN")
+        joined.put_all([])
+        joined.put_outgoing([])
+        connection.execute("COMMIT")
+        assert (await store.counts()).waiting == 0
+
     async def test_a_note_is_there_after_the_commit_for_its_time(
         self, store: Store, connection: Any, joined: TransactionStore
     ) -> None:

@@ -11,7 +11,7 @@ from gateway.delivery.outbox import Outlet
 from gateway.delivery.outgoing import THROUGH, outgoing_of
 from gateway.delivery.outgoing_servers import OutgoingServers
 from gateway.delivery.service import Deliveries
-from gateway.delivery.within import put_within
+from gateway.delivery.within import send_within
 from gateway.layers import deferred, get_channel_layer
 from gateway.sender import current_keeper
 from gateway.spans import TRACE, spans
@@ -60,7 +60,7 @@ class DirectSender:
         if (kept := _kept(addressed)) is not None:
             return kept
         if self._here is not None and (transaction := self._here.open_transaction()) is not None:
-            return put_within(transaction, addressed, self.tell)
+            return send_within(transaction, addressed, self.tell)
         if asyncio._get_running_loop() is not (loop := self._running_loop()):
             return call_from_thread(loop, self._send(new_id(), addressed))
         if wait:

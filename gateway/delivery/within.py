@@ -8,7 +8,7 @@ from protocols.event_id import new_id
 from protocols.events import Event
 
 
-def put_within(transaction: OpenTransaction, event: Event, then: Callable[[], object]) -> str:
+def send_within(transaction: OpenTransaction, event: Event, then: Callable[[], object]) -> str:
     """Put ``event`` into the outbox if ``transaction`` is committed, and call ``then`` after that. Return its event
     id."""
     event_id = new_id()

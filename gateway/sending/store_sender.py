@@ -14,9 +14,8 @@ from gateway.control.client import ring
 from gateway.control.place import places
 from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.outgoing_servers import OutgoingServers
-from gateway.delivery.reach import Make
-from gateway.delivery.reach import put_within as put_messages_within
-from gateway.delivery.within import put_within
+from gateway.delivery.reach import Make, put_within
+from gateway.delivery.within import send_within
 from gateway.layers import ChannelLayer
 from gateway.runtime.channel_layer import make_layer
 from gateway.runtime.prepare_imports import add_to_path
@@ -44,7 +43,7 @@ class StoreSender:
 
     def send(self, event: Event, *, via: str = "", wait: bool = True) -> str:
         if self._engine is not None and (transaction := self._engine.open_transaction()) is not None:
-            return put_within(transaction, self._servers.addressed(event, via), self.tell)
+            return send_within(transaction, self._servers.addressed(event, via), self.tell)
         return self.wait_for(self.asend(event, via=via))
 
     async def asend(self, event: Event, *, via: str = "") -> str:
@@ -56,7 +55,7 @@ class StoreSender:
 
     def put_within(self, make: Make) -> bool:
         found = None if self._engine is None else self._engine.open_transaction()
-        return put_messages_within(make, found, self.tell)
+        return put_within(make, found, self.tell)
 
     async def put_all(self, make: Make) -> None:
         async with self._opened() as store:

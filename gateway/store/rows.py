@@ -1,10 +1,15 @@
 """Converts between rows and values, for every engine: text that a database accepts, checksums, and damaged rows."""
 
+import logging
 import zlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gateway.store.priority import due_or_rank, time_of
-from gateway.store.values import Message, Outgoing
+from gateway.store.states import BUSY, FREE
+from gateway.store.values import Claim, ClaimState, Message, Outgoing
+
+logger = logging.getLogger(__name__)
 
 MESSAGE = "id, type, route, key, subject, received, content, checksum, attempts, due, error"
 OUTGOING = "id, message, kind, lane, behind, content, checksum, attempts, due, error, recipient, since"
@@ -49,6 +54,33 @@ def message_of(row: tuple[Any, ...]) -> tuple[Message, bool]:
         ),
         sound,
     )  # fmt: skip
+
+
+_LEARNT = {BUSY: ClaimState.BUSY, FREE: ClaimState.OURS}
+
+
+def claim_of(row: tuple[Any, ...]) -> Claim | None:
+    """A row of key, id, received, result, checksum, state, attempts, as the caller of ``claim`` gets it: a free claim
+    is the caller's. None if it is damaged."""
+    key, id_, received, result, total, state, attempts = row
+    if not isinstance(result, bytes) or checksum(result, key, id_, received) != total:
+        logger.error("%s: a claim is %s; it counts as a new message", id_, DAMAGED)
+        return None
+    learnt = _LEARNT.get(state, ClaimState.DONE)
+    return Claim(id_, learnt, attempts + (learnt is ClaimState.OURS), received, result, key=key)
+
+
+def sound_records(space: str, rows: Iterable[tuple[str, Any, int]]) -> Iterator[tuple[str, bytes]]:
+    """Yield the keys and values of a namespace, from rows of key, value and checksum. Damaged rows are left out, and
+    logged."""
+    damaged = 0
+    for key, value, total in rows:
+        if isinstance(value, bytes) and checksum(value, space, key) == total:
+            yield key, value
+        else:
+            damaged += 1
+    if damaged:
+        logger.error("store: %d records of %s are damaged and left out", damaged, space)
 
 
 def outgoing_values(item: Outgoing) -> tuple[Any, ...]:

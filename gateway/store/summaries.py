@@ -1,12 +1,13 @@
 """Rows for an operator, for every engine: without the content, and with the state in words."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from gateway.store.priority import time_of
-from gateway.store.rows import DAMAGED, as_float, as_int, as_str
+from gateway.store.rows import DAMAGED, as_float, as_int, as_str, outgoing_of
 from gateway.store.states import BEHIND, DEAD, RUNNING, WAITING
-from gateway.store.values import LONGEST_ERROR, Counts, MessageState, OutgoingState, OutgoingSummary, Summary
+from gateway.store.values import LONGEST_ERROR, Counts, MessageState, Outgoing, OutgoingState, OutgoingSummary, Summary
 
 _STATES = {RUNNING: MessageState.RUNNING, DEAD: MessageState.DEAD}
 
@@ -27,7 +28,7 @@ def outgoing_summary_of(row: tuple[Any, ...]) -> OutgoingSummary:
     attempts, due, error, and ``until`` and ``error`` of its lane if that rests."""
     *names, received, size, state, attempts, due, error, until, refusal = row
     id_, message, type_, lane, behind, route, subject, recipient = map(as_str, names)
-    shown, due, error = standing(state, as_float(due), as_str(error), until, refusal)
+    shown, due, error = _standing(state, as_float(due), as_str(error), until, refusal)
     return OutgoingSummary(
         id=id_, message=message, type=type_, lane=lane, behind=behind, route=route, subject=subject,
         received=None if received is None else as_float(received), size=as_int(size),
@@ -35,7 +36,9 @@ def outgoing_summary_of(row: tuple[Any, ...]) -> OutgoingSummary:
     )  # fmt: skip
 
 
-def standing(state: object, due: float, error: str, until: object, refusal: object) -> tuple[OutgoingState, float, str]:
+def _standing(
+    state: object, due: float, error: str, until: object, refusal: object
+) -> tuple[OutgoingState, float, str]:
     """An item's state, when it is due and its error, for an operator. ``until`` and ``refusal`` are those of its lane,
     if the lane rests."""
     if state == DEAD:
@@ -45,6 +48,14 @@ def standing(state: object, due: float, error: str, until: object, refusal: obje
     if until is None:
         return OutgoingState.WAITING, due, error
     return OutgoingState.RESTING, max(due, as_float(until)), error or as_str(refusal)
+
+
+def standing_item(state: object, until: object, refusal: object, *row: Any) -> Outgoing:
+    """An item with its state for an operator: a row of ``state``, ``until`` and ``error`` of its lane if that rests,
+    and the columns ``OUTGOING``."""
+    item, _ = outgoing_of(row)
+    shown, due, error = _standing(state, item.due, item.error, until, refusal)
+    return replace(item, state=shown, due=due, error=error)
 
 
 def counts_of(messages: Mapping[int, int], outgoing: Mapping[int, int]) -> Counts:

@@ -48,63 +48,37 @@ class Table:
 
 _RUNNING = {"messages": (RUNNING, WAITING), "claims": (BUSY, FREE), "outgoing": (RUNNING, WAITING)}
 
+_TEXTS = "id type route key subject error story message kind lane behind recipient space failed_as"
+_TYPES: dict[str, type] = {
+    **dict.fromkeys(_TEXTS.split(), str),
+    **dict.fromkeys(["received", "due", "expires", "since", "until"], float),
+    **dict.fromkeys(["checksum", "state", "attempts", "priority"], int),
+    **dict.fromkeys(["content", "result", "value"], bytes),
+    "alone": bool,
+}
+"""The types of columns by name. A name means the same in every table."""
+
+
+def _columns(names: str) -> dict[str, type]:
+    return {name: _TYPES[name] for name in names.split()}
+
+
 MESSAGES = Table(
     "messages",
-    {
-        "id": str,
-        "type": str,
-        "route": str,
-        "key": str,
-        "subject": str,
-        "received": float,
-        "content": bytes,
-        "checksum": int,
-        "state": int,
-        "attempts": int,
-        "due": float,
-        "error": str,
-        "story": str,
-        "alone": bool,
-        "priority": int,
-    },
+    _columns("id type route key subject received content checksum state attempts due error story alone priority"),
     times=["due"],
 )
 CLAIMS = Table(
     "claims",
-    {
-        "key": str,
-        "id": str,
-        "state": int,
-        "attempts": int,
-        "received": float,
-        "expires": float,
-        "result": bytes,
-        "checksum": int,
-        "story": str,
-        "failed_as": str,
-    },
+    _columns("key id state attempts received expires result checksum story failed_as"),
     times=["expires"],
 )
 OUTGOING = Table(
     "outgoing",
-    {
-        "id": str,
-        "message": str,
-        "kind": str,
-        "lane": str,
-        "behind": str,
-        "content": bytes,
-        "checksum": int,
-        "state": int,
-        "attempts": int,
-        "due": float,
-        "error": str,
-        "recipient": str,
-        "since": float,
-    },
+    _columns("id message kind lane behind content checksum state attempts due error recipient since"),
     times=["due", "since"],
 )
-KEPT = Table("kept", {"space": str, "key": str, "value": bytes, "checksum": int}, order="space, key")
-RESTING = Table("resting", {"lane": str, "until": float, "error": str}, times=["until"], order="lane")
-NOTES = Table("notes", {"key": str, "value": bytes, "checksum": int, "expires": float}, times=["expires"], order="key")
+KEPT = Table("kept", _columns("space key value checksum"), order="space, key")
+RESTING = Table("resting", _columns("lane until error"), times=["until"], order="lane")
+NOTES = Table("notes", _columns("key value checksum expires"), times=["expires"], order="key")
 TABLES = (MESSAGES, CLAIMS, OUTGOING, KEPT, RESTING, NOTES)

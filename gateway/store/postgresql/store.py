@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 import psycopg
@@ -112,23 +112,17 @@ class PostgreSQLStore(WholeStore):
 
     def _opened(self) -> Opened:
         session = self._connected()
-        try:
+        with self._closing_on_error(session):
             session.limit = OPENING
             session.autocommit = True
             self._prepare(session)
             returned = owners.give_back_orphans(session)
-            owner = Owner(self._place, connect(self._place, autocommit=True), self._tell_of_loss)
+            beats = connect(self._place, autocommit=True)
+            with self._closing_on_error(beats):
+                owner = Owner(self._place, beats, self._tell_of_loss)
             self._use(session, owner)
-        except BaseException as error:
-            session.close()
-            if isinstance(error, psycopg.Error | schema.Unsuitable):
-                raise self._unavailable(error) from error
-            raise
-        return (
-            session,
-            owner,
-            f"{returned} that an earlier process had not finished are tried again" if returned else "",
-        )
+        found = f"{returned} that an earlier process had not finished are tried again" if returned else ""
+        return session, owner, found
 
     def _prepare(self, session: Session) -> None:
         """Make the tables, or bring them to today's version. Raises Unsuitable or psycopg.Error."""
@@ -137,16 +131,22 @@ class PostgreSQLStore(WholeStore):
 
     def _connected_again(self, owner: Owner) -> Session:
         session = self._connected()
-        try:
+        with self._closing_on_error(session):
             schema.check_writable(session)
             session.rollback()
             self._use(session, owner)
+        return session
+
+    @contextlib.contextmanager
+    def _closing_on_error(self, session: Session) -> Iterator[None]:
+        """Close ``session`` after an error. Raises StoreUnavailable for an error of the database."""
+        try:
+            yield
         except BaseException as error:
             session.close()
             if isinstance(error, psycopg.Error | schema.Unsuitable):
                 raise self._unavailable(error) from error
             raise
-        return session
 
     def _connected(self) -> Session:
         """Return a session. Raises StoreUnavailable, at once if the last attempt failed a moment ago."""

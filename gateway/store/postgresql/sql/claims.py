@@ -1,6 +1,5 @@
 """Operations on claims; :mod:`gateway.store.operations` says what an operation is."""
 
-import logging
 from collections.abc import Iterable, Sequence
 
 from gateway.store import story
@@ -10,11 +9,9 @@ from gateway.store.postgresql.sql.arrays import blobs, floats, integers, texts
 from gateway.store.postgresql.sql.me import ME, GivenUp, owner_of
 from gateway.store.postgresql.sql.rows import indexed
 from gateway.store.postgresql.sql.schema import Database
-from gateway.store.rows import DAMAGED, checksum, text
+from gateway.store.rows import checksum, claim_of, text
 from gateway.store.states import BUSY, DONE, FREE
 from gateway.store.values import Claim, ClaimState
-
-logger = logging.getLogger(__name__)
 
 
 def claim(db: Database, calls: Sequence[Request]) -> list[Claim]:
@@ -109,16 +106,11 @@ def _known(db: Database, call: Request) -> Claim | None:
         row = db.execute(_FAILED, (indexed(call.failed_as), call.now)).fetchone()
     if row is None:
         return None
-    key, id_, received, result, total, state, attempts = row
-    if checksum(result, key, id_, received) != total:
-        logger.error("%s: a claim is %s; it counts as a new message", id_, DAMAGED)
-        db.execute("DELETE FROM gateway_claims WHERE key = %s", [key])
-        return None
-    learnt = _LEARNT.get(state, ClaimState.DONE)
-    return Claim(id_, learnt, attempts + (learnt is ClaimState.OURS), received, result, key=key)
+    if (known := claim_of(row)) is None:
+        db.execute("DELETE FROM gateway_claims WHERE key = %s", [row[0]])
+    return known
 
 
-_LEARNT = {BUSY: ClaimState.BUSY, FREE: ClaimState.OURS}
 _DONE = f"""UPDATE gateway_claims AS c SET state = {DONE}, owner = 0, result = new.result, checksum = new.checksum,
     story = right(c.story || new.step, {story.LONGEST})
     FROM unnest(%b, %b, %b, %b, %b) AS new (key, id, result, checksum, step) WHERE c.key = new.key AND c.id = new.id"""

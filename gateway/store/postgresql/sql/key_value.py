@@ -1,15 +1,12 @@
 """Operations on the state of servers; :mod:`gateway.store.operations` says what an operation is."""
 
-import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from gateway.store.calls import Changes, Hold, NamespaceInUse, Save
 from gateway.store.postgresql.sql.rows import columns, indexed, unnested
 from gateway.store.postgresql.sql.schema import Database
 from gateway.store.postgresql.sql.spaces import acquire, is_anothers
-from gateway.store.rows import checksum, text
-
-logger = logging.getLogger(__name__)
+from gateway.store.rows import checksum, sound_records, text
 
 
 def load(db: Database, calls: Sequence[Hold]) -> list[dict[str, bytes]]:
@@ -22,18 +19,7 @@ def _load(db: Database, call: Hold) -> dict[str, bytes]:
         raise NamespaceInUse(f"{call.name} is kept by another gateway that is running")
     space = indexed(call.name)
     rows = db.execute("SELECT key, value, checksum FROM gateway_kept WHERE space = %s", [space])
-    return dict(_sound(space, rows))
-
-
-def _sound(space: str, rows: Iterable[tuple[str, bytes, int]]) -> Iterable[tuple[str, bytes]]:
-    damaged = 0
-    for key, value, total in rows:
-        if checksum(value, space, key) == total:
-            yield key, value
-        else:
-            damaged += 1
-    if damaged:
-        logger.error("store: %d records of %s are damaged and left out", damaged, space)
+    return dict(sound_records(space, rows))
 
 
 def save(db: Database, calls: Sequence[Save]) -> list[None]:

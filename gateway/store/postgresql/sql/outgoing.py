@@ -21,7 +21,7 @@ from gateway.store.rows import (
     text,
 )
 from gateway.store.states import DEAD, RUNNING, WAITING
-from gateway.store.summaries import standing
+from gateway.store.summaries import standing_item
 from gateway.store.values import Outgoing
 
 logger = logging.getLogger(__name__)
@@ -282,13 +282,7 @@ _GET = f"""SELECT state, (SELECT until FROM gateway_resting AS r WHERE r.lane = 
 
 def get(db: Database, calls: Sequence[str]) -> list[Outgoing | None]:
     rows = [db.execute(_GET, [text(id_)]).fetchone() for id_ in calls]
-    return [None if row is None else _standing(*row) for row in rows]
-
-
-def _standing(state: object, until: object, refusal: object, *row: Any) -> Outgoing:
-    item, _ = outgoing_of(row)
-    shown, due, error = standing(state, item.due, item.error, until, refusal)
-    return replace(item, state=shown, due=due, error=error)
+    return [None if row is None else standing_item(*row) for row in rows]
 
 
 def recover(db: Database, owners: Sequence[str]) -> int:

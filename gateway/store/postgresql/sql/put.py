@@ -1,20 +1,21 @@
 """Puts messages into the table: waiting, behind an older one of their key, or begun in the same commit."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from psycopg import errors
 
 from gateway.store import story
 from gateway.store.calls import Begun, Put, PutOnce
+from gateway.store.placing import as_taken, put_claimed, states_of
 from gateway.store.postgresql.sql import claims, wake
 from gateway.store.postgresql.sql.arrays import blobs, floats, integers, texts
 from gateway.store.postgresql.sql.me import ME
 from gateway.store.postgresql.sql.rows import STATEMENT_BYTES, indexed, portions
 from gateway.store.postgresql.sql.schema import KEYED, ONE_RUNNING, Database
-from gateway.store.rows import message_values, text
+from gateway.store.rows import message_values
 from gateway.store.states import BEHIND, RUNNING, WAITING, StoredState
-from gateway.store.values import Claim, ClaimState, Message
+from gateway.store.values import Message
 from gateway.store.writer import is_single
 
 
@@ -31,30 +32,16 @@ def put(db: Database, calls: Sequence[Put]) -> list[list[Message]]:
     begins = any(call.begin for call in calls)
     keys = {indexed(message.key) for call in calls for message in call.messages if message.is_ordered}
     may_begin, taken = _look(db, calls, sorted(keys)) if begins or keys else (False, set[str]())
-    states = [list(_states(call, taken, call.begin if may_begin else 0)) for call in calls]
+    states = [list(states_of(call, taken, call.begin if may_begin else 0, indexed)) for call in calls]
     placed = [(call, list(zip(call.messages, of, strict=True))) for call, of in zip(calls, states, strict=True)]
     tells = wake.is_heard(db) and any(state == WAITING for of in states for state in of)
     _insert_all(db, [(message, state, call.owner) for call, messages in placed for message, state in messages], tells)
-    return [[_as_taken(message) for message, state in messages if state == RUNNING] for _, messages in placed]
+    return [[as_taken(message, indexed) for message, state in messages if state == RUNNING] for _, messages in placed]
 
 
 def put_once(db: Database, calls: Sequence[PutOnce]) -> list[Begun]:
     """The claim, and the message where it is begun."""
-    claimed = claims.claim(db, [call.request for call in calls])
-    ours = [(call, claim) for call, claim in zip(calls, claimed, strict=True) if claim.state is ClaimState.OURS]
-    puts = [
-        Put([_under(claim, call.message)], call.request.owner, int(call.begin), call.request.now)
-        for call, claim in ours
-    ]
-    begun = {claim.key: each for (_, claim), each in zip(ours, put(db, puts), strict=True)} if puts else {}
-    claims.hand_over(db, [claim for _, claim in ours], begun=False)
-    return [(claim, next(iter(begun.pop(claim.key, ())), None)) for claim in claimed]
-
-
-def _under(claim: Claim, message: Message) -> Message:
-    """The message under the id of its first delivery, which may have failed before it was put here."""
-    key = claim.id if message.key == message.id else message.key
-    return replace(message, id=claim.id, key=key, received=claim.received)
+    return put_claimed(db, calls, claims, put)
 
 
 _LOOK = f"""WITH {ME}
@@ -77,21 +64,6 @@ def _look(db: Database, calls: Sequence[Put], keys: Sequence[str]) -> tuple[bool
     return row[0], set(row[1])
 
 
-def _states(call: Put, taken: set[str], room: int) -> Iterator[StoredState]:
-    """The state of each message; ``taken`` gets their keys."""
-    for message in call.messages:
-        if message.is_ordered:
-            if (key := indexed(message.key)) in taken:
-                yield BEHIND
-                continue
-            taken.add(key)
-        if room > 0 and message.due <= call.now:
-            room -= 1
-            yield RUNNING
-        else:
-            yield WAITING
-
-
 _INSERT = """INSERT INTO gateway_messages
     (id, type, route, key, subject, received, content, checksum, attempts, due, state, owner, story,
     priority) SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)"""
@@ -100,10 +72,9 @@ _INSERT_AND_TELL = f"WITH inserted AS ({_INSERT}) {wake.NOTIFY}"
 
 
 def _insert_all(db: Database, rows: Sequence[tuple[Message, StoredState, str]], tells: bool) -> None:
-    *before, last = portions(rows, lambda row: len(row[0].content))
-    for portion in before:
-        _insert(db, portion, tells=False)
-    _insert(db, last, tells)
+    divided = list(portions(rows, lambda row: len(row[0].content)))
+    for number, portion in enumerate(divided, 1):
+        _insert(db, portion, tells=tells and number == len(divided))
 
 
 def _insert(db: Database, rows: Sequence[tuple[Message, StoredState, str]], tells: bool) -> None:
@@ -132,9 +103,3 @@ def _insert(db: Database, rows: Sequence[tuple[Message, StoredState, str]], tell
         if error.diag.constraint_name != ONE_RUNNING:
             raise ValueError(f"not stored: {error.diag.message_detail or error}") from error
         raise
-
-
-def _as_taken(message: Message) -> Message:
-    """The running message, as ``take`` would return it."""
-    key, subject = indexed(message.key), text(message.subject)
-    return replace(message, key=key, subject=subject, attempts=message.attempts + 1)

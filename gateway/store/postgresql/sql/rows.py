@@ -35,7 +35,8 @@ def portions(rows: Sequence[Row], size: Callable[[Row], int]) -> Iterator[Sequen
         if total > STATEMENT_BYTES and number > begin:
             yield rows[begin:number]
             begin, total = number, size(row)
-    yield rows[begin:]
+    if rows:
+        yield rows[begin:]
 
 
 def unnested(*types: str) -> str:

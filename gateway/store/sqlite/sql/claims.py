@@ -1,20 +1,17 @@
 """Operations on claims; :mod:`gateway.store.operations` says what an operation is."""
 
-import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gateway.store import story
 from gateway.store.calls import Release, Request, Settled
-from gateway.store.rows import DAMAGED, checksum, text
+from gateway.store.rows import checksum, claim_of, text
 from gateway.store.sqlite.sql import outgoing
 from gateway.store.sqlite.sql.many import MOST_ROWS, execute_values, insert_values
 from gateway.store.sqlite.sql.rows import listed
 from gateway.store.states import BUSY, DONE, FREE
 from gateway.store.values import Claim, ClaimState
-
-logger = logging.getLogger(__name__)
 
 Database = sqlite3.Connection
 
@@ -71,16 +68,9 @@ def _known(db: Database, call: Request) -> Claim | None:
         row = db.execute(_FAILED, (text(call.failed_as), call.now)).fetchone()
     if row is None:
         return None
-    key, id_, received, result, total, state, attempts = row
-    if not isinstance(result, bytes) or checksum(result, key, id_, received) != total:
-        logger.error("%s: a claim is %s; it counts as a new message", id_, DAMAGED)
-        db.execute("DELETE FROM claims WHERE key = ?", [key])
-        return None
-    learnt = _LEARNT.get(state, ClaimState.DONE)
-    return Claim(id_, learnt, attempts + (learnt is ClaimState.OURS), received, result, key=key)
-
-
-_LEARNT = {BUSY: ClaimState.BUSY, FREE: ClaimState.OURS}
+    if (known := claim_of(row)) is None:
+        db.execute("DELETE FROM claims WHERE key = ?", [row[0]])
+    return known
 
 
 _FIRST = f"INSERT OR REPLACE INTO claims ({_COLUMNS % 'failed_as'}) VALUES"

@@ -1,16 +1,12 @@
 """Operations on the state of servers; :mod:`gateway.store.operations` says what an operation is."""
 
-import logging
 import sqlite3
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from gateway.store.calls import Hold, NamespaceInUse, Save
-from gateway.store.rows import checksum, text
+from gateway.store.rows import checksum, sound_records, text
 from gateway.store.sqlite.sql.rows import listed
 from gateway.store.sqlite.sql.spaces import acquire
-
-logger = logging.getLogger(__name__)
 
 Database = sqlite3.Connection
 
@@ -30,18 +26,7 @@ def _load(db: Database, call: Hold) -> dict[str, bytes]:
         raise NamespaceInUse(f"{call.name} is kept by another gateway that is running")
     namespace = text(call.name)
     rows = db.execute("SELECT key, value, checksum FROM kept WHERE space = ?", [namespace])
-    return dict(_sound(namespace, rows))
-
-
-def _sound(namespace: str, rows: Iterable[tuple[str, Any, int]]) -> Iterable[tuple[str, bytes]]:
-    damaged = 0
-    for key, value, total in rows:
-        if isinstance(value, bytes) and checksum(value, namespace, key) == total:
-            yield key, value
-        else:
-            damaged += 1
-    if damaged:
-        logger.error("store: %d records of %s are damaged and left out", damaged, namespace)
+    return dict(sound_records(namespace, rows))
 
 
 def save(db: Database, calls: Sequence[Save]) -> list[None]:

@@ -12,7 +12,7 @@ from gateway.store.calls import Failed, Take
 from gateway.store.rows import DAMAGED, OUTGOING, outgoing_checksum, outgoing_of, outgoing_values, text
 from gateway.store.sqlite.sql.rows import listed
 from gateway.store.states import DEAD, RUNNING, WAITING
-from gateway.store.summaries import standing
+from gateway.store.summaries import standing_item
 from gateway.store.values import Outgoing
 
 logger = logging.getLogger(__name__)
@@ -216,13 +216,7 @@ def _noted(db: Database, rows: Sequence[tuple[str, str]], what: str) -> int:
 def get(db: Database, calls: Sequence[str]) -> list[Outgoing | None]:
     sql = f"SELECT state, {REST}, {OUTGOING} FROM outgoing AS item WHERE id = ?"
     rows = [db.execute(sql, [text(id_)]).fetchone() for id_ in calls]
-    return [None if row is None else _standing(*row) for row in rows]
-
-
-def _standing(state: object, until: object, refusal: object, *row: Any) -> Outgoing:
-    item, _ = outgoing_of(row)
-    shown, due, error = standing(state, item.due, item.error, until, refusal)
-    return replace(item, state=shown, due=due, error=error)
+    return [None if row is None else standing_item(*row) for row in rows]
 
 
 REST = """(SELECT until FROM resting WHERE resting.lane = item.lane),

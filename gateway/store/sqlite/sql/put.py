@@ -1,17 +1,17 @@
 """Puts messages into the table: waiting, or begun in the same commit."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 from gateway.store import story
 from gateway.store.calls import Begun, Put, PutOnce
+from gateway.store.placing import as_taken, put_claimed, states_of
 from gateway.store.rows import message_values, text
 from gateway.store.sqlite.sql import claims
 from gateway.store.sqlite.sql.many import execute_values
 from gateway.store.sqlite.sql.rows import listed
 from gateway.store.states import BEHIND, DEAD, RUNNING, WAITING, StoredState
-from gateway.store.values import Claim, ClaimState, Message
+from gateway.store.values import Message
 
 Database = sqlite3.Connection
 
@@ -25,30 +25,16 @@ def put(db: Database, calls: Sequence[Put]) -> list[list[Message]]:
         states = [[WAITING] * len(call.messages) for call in calls]
     else:
         taken = _keys(db, calls)
-        states = [list(_states(call, taken)) for call in calls]
+        states = [list(states_of(call, taken, call.begin, text)) for call in calls]
     placed = [(call, list(zip(call.messages, of, strict=True))) for call, of in zip(calls, states, strict=True)]
     _insert(db, [_row(message, state, call.owner) for call, messages in placed for message, state in messages])
     _note_priorities(db, calls)
-    return [[_as_taken(message) for message, state in messages if state == RUNNING] for _, messages in placed]
+    return [[as_taken(message, text) for message, state in messages if state == RUNNING] for _, messages in placed]
 
 
 def put_once(db: Database, calls: Sequence[PutOnce]) -> list[Begun]:
     """The claim, and the message where it is begun."""
-    claimed = claims.claim(db, [call.request for call in calls])
-    ours = [(call, claim) for call, claim in zip(calls, claimed, strict=True) if claim.state is ClaimState.OURS]
-    puts = [
-        Put([_under(claim, call.message)], call.request.owner, int(call.begin), call.request.now)
-        for call, claim in ours
-    ]
-    begun = {claim.key: each for (_, claim), each in zip(ours, put(db, puts), strict=True)}
-    claims.hand_over(db, [claim for _, claim in ours], begun=False)
-    return [(claim, next(iter(begun.pop(claim.key, ())), None)) for claim in claimed]
-
-
-def _under(claim: Claim, message: Message) -> Message:
-    """The message under the id of its first delivery, which may have failed before it was put here."""
-    key = claim.id if message.key == message.id else message.key
-    return replace(message, id=claim.id, key=key, received=claim.received)
+    return put_claimed(db, calls, claims, put)
 
 
 _DUE = f"SELECT 1 FROM messages INDEXED BY messages_due WHERE state = {WAITING} AND due <= ?"
@@ -70,23 +56,6 @@ def _keys(db: Database, calls: Sequence[Put]) -> set[str]:
     return {key for (key,) in db.execute(sql, [listed(keys)])}
 
 
-def _states(call: Put, taken: set[str]) -> Iterator[StoredState]:
-    """The state of each message; ``taken`` gets their keys."""
-    room = call.begin
-    for message in call.messages:
-        key = text(message.key)
-        if message.is_ordered:
-            if key in taken:
-                yield BEHIND
-                continue
-            taken.add(key)
-        if room > 0 and message.due <= call.now:
-            room -= 1
-            yield RUNNING
-        else:
-            yield WAITING
-
-
 def _note_priorities(db: Database, calls: Sequence[Put]) -> None:
     """Set priorities. Most messages have no priority, and cost nothing here."""
     given = [(message.priority, text(message.id)) for call in calls for message in call.messages if message.priority]
@@ -99,11 +68,6 @@ def _row(message: Message, state: StoredState, owner: str) -> tuple[object, ...]
         return (*message_values(message), state, "", "")
     *values, attempts, due = message_values(message)
     return (*values, attempts + 1, due, state, owner, story.line(f"attempt {attempts + 1}"))
-
-
-def _as_taken(message: Message) -> Message:
-    """The running message, as ``take`` would return it."""
-    return replace(message, key=text(message.key), subject=text(message.subject), attempts=message.attempts + 1)
 
 
 _PUT = """INSERT INTO messages
