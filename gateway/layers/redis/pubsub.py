@@ -120,7 +120,7 @@ class Subscriber:
             await cancel_all([beating])
 
     async def _beat(self) -> None:
-        """A subscribed connection that nobody speaks on would look like one that is cut."""
+        """Without this, an idle subscribed connection would look like one that is cut."""
         while True:
             await asyncio.sleep(BEAT)
             with contextlib.suppress(*TROUBLES):  # the reader finds it out, too
