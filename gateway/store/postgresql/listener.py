@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 TEST = 30.0
 """Seconds between two tests whether notifications arrive."""
 ARRIVES = 5.0
-"""Seconds after which the test's own notification has to be there."""
+"""Seconds within which the test's own notification has to arrive."""
 LONGEST_PAUSE = 2.0
 """Seconds between two attempts to listen, at most."""
 POLL = 0.2

@@ -31,9 +31,9 @@ BEAT = 0.5
 SILENT = 2.0
 """Seconds after which an owner that does not beat is dead."""
 ANSWER = 2.0
-"""Seconds to wait for an answer: a session that hangs is replaced before its owner is given up, mostly."""
+"""Seconds to wait for an answer: a session that hangs is usually replaced before its owner is declared dead."""
 LONGEST_PAUSE = 1.0
-"""Seconds between two attempts to connect, at most: one that is later than others by ``SILENT`` is dead for them."""
+"""Seconds between two attempts to connect, at most. An owner that connects ``SILENT`` later than others is dead."""
 TIDY = 1.0
 """The least time in seconds between two searches for keys without a message in front."""
 _TIDYING = 0.02
