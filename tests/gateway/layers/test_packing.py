@@ -15,11 +15,11 @@ from gateway.testing import InMemoryGateway
 ROUND: list[Any] = []
 ROUND.append(ROUND)
 WRONG: dict[str, tuple[Any, str]] = {
-    "datetime": (datetime.now(UTC), r"'value' is not text .*datetime.*; write value.isoformat\(\)"),
-    "Decimal": ({"a": [1, {"price": Decimal(1)}]}, r"'value.a\[1\].price' is not text .*; write str\(value\)"),
-    "set": ([{1}], r"'value\[0\]' is not text .*; write list\(value\)"),
-    "a large number": (2**64, "'value' is not text .*out of range"),
-    "half a character": ("\ud800", "'value' is not text .*surrogates not allowed"),
+    "datetime": (datetime.now(UTC), r"'value' is not text, .*datetime.*; write value.isoformat\(\)"),
+    "Decimal": ({"a": [1, {"price": Decimal(1)}]}, r"'value.a\[1\].price' is not text, .*; write str\(value\)"),
+    "set": ([{1}], r"'value\[0\]' is not text, .*; write list\(value\)"),
+    "a large number": (2**64, "'value' is not text, .*out of range"),
+    "half a character": ("\ud800", "'value' is not text, .*surrogates not allowed"),
     "a list in itself": (ROUND, r"'value\[0\].*recursion limit"),
 }
 
