@@ -18,7 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from servers.daemon import Daemon
 from servers.ports import free_port
 from servers.redis import RedisServer, redis_process
-from servers.site import ROOT, until
+from servers.site import ROOT, Site, until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -132,6 +132,16 @@ def tell(mark):
 if __name__ == "__main__":
     for mark in ("celery1", "celery2"):
         tell.delay(mark)
+"""
+UVICORN = """
+import django
+import uvicorn
+
+django.setup()
+
+from layer_handlers import channels  # after the settings
+
+uvicorn.run(channels, port={port}, log_level="warning", lifespan="off")
 """
 OURS = {"default": {"BACKEND": "gateway.layers.installed.GatewayChannelLayer"}}
 
@@ -272,6 +282,20 @@ class Hosts:
                 )
 
 
+@contextlib.contextmanager
+def uvicorn(hosts: Hosts) -> Iterator[int]:
+    """Yield the port of another web server, with a consumer of Channels and the layer of the gateway's file."""
+    port = free_port()
+    environment = os.environ | hosts.environment | {"GATEWAY_CONFIG": str(hosts.folder / "gateway.yaml")}
+    command = [sys.executable, "-c", UVICORN.format(port=port)]
+    with subprocess.Popen(command, env=environment, cwd=hosts.folder) as process:
+        try:
+            until(lambda: process.poll() is not None or Site.accepts(port), "uvicorn listens")
+            yield port
+        finally:
+            process.terminate()
+
+
 @pytest.fixture(scope="module")
 def redis() -> Iterator[RedisServer]:
     with redis_process() as server:
@@ -307,6 +331,13 @@ def test_redis_goes_away_and_comes_back(options: str, redis: RedisServer, tmp_pa
         until(lambda: all(each.ready()[0] == 200 for each in hosts.hosts), lambda: hosts.text)
         hosts.hosts[1].publish("after")
         until(lambda: hosts.pages[0].marks[-1] == "after", lambda: hosts.text)
+
+
+def test_a_second_web_server_has_the_groups_of_the_gateways(tmp_path: Path) -> None:
+    with Hosts(tmp_path, "ipc") as hosts, uvicorn(hosts) as port:
+        page = hosts.page(port)
+        hosts.tell_all_ways(page)
+        page.close()
 
 
 def test_the_layer_of_django_s_settings(redis: RedisServer, tmp_path: Path) -> None:
