@@ -7,9 +7,10 @@ import psycopg
 import pytest
 from servers.postgresql import Database, database
 
-from gateway.store import Search
-from gateway.store.calls import Failed, Page, Take
-from gateway.store.postgresql.sql import history, lookup, notes, outgoing, upkeep
+from gateway.store import Message, Search
+from gateway.store.calls import Failed, Finish, Page, Put, Take
+from gateway.store.postgresql.sql import history, lookup, messages, notes, outgoing, put, upkeep
+from gateway.store.postgresql.sql.arrays import register
 from gateway.store.postgresql.sql.purge import purge
 from gateway.store.postgresql.sql.schema import migrate
 
@@ -59,6 +60,9 @@ CALLS: list[tuple[Callable[..., Any], Any]] = [
     (lookup.summary, "m77"),
     (history.read, "m77"),
     (notes.get, (["n7"], 0.0)),
+    (messages.take, Take("1", 8, 12.0, ["m5"])),
+    (messages.finish, Finish(["m6"], "1", 12.0)),
+    (put.put, Put([Message("new", "mqtt", "r", "key", 1.0, b"x")], "1", 1, 12.0)),
     (outgoing.get, "m77-0"),
     (outgoing.take, Take("1", 8, 12.0, ["lane1"])),
     (outgoing.finish, "m77-0"),
@@ -72,6 +76,7 @@ CALLS: list[tuple[Callable[..., Any], Any]] = [
 def explained(place: Database, work: Callable[[Any], Any], options: str = "") -> Sequence[str]:
     with Explaining.connect(place.url, options=options) as session:
         session.plans = []
+        register(session)
         work(session)
         session.rollback()
         return session.plans
