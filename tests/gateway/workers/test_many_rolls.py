@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 import pytest
 from servers.replaced import Replaced
 from servers.replaced_load import Load, Peers
-from servers.replaced_mqtt import AtLeastOnce, Retained, Shared
+from servers.replaced_mqtt import AtLeastOnce, Clean, Retained, Shared, Wills
 from servers.replaced_streams import WebSockets
 from servers.site import until
 
@@ -65,7 +65,7 @@ def _are_others(running: Replaced, before: set[int]) -> bool:
 
 @pytest.mark.timeout(120 + 20 * ROLLS)
 def test_nothing_is_refused_lost_or_handled_twice_and_nothing_grows(tmp_path: Path) -> None:
-    peers: list[Peers] = [WebSockets(), AtLeastOnce(), Shared(), Retained()]
+    peers: list[Peers] = [WebSockets(), AtLeastOnce(), Shared(), Retained(), Wills(), Clean()]
     with Load(persistence=True, more=peers) as load:
         load.files["gateway.yaml"] += f"workers: {WORKERS}\n"
         running = Replaced(tmp_path, load.files)
