@@ -74,8 +74,16 @@ def _excused(what: str, runs: Sequence[Run], faults: Sequence[Fault]) -> bool:
 
 
 def forgotten(acknowledged: Iterable[tuple[str, float]], faults: Sequence[Fault]) -> set[str]:
-    """Return what a Mosquitto may have lost that was killed. ``acknowledged``: (what, when)."""
-    return {what for what, moment in acknowledged if what.startswith(MOSQUITTO) and _forgot(faults, moment)}
+    """Return what a Mosquitto may have lost that was killed or restarted. ``acknowledged``: (what, when)."""
+    at_mosquitto = [(what, moment) for what, moment in acknowledged if what.startswith(MOSQUITTO)]
+    return {what for what, moment in at_mosquitto if _forgot(faults, moment) or _has_no_member(faults, moment)}
+
+
+def _has_no_member(faults: Sequence[Fault], moment: float) -> bool:
+    """Whether a Mosquitto may have had nobody for a shared subscription: one of 2.0.11 that starts knows its members
+    only when they have subscribed again."""
+    starts = [each for each in faults if each.kind in ("kill -9", "restart") and each.node == "broker"]
+    return any(fault.began - FORGETS < moment < fault.ended + SLACK for fault in starts)
 
 
 def _forgot(faults: Sequence[Fault], moment: float) -> bool:

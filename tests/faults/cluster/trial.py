@@ -200,7 +200,7 @@ class Trial:
             name, count, gap = sender.prefix, len(sender.acknowledged), sender.longest_gap()
             yield f"{name:8} {count:5} acknowledged, the longest time without an answer {gap:4.1f} s"
         yield f"{oracle.again(self._book())} handled again under the same event id"
-        yield f"{len(self._forgotten() - self._book().handled())} forgotten by a Mosquitto that was killed"
+        yield f"{len(self._forgotten() - self._book().handled())} forgotten by a Mosquitto that was killed or restarted"
         said = self._clients.acknowledged("say")
         for page in self._clients.pages:
             not_heard = f"{len(said - page.heard.keys())} of {len(said)} not heard"
