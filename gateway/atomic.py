@@ -117,7 +117,25 @@ def in_transaction() -> bool:
     return transaction is not None and not transaction.is_over
 
 
-class HandlerConnection:
+_COMMITS = ("commit", "rollback", "close", "begin")
+
+
+class _Calls:
+    """Says what is there instead of the driver's own methods."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _COMMITS:
+            raise AttributeError(
+                f"{name}() is refused, because the route has atomic: true: the gateway commits when the handler has "
+                "returned, and rolls back when it raises"
+            )
+        raise AttributeError(
+            f"there is no {name!r} here, only execute(), executemany() and call(): call(function) calls "
+            "function(connection) with the driver's own connection, on its thread"
+        )
+
+
+class HandlerConnection(_Calls):
     """The transaction's connection for a sync handler. Parameters are written as the driver has them: ``?`` for SQLite,
     ``%s`` for PostgreSQL. Raises the driver's errors."""
 
@@ -144,7 +162,7 @@ class HandlerConnection:
         return function(self._transaction.driver_connection, *args, **kwargs)
 
 
-class AsyncHandlerConnection:
+class AsyncHandlerConnection(_Calls):
     """The same for an async handler: the calls are awaited, and run on the thread of the transaction."""
 
     def __init__(self, transaction: CurrentTransaction) -> None:

@@ -16,6 +16,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from layer_contract import socket_folder
 from own_services import delivering, installed
+from psycopg.rows import dict_row
 from psycopg.sql import SQL
 from servers.postgresql import emptied
 from test_guard import MAIL, TEXT, deliver, email, sms
@@ -685,3 +686,70 @@ async def test_order_is_kept_per_key(store: Store, rows: Written) -> None:
         payloads = [payload for topic, payload in seen if topic == name]
         assert payloads == sorted(payloads)
     assert len(rows()) == 40
+
+
+# What is reached by the driver's own connection.
+
+
+class Driver:
+    """Does what psycopg can, by ``call``."""
+
+    @staticmethod
+    def write(connection: Any) -> str:
+        with connection.cursor(row_factory=dict_row) as cursor:
+            with cursor.copy("COPY rows FROM STDIN") as copy:
+                copy.write_row(["copied"])
+            with contextlib.suppress(LookupError), connection.transaction():
+                cursor.execute("INSERT INTO rows VALUES ('undone')")
+                raise LookupError
+            cursor.executemany("INSERT INTO rows VALUES (%s)", [["one"], ["two"]])
+            return str(cursor.execute("SELECT what FROM rows WHERE what = 'copied'").fetchone()["what"])
+
+
+class ByDriver(MqttConsumer):
+    def receive(self, topic: str, payload: bytes) -> None:
+        self.publish("seen", self.connection.call(Driver.write))
+
+
+class AsyncByDriver(AsyncMqttConsumer):
+    async def receive(self, topic: str, payload: bytes) -> None:
+        await self.publish("seen", await self.connection.call(Driver.write))
+
+
+@pytest.mark.parametrize("place", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("consumer", [ByDriver, AsyncByDriver])
+async def test_cursors_copies_savepoints_and_row_factories_are_reached_by_a_call(
+    store: Store, rows: Written, consumer: Any
+) -> None:
+    await run(store, mqtt_app(consumer, ATOMIC), "go")
+    assert rows() == ["copied", "one", "two"]
+    assert (await store.counts()).outgoing == 1
+
+
+@pytest.mark.parametrize("base", [MqttConsumer, AsyncMqttConsumer])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("commit", "commit\\(\\) is refused, because the route has atomic: true: the gateway commits"),
+        ("rollback", "rollback\\(\\) is refused"),
+        ("cursor", "call\\(function\\) calls function\\(connection\\) with the driver's own connection"),
+    ],
+)
+async def test_what_the_connection_has_not_is_refused_in_words(store: Store, base: Any, name: str, words: str) -> None:
+    found: list[str] = []
+
+    def look(consumer: Any) -> None:
+        with pytest.raises(AttributeError, match=words) as error:
+            getattr(consumer.connection, name)
+        found.append(str(error.value))
+
+    class Sync(MqttConsumer):
+        def receive(self, topic: str, payload: bytes) -> None:
+            look(self)
+
+    class Async(AsyncMqttConsumer):
+        async def receive(self, topic: str, payload: bytes) -> None:
+            look(self)
+
+    await run(store, mqtt_app(Sync if base is MqttConsumer else Async, ATOMIC), "go")
+    assert len(found) == 1

@@ -7,12 +7,18 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from servers.postgresql import database
-from servers.project_store import ProjectSite, postgresql
+from servers.project_store import ProjectSite, postgresql, sqlite
 
 from gateway.django import migrations
 from gateway.django.tables import Tables
 from gateway.store import Outgoing, engine_of
 from gateway.store.project import VENDORS, vendor
+
+ROUTER = """
+class Mails:
+    def db_for_write(self, model, **hints):
+        return "mails" if model._meta.app_label == "gateway" else None
+"""
 
 
 def operations() -> list[Tables]:
@@ -37,10 +43,24 @@ def test_the_models_are_those_of_the_migrations_and_the_way_back_leaves_nothing(
     assert "CREATE TABLE gateway_messages" in site.manage("sqlmigrate", "gateway", "0001")
     site.migrate()
     assert "gateway_messages" in tables(site.file)
+    site.python("from gateway import send_mail; send_mail('ann@example.net', subject='x', text='x')")
+    assert "1 outgoing item" in site.gateway("outgoing", "list")
     site.manage("migrate", "gateway", "zero")
     assert not [name for name in tables(site.file) if name.startswith("gateway_")]
+    assert "run: manage.py migrate gateway" in site.gateway("run", code=2)
     site.manage("migrate", "gateway")
     assert "gateway_messages" in tables(site.file)
+    assert "no outgoing items" in site.gateway("outgoing", "list")
+
+
+def test_a_router_that_parts_the_gateway_s_tables_from_the_project_s_is_a_warning(tmp_path: Path) -> None:
+    databases = sqlite(tmp_path / "db.sqlite3") | {"mails": sqlite(tmp_path / "mails.sqlite3")["default"]}
+    site = ProjectSite(tmp_path, databases)
+    assert "no issues" in site.manage("check")
+    (tmp_path / "keeping" / "routers.py").write_text(ROUTER)
+    with (tmp_path / "keeping_settings.py").open("a") as settings:
+        settings.write('DATABASE_ROUTERS = ["keeping.routers.Mails"]\n')
+    assert "(gateway.W001) A router puts the gateway's tables into the database 'mails'" in site.manage("check")
 
 
 def test_the_models_are_the_columns_of_the_tables(tmp_path: Path) -> None:
