@@ -48,6 +48,6 @@ def test_the_five_minutes_give_the_rows_that_the_page_says(tmp_path: Path) -> No
             lambda: subprocess.check_output(look, cwd=tmp_path, text=True) == "('sensors/kitchen/temperature', 21.5)\n",
             lambda: daemon.text,
         )
-        assert "1 waiting message" in run(tmp_path, "waiting").stdout
+        assert "1 message" in run(tmp_path, "waiting").stdout
     finally:
         daemon.close()

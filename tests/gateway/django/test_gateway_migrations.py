@@ -11,6 +11,7 @@ from servers.project_store import ProjectSite, postgresql, sqlite
 
 from gateway.django import migrations
 from gateway.django.tables import Tables
+from gateway.exit_codes import CANNOT_START
 from gateway.store import Outgoing, engine_of
 from gateway.store.project import VENDORS, vendor
 
@@ -47,10 +48,10 @@ def test_the_models_are_those_of_the_migrations_and_the_way_back_leaves_nothing(
     assert "1 outgoing item" in site.gateway("outgoing", "list")
     site.manage("migrate", "gateway", "zero")
     assert not [name for name in tables(site.file) if name.startswith("gateway_")]
-    assert "run: manage.py migrate gateway" in site.gateway("run", code=2)
+    assert "run: manage.py migrate gateway" in site.gateway("run", code=CANNOT_START)
     site.manage("migrate", "gateway")
     assert "gateway_messages" in tables(site.file)
-    assert "no outgoing items" in site.gateway("outgoing", "list")
+    assert "1 outgoing item" not in site.gateway("outgoing", "list")
 
 
 def test_a_router_that_parts_the_gateway_s_tables_from_the_project_s_is_a_warning(tmp_path: Path) -> None:
