@@ -144,7 +144,7 @@ def test_another_has_handled_it_if_its_connection_was_lost_and_what_it_did_is_un
     until(lambda: query(place, "SELECT what FROM effects") == ["second"], lambda: two.gateways["second"].output())
     two.wake()
     until(
-        lambda: "this process no longer has it" in two.gateways["first"].output(),
+        lambda: "this process no longer has the message" in two.gateways["first"].output(),
         lambda: two.gateways["first"].output(),
     )
     two.publish("first", "at once")

@@ -139,9 +139,9 @@ def test_only_the_gateway_is_added_to_the_base(containers: Containers) -> None:
 
 
 def test_its_size(containers: Containers) -> None:
-    """Megabytes, as `docker images` prints them."""
+    """Megabytes, as `docker images` prints them. The clients of PostgreSQL and Redis are 20 of them."""
     size, base = (int(containers.run("podman", "inspect", "--format={{.Size}}", each)) for each in (IMAGE, BASE))
-    assert (size - base) // 10**6 <= 200
+    assert (size - base) // 10**6 <= 225
 
 
 def test_an_image_with_more_libraries(containers: Containers, tmp_path: Path) -> None:
