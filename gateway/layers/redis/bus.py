@@ -66,7 +66,7 @@ class RedisBus:
             try:
                 async with self._publisher.opened(), self._receiver.opened():
                     was_connected, pause = True, AGAIN[0]
-                    self.state.connected()
+                    self._connected()
                     await self._until_one_fails()
             except TROUBLES as error:
                 (self.state.lost if was_connected else self.state.failed)(reason(self.address, error))
@@ -74,6 +74,10 @@ class RedisBus:
                 self.state.ended()
             await asyncio.sleep(pause)
             pause = min(2 * pause, AGAIN[1])
+
+    def _connected(self) -> None:
+        """Called each time both connections are there."""
+        self.state.connected()
 
     async def _until_one_fails(self) -> None:
         tasks = [asyncio.ensure_future(each.run()) for each in (self._publisher, self._receiver)]

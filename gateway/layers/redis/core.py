@@ -12,6 +12,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgpack
@@ -68,10 +69,17 @@ class CoreBus(RedisBus):
     async def subscribe(self, topic: Topic) -> None:
         """Raises TypeError for a group that cannot have this name in Redis."""
         if topic.is_group:
-            if (join := self._members.join(topic.name)) is not None:
-                await self._ask_now(join)
+            await self._join(topic.name)
         elif not topic.name.endswith("!") and self._taker.read(topic.name):  # what comes for the process is read
             await self._ask_now(self._taker.wakes())
+
+    async def _join(self, group: str) -> None:
+        if (join := self._members.join(group)) is None:
+            return
+        if self.state.is_connected:
+            await self._ask_now(join)
+        else:
+            self._members.join_later(group)
 
     async def unsubscribe(self, topic: Topic) -> None:
         if not topic.is_group:
@@ -116,14 +124,26 @@ class CoreBus(RedisBus):
                 return True
         return False
 
+    def _connected(self) -> None:
+        """Send what was joined and left while the receiver joined the groups, before any later command."""
+        super()._connected()
+        for each in self._members.missing():
+            with contextlib.suppress(LayerUnavailable):  # too many: they are sent when the process joins again
+                self._publisher.put(*each).add_done_callback(partial(self._note_answered, each))
+
+    def _note_answered(self, command: Command, answer: "asyncio.Future[Any]") -> None:
+        if not answer.cancelled() and answer.exception() is None:
+            self._members.note_answered(command)
+
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(min(RENEW, self.address.group_expiry / 3))
             await self._renew_all()
 
     async def _renew_all(self) -> None:
-        for each in self._members.joining():
-            await self._ask_now(each)
+        for each in self._members.joining() if self.state.is_connected else ():
+            if await self._ask_now(each):
+                self._members.note_answered(each)
 
 
 _Call = tuple[str, str, bytes, tuple[Any, ...]]

@@ -1,6 +1,7 @@
 """The memberships of a process in groups, with ``layer=core``."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from gateway.layers.address import Redis
@@ -30,7 +31,10 @@ class Members:
         """What the names of these channels begin with; other channels of the process have no period after the mark."""
         self._of_group: dict[str, str] = {}
         self._of_channel: dict[str, str] = {}
-        self._left: list[Command] = []
+        self._unknown: set[str] = set()
+        """Groups that were joined while Redis was away: it does not know that the process is a member."""
+        self._left: dict[Command, None] = {}
+        """Commands of :meth:`leave` that could not be sent."""
         self._made = 0
 
     def key(self, group: str) -> str:
@@ -46,24 +50,40 @@ class Members:
         self._of_group[group], self._of_channel[channel] = channel, group
         return self._joining(group, channel)
 
+    def join_later(self, group: str) -> None:
+        """Note that the command of :meth:`join` was not sent, because Redis is away."""
+        self._unknown.add(group)
+
     def leave(self, group: str) -> Command | None:
-        """Return the command; None if it is no member."""
+        """Return the command; None if it is no member, or Redis does not know that it is."""
         if (channel := self._of_group.pop(group, None)) is None:
             return None
         del self._of_channel[channel]
+        if group in self._unknown:
+            self._unknown.remove(group)
+            return None
         return self._leaving(group, channel)
 
     def leave_later(self, command: Command) -> None:
         """Note a command of :meth:`leave` that could not be sent."""
-        self._left.append(command)
+        self._left[command] = None
 
     def joining(self) -> list[Command]:
         """Return the commands after which Redis knows the memberships, whatever it knew before."""
-        return [*self._left, *(self._joining(*each) for each in self._of_group.items())]
+        return self._commands(self._of_group)
 
-    def joined(self) -> None:
-        """Note that these commands were answered."""
-        self._left.clear()
+    def missing(self) -> list[Command]:
+        """Return the commands for what was joined and left since :meth:`joining` returned its own commands."""
+        return self._commands(self._unknown)
+
+    def note_answered(self, command: Command) -> None:
+        self._left.pop(command, None)
+
+    def _commands(self, groups: Iterable[str]) -> list[Command]:
+        """Return the commands to join ``groups``, and to leave others. Redis may know all of it from now on."""
+        joins = [self._joining(group, self._of_group[group]) for group in groups]
+        self._unknown.clear()
+        return [*self._left, *joins]
 
     def leaving(self) -> list[Command]:
         return [self._leaving(*each) for each in self._of_group.items()]

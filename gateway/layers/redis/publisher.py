@@ -50,13 +50,17 @@ class Publisher:
 
     async def ask(self, *command: Any, size: int = 0) -> Any:
         """Return the answer to ``command``, which has about ``size`` bytes. Raises LayerUnavailable."""
+        return await self.put(*command, size=size)
+
+    def put(self, *command: Any, size: int = 0) -> "asyncio.Future[Any]":
+        """As :meth:`ask`, without waiting for the answer."""
         if self._waiting.full or self._bytes + size > MOST_BYTES:
             count = len(self._waiting)
             raise LayerUnavailable(f"the channel layer is too slow: {count} messages wait for {self._address}")
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.put(_Waiting(command, size, answer))
         self._bytes += size
-        return await answer
+        return answer
 
     async def flush(self) -> None:
         """Wait until everything that waits has left or was refused."""

@@ -83,9 +83,9 @@ class Taker:
         for begin in range(0, len(commands), BATCH):
             batch = commands[begin : begin + BATCH]
             await self._link.write(*batch)
-            for _ in batch:
+            for each in batch:
                 _checked(await self._link.read())
-        self._members.joined()
+                self._members.note_answered(each)
 
     async def run(self) -> None:
         """Raises one of TROUBLES when the connection ends."""

@@ -348,20 +348,30 @@ async def test_who_joins_while_the_relay_is_replaced_is_heard(path: Path) -> Non
         await joined_meanwhile(one, two, 8, cut)
 
 
-async def test_who_joins_while_the_connection_to_redis_is_made_again_is_heard(redis: RedisServer) -> None:
-    async with opened(two_of("pubsub", redis)) as (one, two):
+CLIENTS = {"pubsub": "pubsub", "core": "normal"}
+"""The type of the connection that receives, as Redis names it."""
+GROUPS = {"pubsub": ("PUBSUB", "CHANNELS", "*__group__*"), "core": ("KEYS", "*:group:*")}
+"""What Redis prints for this has a line for each group with a member."""
+
+
+@pytest.mark.parametrize("kind", REDIS)
+async def test_who_joins_while_the_connection_to_redis_is_made_again_is_heard(kind: str, redis: RedisServer) -> None:
+    async with opened(two_of(kind, redis)) as (one, two):
 
         async def cut() -> None:
-            await asyncio.to_thread(redis.command, "CLIENT", "KILL", "TYPE", "pubsub")
+            await asyncio.to_thread(redis.command, "CLIENT", "KILL", "TYPE", CLIENTS[kind])
 
         await joined_meanwhile(one, two, 2, cut)
 
 
-async def test_who_leaves_while_the_connection_to_redis_is_made_again_is_told_nothing_more(redis: RedisServer) -> None:
-    async with opened(two_of("pubsub", redis)) as (_, two):
+@pytest.mark.parametrize("kind", REDIS)
+async def test_who_leaves_while_the_connection_to_redis_is_made_again_is_told_nothing_more(
+    kind: str, redis: RedisServer
+) -> None:
+    async with opened(two_of(kind, redis)) as (_, two):
         channels = {f"g{number}": await member(two, f"g{number}") for number in range(3000)}
         before = two.bus.state.interruptions
-        await asyncio.to_thread(redis.command, "CLIENT", "KILL", "TYPE", "pubsub")
+        await asyncio.to_thread(redis.command, "CLIENT", "KILL", "TYPE", CLIENTS[kind])
         await eventually(lambda: two.bus.state.interruptions > before)
         for group, channel in channels.items():
             await two.group_discard(group, channel)
@@ -369,10 +379,19 @@ async def test_who_leaves_while_the_connection_to_redis_is_made_again_is_told_no
         await eventually(lambda: two.bus.state.is_connected)
 
         async def none_is_left() -> bool:
-            names = await asyncio.to_thread(redis.command, "PUBSUB", "CHANNELS", "*__group__*")
-            return not names.strip()
+            return not (await asyncio.to_thread(redis.command, *GROUPS[kind])).strip()
 
         await eventually(none_is_left)
+
+
+async def test_who_joins_and_leaves_while_redis_is_away_leaves_nothing_behind(redis: RedisServer) -> None:
+    async with opened(two_of("core", redis)[:1]) as (layer,):
+        redis.kill()
+        await eventually(lambda: layer.trouble)
+        for number in range(20):
+            channel = await member(layer, f"g{number}")
+            await layer.group_discard(f"g{number}", channel)
+        assert layer.bus._members.joining() == []
 
 
 async def test_a_program_that_reads_no_answers_is_disconnected(path: Path) -> None:
