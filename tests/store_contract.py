@@ -16,6 +16,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
+from waiting import until
 
 from gateway.store import (
     Engine,
@@ -956,6 +957,18 @@ class StoreContract:
         assert (claim.id, claim.state, claim.attempts) == ("e", "ours", 2)
         assert len(await store.take_outgoing(1, now=NOW)) == 1
         assert "its process ended; given back" in await self.told(store, "left")
+
+    async def test_a_close_that_is_cancelled_goes_on(self, engine: Engine, store: Store) -> None:
+        gone = engine.store()
+        await gone.open()
+        await gone.claim("key", id="e", now=NOW, ttl=60)
+        assert await self._cancelled(gone.close(), 1)
+
+        async def is_free() -> bool:
+            await store.recover()
+            return (await store.claim("key", id="e2", now=NOW, ttl=60)).state == "ours"
+
+        await until(is_free)
 
     async def test_what_was_leaving_when_its_process_died_is_first_to_leave(self, engine: Engine, store: Store) -> None:
         """The other side may have it already."""

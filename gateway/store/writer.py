@@ -32,6 +32,8 @@ CONFLICTS = 20
 """How often the calls of one commit are tried while other transactions are in the way."""
 UNDO_AGAIN = 1.0
 """Seconds until an undo is tried once more."""
+MOST_TROUBLES = 20
+"""Errors that are remembered, so that each is logged once."""
 
 
 class Connection(Protocol):
@@ -111,7 +113,7 @@ class Writer:
         self._room = Wakeup()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()  # from the loop to a thread, which has no loop
         self._troubles: set[str] = set()
-        """What it has said since it last worked."""
+        """What it has logged since it last worked."""
         self._thread = threading.Thread(target=self._run, args=[database], name="store", daemon=True)
         self._thread.start()
 
@@ -154,10 +156,13 @@ class Writer:
         return self._waiting
 
     async def close(self) -> None:
-        """Finish what is queued, also the undoing of what then reaches nobody, and end the thread."""
-        with contextlib.suppress(StoreUnavailable):
-            await self.run(_nothing, None, reads=True)
-        self._jobs.put(None)
+        """Finish what is queued, also the undoing of what then reaches nobody, and end the thread. If this is
+        cancelled, the thread ends without the undoing."""
+        try:
+            with contextlib.suppress(StoreUnavailable):
+                await self.run(_nothing, None, reads=True)
+        finally:
+            self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
     # In the loop's thread.
@@ -280,7 +285,9 @@ class Writer:
         trouble = str(error)
         if trouble not in self._troubles:
             logger.error("the store is unavailable: %s", trouble)
-        self._troubles.add(trouble)
+            if len(self._troubles) >= MOST_TROUBLES:  # some name a process or a row, and differ each time
+                self._troubles.clear()
+            self._troubles.add(trouble)
         for job in batch:
             job.outcome = StoreUnavailable(trouble)
         if database is None or not lost:

@@ -9,9 +9,7 @@ class Leases(StoreSession):
     async def acquire(self, name: str) -> bool:
         call = Hold(LEASE + name, self._owner, self._is_alive)
         sql = self.operations.spaces
-        if await self._read(
-            sql.is_taken, call
-        ):  # a process that waits for a lease asks often, and must not write each time
+        if await self._read(sql.is_taken, call):  # a process that waits asks often, and must not always write
             return False
         return await self._run(sql.acquire, call, syncs=bool)
 

@@ -43,6 +43,7 @@ class StoreSession(abc.ABC):
     def __init__(self) -> None:
         self.commits = Commits()
         self._open: tuple[Writer, Owner] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._losses, self._lost = 0, Wakeup()
         """How often other processes have declared this one dead, so that it has lost all that it had."""
         self._ahead = time.time() - elapsed()
@@ -80,6 +81,11 @@ class StoreSession(abc.ABC):
         return found
 
     async def close(self) -> None:
+        """Close the store. If this is cancelled, the store closes in the background."""
+        self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         if self._open is not None:
             (writer, owner), self._open = self._open, None
             await writer.close()
@@ -138,8 +144,12 @@ class StoreSession(abc.ABC):
 
 
 def _close_unwanted(opening: "asyncio.Future[Opened]") -> None:
-    """Close what was opened for a caller that has been cancelled meanwhile."""
+    """Close what was opened for a caller that has been cancelled meanwhile: in a thread, because the owner of a store
+    on a server tells the server that it ends."""
     if not opening.cancelled() and opening.exception() is None:
-        database, owner, _ = opening.result()
-        database.close()
-        owner.release()
+        opening.get_loop().run_in_executor(None, _end, *opening.result()[:2])
+
+
+def _end(database: Connection, owner: Owner) -> None:
+    database.close()
+    owner.release()

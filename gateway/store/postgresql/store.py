@@ -94,11 +94,11 @@ class PostgreSQLStore(WholeStore):
         if self._listener is None and self._open is not None:
             self._listener = Listener(self._place, self._heard)
 
-    async def close(self) -> None:
+    async def _close(self) -> None:
         listener, self._listener = self._listener, None
         if listener is not None:
             await asyncio.to_thread(listener.close)
-        await super().close()
+        await super()._close()
 
     async def bury(self, owner: str) -> None:
         if self._owned is not None:

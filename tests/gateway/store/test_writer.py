@@ -1,15 +1,19 @@
 """One call that cannot be done is its caller's alone."""
 
 import asyncio
+import contextlib
+import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from gateway.store.sqlite.file.connection import FairConnection
-from gateway.store.writer import Fault, Writer
+from gateway.store.values import StoreUnavailable
+from gateway.store.writer import MOST_TROUBLES, Fault, Writer
 
 
 def fails(database: Any, calls: Sequence[Any]) -> Sequence[Any]:
@@ -60,3 +64,32 @@ async def test_what_reaches_nobody_is_undone_before_the_end(tmp_path: Path, turn
         go_on.set()
         await closing
     assert undone == [1]
+
+
+async def test_a_close_that_is_cancelled_ends_the_thread(tmp_path: Path) -> None:
+    database = FairConnection(tmp_path / "x.db")
+    writer = Writer(database, lambda: database, lambda error: Fault.OWN)
+    closing = asyncio.create_task(writer.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await closing
+    await until(lambda: not writer._thread.is_alive())
+
+
+async def test_errors_that_differ_each_time_take_no_memory_for_ever(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuses(database: Any, calls: Sequence[int]) -> Sequence[int]:
+        raise OSError(f"row {calls[0]}")
+
+    database = FairConnection(tmp_path / "x.db")
+    writer = Writer(database, lambda: database, lambda error: Fault.PASSING)
+    for number in range(3 * MOST_TROUBLES):
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable):
+                await writer.run(refuses, number)
+    assert len(writer._troubles) <= MOST_TROUBLES
+    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(errors) == 3 * MOST_TROUBLES, "each is logged once"
+    await writer.close()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from waiting import until
 from gateway.store import Message, Store, StoreUnavailable, engine_of
 from gateway.store.postgresql import store as postgresql_store
 from gateway.store.postgresql.connection import Session
+from gateway.store.postgresql.owner import Owner
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -231,3 +233,25 @@ async def test_what_may_have_been_taken_when_an_answer_was_lost_is_given_back(mo
         with pytest.raises(StoreUnavailable):
             await store.take(1, now=store.now())
         assert (await taken_over(store)).attempts == 1
+
+
+async def test_a_store_that_is_cancelled_while_it_opens_is_closed_outside_of_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    release, released_in = Owner.release, list[threading.Thread]()
+
+    def noted(owner: Owner) -> None:
+        released_in.append(threading.current_thread())
+        release(owner)
+
+    monkeypatch.setattr(Owner, "release", noted)
+    place = emptied()
+    opening = asyncio.ensure_future(engine_of(place.url).store().open())
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    await until(lambda: released_in)
+    assert released_in != [threading.main_thread()]
+    with place.connect() as session:
+        await until(lambda: session.execute("SELECT count(*) FROM gateway_owners").fetchone() == (0,))
