@@ -1,4 +1,4 @@
-"""Pauses between attempts to connect to a server that has no place, or is not there."""
+"""Pauses between attempts to connect to a server that does not run, or has no session to spare."""
 
 import random
 
@@ -6,7 +6,8 @@ FIRST = 0.1
 
 
 class Pauses:
-    """Seconds: each is about twice the one before, up to ``longest``. Many processes do not come at the same moment."""
+    """Each pause is about twice the one before, up to ``longest`` seconds. They are random, so that processes do not
+    all connect at the same moment."""
 
     def __init__(self, longest: float) -> None:
         self._longest = longest
@@ -17,5 +18,5 @@ class Pauses:
         return random.uniform(self._most / 2, self._most)  # noqa: S311 - no secret
 
     def end(self) -> None:
-        """The server has let us in."""
+        """Begin again with a short pause: a session was opened."""
         self._most = 0.0

@@ -3,11 +3,12 @@
 A content may have many megabytes, and a traceback may be long: neither is read into memory for a list.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 from gateway.store.calls import Page
 from gateway.store.postgresql.sql.schema import KEPT, Database
-from gateway.store.postgresql.sql.tally import messages_by_state
+from gateway.store.postgresql.sql.tally import items_by_lane, messages_by_state
 from gateway.store.rows import text
 from gateway.store.states import DEAD, GONE
 from gateway.store.summaries import counts_of, outgoing_summary_of, summary_of
@@ -94,9 +95,10 @@ def find(db: Database, calls: Sequence[tuple[str, Search, int]]) -> list[list[st
 
 _FOUND = {within: f"{sql} ORDER BY id LIMIT %(limit)s" for within, sql in _FIND.items()}
 
-_ITEMS = "SELECT state, count(*) FROM gateway_outgoing GROUP BY state"
-
 
 def counts(db: Database, calls: Sequence[None]) -> list[Counts]:
-    counted = counts_of(messages_by_state(db), dict(db.execute(_ITEMS).fetchall()))
+    items: Counter[int] = Counter()
+    for (_, state), count in items_by_lane(db).items():
+        items[state] += count
+    counted = counts_of(messages_by_state(db), items)
     return [counted] * len(calls)

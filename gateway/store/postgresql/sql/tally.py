@@ -1,4 +1,4 @@
-"""Counts messages by state, each along the index of its state: no row is read, nor what is gone."""
+"""Counts messages and items by state, each along the index of its state: what is gone is not read."""
 
 from gateway.store.postgresql.sql.schema import KEYED, Database
 from gateway.store.states import BEHIND, DEAD, RUNNING, WAITING
@@ -15,5 +15,16 @@ _TALLY = " UNION ALL ".join(
 )
 
 
+_STATES = (WAITING, RUNNING, DEAD)
+_ITEMS = " UNION ALL ".join(
+    f"SELECT lane, {state}, count(*) FROM gateway_outgoing WHERE state = {state} GROUP BY lane" for state in _STATES
+)
+
+
 def messages_by_state(db: Database) -> dict[int, int]:
     return dict(db.execute(_TALLY.encode()).fetchall())
+
+
+def items_by_lane(db: Database) -> dict[tuple[str, int], int]:
+    """Return how many items there are, by lane and state."""
+    return {(lane, state): count for lane, state, count in db.execute(_ITEMS.encode())}

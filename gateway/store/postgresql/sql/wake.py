@@ -4,8 +4,8 @@ PostgreSQL sends a notification once for each transaction, however often it is a
 one another, in the whole server: so only what another process can take is told.
 
 The server keeps notifications in one queue for all of its databases. A session that listens and stays in a transaction
-lets that queue grow, and a commit that notifies fails once it is full. So nothing is told shortly before: the others
-find by looking what they do not hear of.
+lets that queue grow, and a commit that notifies fails when it is full. So a queue that is nearly full gets no
+notifications: the other processes poll.
 """
 
 from gateway.store.postgresql.sql.me import owner_of
@@ -14,7 +14,7 @@ from gateway.store.postgresql.sql.schema import Database
 CHANNEL = "gateway_store"
 MESSAGES, OUTGOING = "messages", "outgoing"
 FULL = "pg_notification_queue_usage() > 0.9"
-"""Whether the queue of notifications has no room to spare. It has 8 GB, unless the server is set up otherwise."""
+"""Whether the queue of notifications is nearly full. It has 8 GB, unless the server is set up otherwise."""
 NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s) WHERE NOT {FULL}"
 
 
