@@ -390,9 +390,11 @@ class Broker:
             if (session := self.sessions.get(client_id)) is not None:
                 event, handled = record.read_inbound(value)
                 session.inbound[int(packet_id)] = Inbound(event, WAIT_PUBREL if handled else UNHANDLED)
+            yield
         for client_id, value in by_kind["will"].items():
             self.left_wills.restore(client_id, LeftWill(*record.read_left_will(value)))
-        self._leave_all()
+            yield
+        yield from self._leave_all()
 
     def _restore_session(self, client_id: str, value: bytes) -> None:
         expiry, ends, grants, will, user, replays = record.read_session(value)
@@ -430,12 +432,13 @@ class Broker:
                 out.state = WAIT_PUBCOMP
             session.restore(out)
 
-    def _leave_all(self) -> None:
+    def _leave_all(self) -> Iterator[None]:
         """All clients are away now, and what is due in the meantime happens: when everything is there again."""
         for session in sorted(self.sessions.values(), key=lambda session: session.ends - session.expiry):
             if (will := session.will) is not None:
                 self._timers.at(will.due, _will(session.client_id), partial(self._will_due, session))
             self._leave(session)
+            yield
         self.tick()
 
 

@@ -417,6 +417,25 @@ def test_a_repetition_is_not_answered_before_its_answer_is_kept() -> None:
     assert {read(data).kind for data in back.heard()} == {"PUBREC"}
 
 
+def test_a_broker_is_restored_with_a_pause_after_each_record_and_each_session() -> None:
+    journal, count = Journal(lambda: None), 5
+    broker = Broker(MQTTSettings(), journal=journal)
+    for number in range(count):
+        client = Client(broker, wire.connect(f"c{number}", session_expiry_interval=9, will=("w", b"gone", 0)))
+        client.say(wire.publish("a", b"x", 2, 7))
+        client.connection.end(with_will=True, absence=9)
+    kept = {key: value for key, value in journal.take()[1].items() if value is not None}
+    after = Broker(MQTTSettings(), journal=Journal(lambda: None))
+    steps, before = 0, (0, 0, 0, 0)
+    for _ in after.restoring(kept):
+        inbound = sum(len(session.inbound) for session in after.sessions.values())
+        now = (len(after.sessions), inbound, len(after.left_wills), len(after._away))
+        assert sum(now) - sum(before) <= 1
+        steps, before = steps + 1, now
+    assert before == (count, count, count, count)
+    assert steps == 2 * len(kept) + count, "each record is sorted and read, and each session has left"
+
+
 def test_more_sessions_than_are_kept_after_a_restart() -> None:
     """The limit is a lower one now: a will of one that goes is still for the others, and numbers are not used twice."""
     clock, journal = Clock(), Journal(lambda: None)
