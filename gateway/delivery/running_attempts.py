@@ -94,13 +94,14 @@ class RunningAttempts:
         answer: Answer | Exception
         task = asyncio.current_task()
         try:
-            answer = await attempt(one)
+            try:
+                answer = await attempt(one)
+            except GeneratorExit as error:  # of a task or a thread that the handler has waited for
+                if is_thrown_away(task):
+                    raise
+                answer = await attempt(one, error)
         except Exception as error:  # of our own: each who waits raises it, and is logged by its server
             answer = error
-        except GeneratorExit as error:  # of a task or a thread that the handler has waited for
-            if is_thrown_away(task):
-                raise
-            answer = await attempt(one, error)
         self._forget(key, one)  # first: a repetition that comes now asks the store
         one.say(answer)
 
