@@ -85,12 +85,17 @@ def warnings(parsed: ParsedConfig) -> Iterator[Diagnostic]:
         yield parsed.document.at_value(("console", "bind"), message)
     yield from _doubts(parsed)
     yield from _elsewhere(parsed)
-    yield from _one_worker(parsed)
+    yield from _workers(parsed)
 
 
-def _one_worker(parsed: ParsedConfig) -> Iterator[Diagnostic]:
-    """Find several workers with a layer that does not connect their consumers."""
-    if parsed.settings.workers > 1 and parsed.settings.layer == "memory":
+def _workers(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    """Find several workers with a layer that does not connect their consumers, and limits of workers without any."""
+    if parsed.settings.workers == 1:
+        for name in ("worker_max_memory", "worker_max_age"):
+            if getattr(parsed.settings, name):
+                message = f"{name}: it has no effect, because one process serves; write workers: 2 or more"
+                yield parsed.document.at_value((name,), message)
+    elif parsed.settings.layer == "memory":
         message = "workers: with layer: memory a group reaches the consumers of one worker only; write layer: ipc"
         yield parsed.document.at_value(("workers",), message)
 

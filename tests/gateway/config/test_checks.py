@@ -52,3 +52,12 @@ def test_a_topic_that_is_written_as_a_pattern_of_another_kind(topic: str, is_dou
     parsed = parse(text, name="gateway.yaml", folder=Path("/nowhere"), environ={})
     found = [warning.message for warning in checks.warnings(parsed)]
     assert [" is no regular expression: " in message for message in found] == [True] * is_doubted
+
+
+@pytest.mark.parametrize("name", ["worker_max_memory: 1GiB", "worker_max_age: 1d"])
+@pytest.mark.parametrize(("workers", "warned"), [("", True), ("workers: 1", True), ("workers: 2\nlayer: ipc", False)])
+def test_a_limit_of_workers_where_one_process_serves(name: str, workers: str, warned: bool) -> None:
+    text = f"{name}\n{workers}\nservers: {{mail: {{protocol: smtp}}}}\nroutes: {{email: a.b}}\n"
+    parsed = parse(text, name="gateway.yaml", folder=Path("/nowhere"), environ={})
+    said = f"{name.partition(':')[0]}: it has no effect, because one process serves; write workers: 2 or more"
+    assert [warning.message for warning in checks.warnings(parsed)] == [said] * warned
