@@ -3,10 +3,12 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
-from gateway.control.asking import answers
+from gateway.control.asking import Refused, answers
+from gateway.control.server import Unavailable
 from gateway.succession import Neighbours
 from protocols.queue import Queue
 
@@ -24,7 +26,8 @@ Stream = AsyncGenerator[Told, None]
 
 async def joined_tail(own: Stream, asked: Mapping[str, Any], neighbours: Neighbours) -> Stream:
     """Join the stream of this worker and those of the others, which are ``asked`` for the same. What they remember
-    comes first, in the order of its outcomes. Raises what ``own`` raises."""
+    comes first, in the order of its outcomes. Raises what ``own`` raises, and Unavailable if another worker has no
+    place for one more stream."""
     tails = _Tails(own, asked, neighbours)
     try:
         for told in await tails.remembered():
@@ -46,7 +49,7 @@ class _Tails:
         """Numbers of later arrivals are higher."""
         self._queue = Queue[Told](ROOM)
         self._own = _Tail(own, self._queue)
-        self._others = {path: _Tail(answers(path, self._asked), self._queue) for path in neighbours()}
+        self._others = {path: _Tail(self._answers(path, self._asked), self._queue) for path in neighbours()}
         self._looking = asyncio.create_task(self._look())
 
     async def remembered(self) -> list[Told]:
@@ -56,7 +59,8 @@ class _Tails:
         await asyncio.wait(waiting, timeout=PATIENCE)
         for each in waiting:
             each.cancel()
-        self._own.check()
+        for tail in tails:
+            tail.check()
         told = [each for tail in tails for each in tail.collect()]
         arrivals = sorted((each for each in told if "arrival" in each), key=_outcome)
         if self._asked.get("after") is None:
@@ -76,10 +80,14 @@ class _Tails:
             for path in there:
                 if path not in self._others or self._others[path].task.done():
                     last = self._others[path].last if path in self._others else 0
-                    missing = {**self._asked, "last": 0, "after": max(last, self._began)}
-                    self._others[path] = _Tail(answers(path, missing), self._queue, last=last)
+                    missing = {**self._asked, "last": 0, "after": last or self._asked.get("after") or self._began}
+                    self._others[path] = _Tail(self._answers(path, missing), self._queue, last=last)
             self._others = {path: tail for path, tail in self._others.items() if path in there or not tail.task.done()}
         self._queue.close()
+
+    @staticmethod
+    def _answers(path: Path, asked: Mapping[str, Any]) -> Stream:
+        return answers(path, asked, "worker")
 
     def _all(self) -> Iterator["_Tail"]:
         yield self._own
@@ -101,6 +109,8 @@ class _Tail:
         self.last = last or 0
         self.listens = asyncio.Event()
         self.remembers = False
+        self._full: Refused | None = None
+        """Why the worker has not begun to tell, if it has no place for that."""
         self._remembered: list[Told] = []
         self._queue = queue
         if last is not None:
@@ -109,10 +119,14 @@ class _Tail:
 
     async def _read(self, told: Stream) -> None:
         try:
-            with suppress(OSError, ValueError):  # a worker that ends: another one takes its place
-                async with aclosing(told):
-                    async for each in told:
-                        await self._hear(each)
+            async with aclosing(told):
+                async for each in told:
+                    await self._hear(each)
+        except Refused as error:
+            if error.status == Unavailable.status:
+                self._full = error
+        except (OSError, ValueError):  # a worker that ends: another one takes its place
+            pass
         finally:
             self.listens.set()
 
@@ -134,6 +148,8 @@ class _Tail:
 
     def check(self) -> None:
         """Raises what has ended it."""
+        if self._full is not None:
+            raise Unavailable(str(self._full))
         if self.task.done():
             self.task.result()
 

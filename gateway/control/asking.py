@@ -5,7 +5,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from protocols.net.unix_path import address
 
@@ -13,16 +13,30 @@ LONGEST = 64 * 1024 * 1024
 """Bytes of an answer."""
 
 
-async def answers(path: Path, request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-    """Yield the answers to ``request`` of the daemon whose socket is at ``path``, until it ends or says why it has
-    none. Raises OSError, or ValueError for something that is no answer."""
+class Refused(Exception):
+    """The daemon says in one sentence why it has no answer."""
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        super().__init__(answer["error"])
+        self.status: int = answer.get("status", 0)
+        """As over HTTP."""
+
+
+async def answers(
+    path: Path, request: Mapping[str, Any], by: Literal["worker", "parent"]
+) -> AsyncGenerator[dict[str, Any], None]:
+    """Yield the answers to ``request`` of the daemon whose socket is at ``path``, until it ends. ``by`` says who asks:
+    each of these has places of its own there, beside those of commands. Raises Refused, OSError, or ValueError for
+    something that is no answer."""
     reader, writer = await asyncio.open_unix_connection(address(path), limit=LONGEST)
     try:
-        writer.write(json.dumps(request).encode() + b"\n")
+        writer.write(json.dumps({**request, "by": by}).encode() + b"\n")
         while line := await reader.readline():
             answer = json.loads(line)
-            if not isinstance(answer, dict) or "error" in answer:
-                return
+            if not isinstance(answer, dict):
+                raise ValueError(f"not a JSON object: {line[:60]!r}")
+            if "error" in answer:
+                raise Refused(answer)
             yield answer
     finally:
         writer.transport.abort()

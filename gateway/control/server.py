@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,18 @@ from protocols.tasks import Tasks
 logger = logging.getLogger(__name__)
 
 CONNECTIONS = 16
-"""Connections at a time."""
+"""Connections of clients at a time."""
+OF_WORKERS = 32
+"""Connections of the other workers of this gateway, beside these: one for each event stream that they send."""
+OF_PARENT = 64
+"""Connections of their parent, which asks for all who want to know something of every worker."""
 LONGEST_REQUEST = 65536
 """Bytes."""
 PATIENCE = 5.0
 """Seconds for a request to arrive, and for what a client has not read when its conversation ends."""
 HALF_CLOSED = 5.0
-"""Seconds for the rest of the answers after a client has closed its half of the connection, or all of it."""
+"""Seconds for the rest of the answers after a client has closed its half of the connection, or all of it. Workers and
+their parent close all of it."""
 
 Request = Mapping[str, Any]
 Command = Callable[[Request], AsyncGenerator[Mapping[str, Any], None]]
@@ -81,6 +87,8 @@ class ControlServer:
         """The path of the socket, once it listens."""
         self._listener: Listener | None = None
         self._tasks = Tasks("control socket")
+        self._talking = Counter[str]()
+        """How many conversations there are, by who has begun them."""
 
     async def start(self) -> None:
         """Listen. Remove the sockets of daemons that have died. Raises OSError."""
@@ -88,8 +96,9 @@ class ControlServer:
         path = place.socket_path(self._beside, self._parent)
         own = address(path)
         self._listener = Listener(f"unix:{own}", private=True, reserved=True)
-        refusal = _line(_error(Unavailable(f"{CONNECTIONS} clients have the control socket already")))
-        await self._listener.start(self._connection, count=lambda: len(self._tasks), limit=CONNECTIONS, refusal=refusal)
+        limit = CONNECTIONS + OF_WORKERS + OF_PARENT
+        refusal = _line(_error(Unavailable(f"{limit} clients have the control socket already")))
+        await self._listener.start(self._connection, count=lambda: len(self._tasks), limit=limit, refusal=refusal)
         self.path = str(path.absolute())
 
     def retire(self) -> None:
@@ -113,7 +122,10 @@ class ControlServer:
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         caller.set(peer_of(writer.get_extra_info("socket")))
         try:
-            await self._answer_until_left(await _read(reader), reader, writer)
+            request = await _read(reader)
+            with self._place(request.pop("by", "")) as who:
+                grace = HALF_CLOSED if who == "client" else 0.0
+                await self._answer_until_left(request, reader, writer, grace)
         except BadRequest as error:
             await _complain(writer, error)
         except TimeoutError:
@@ -124,15 +136,33 @@ class ControlServer:
         finally:
             await _close(writer)
 
+    @contextlib.contextmanager
+    def _place(self, by: object) -> Iterator[str]:
+        """Take one of the places for conversations that ``by`` has begun: ``worker``, ``parent``, or any other
+        ``client``. Raises Unavailable if there is none."""
+        who = str(by) if by in ("worker", "parent") else "client"
+        limit, said = {
+            "client": (CONNECTIONS, "clients have the control socket already"),
+            "worker": (OF_WORKERS, "event streams of other workers are open already"),
+            "parent": (OF_PARENT, "questions to all workers are open already"),
+        }[who]
+        if self._talking[who] >= limit:
+            raise Unavailable(f"{limit} {said}")
+        self._talking[who] += 1
+        try:
+            yield who
+        finally:
+            self._talking[who] -= 1
+
     async def _answer_until_left(
-        self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, grace: float
     ) -> None:
         answering = asyncio.create_task(self._answer(request, writer))
         leaving = asyncio.create_task(_left(reader))
         try:
             await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if not answering.done():  # a client may close its half of the connection and still read
-                await asyncio.wait({answering}, timeout=HALF_CLOSED)
+                await asyncio.wait({answering}, timeout=grace)
         finally:
             for task in (answering, leaving):
                 task.cancel()
@@ -167,7 +197,7 @@ def remove_dead(beside: Path) -> None:
             remove_stale(address(path))
 
 
-async def _read(reader: asyncio.StreamReader) -> Request:
+async def _read(reader: asyncio.StreamReader) -> dict[str, Any]:
     """Raises BadRequest, or TimeoutError."""
     async with asyncio.timeout(PATIENCE):
         try:

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from gateway.control.asking import answers
+from gateway.control.asking import Refused, answers
 
 PATIENCE = 4.0
 """Seconds for an answer: Prometheus waits for 10."""
@@ -18,7 +18,7 @@ async def ask(control: str, request: Mapping[str, Any], within: float = PATIENCE
     if not control:
         return None
     try:
-        async with asyncio.timeout(within), aclosing(answers(Path(control), request)) as found:
+        async with asyncio.timeout(within), aclosing(answers(Path(control), request, "parent")) as found:
             return await anext(found, None)
-    except (OSError, TimeoutError, ValueError):
+    except (Refused, OSError, TimeoutError, ValueError):
         return None

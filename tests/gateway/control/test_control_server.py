@@ -1,6 +1,7 @@
 """The control socket over real sockets: who may use it, what it answers, and what a bad client can do to it."""
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -14,6 +15,7 @@ import pytest
 from waiting import until
 
 from gateway.control import place, server
+from gateway.control.asking import Refused, answers
 from gateway.control.backlog import Backlog
 from gateway.control.client import ControlError, Conversation, NoDaemon, ring
 from gateway.control.server import BadRequest, ControlServer
@@ -173,10 +175,25 @@ async def test_one_client_too_many_is_told_so(tmp_path: Path) -> None:
         for reader, writer in clients:
             writer.write(b'{"do": "hang"}\n')
             await reader.readline()
-        reader, writer = await opened(tmp_path / "gateway.db")
-        assert b"have the control socket already" in await reader.read()
-        for _, each in [*clients, (reader, writer)]:
+        with pytest.raises(ControlError, match="16 clients have the control socket already"):
+            await ask(tmp_path / "gateway.db", {"do": "count", "to": 1})
+        for _, each in clients:
             each.close()
+
+
+async def test_workers_and_their_parent_have_places_of_their_own(tmp_path: Path) -> None:
+    """Streams of a console take none from commands, nor from scrapes, which the parent asks for."""
+    beside = tmp_path / "gateway.db"
+    async with serving(beside), contextlib.AsyncExitStack() as stack:
+        (path,) = place.sockets(beside)
+        for by, limit in (("worker", server.OF_WORKERS), ("parent", server.OF_PARENT)):
+            for _ in range(limit):
+                stream = await stack.enter_async_context(contextlib.aclosing(answers(path, {"do": "hang"}, by)))
+                assert await anext(stream) == {"here": True}
+            with pytest.raises(Refused, match=f"{limit} .* are open already") as refused:
+                await anext(answers(path, {"do": "count", "to": 1}, by))
+            assert refused.value.status == 503
+        assert await ask(beside, {"do": "count", "to": 1}) == [{"number": 0}]
 
 
 async def test_the_sockets_of_dead_daemons_are_removed_and_those_of_living_ones_stay(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,11 @@ pytestmark = pytest.mark.timeout(120)
 
 ASKED = 16
 """Requests on connections of their own: two workers have got some of them, but for one time in 30,000."""
+
+MANY = 34
+"""Streams: twice as many as a control socket has connections for commands, and two."""
+THREADS = 32
+"""`threads` of each worker, if the file does not say it."""
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +51,7 @@ class Stream:
             contextlib.suppress(httpx.HTTPError),
             self._client.stream("GET", self._url, params=self._parameters) as got,
         ):
+            self._socket: socket.socket = got.extensions["network_stream"].get_extra_info("socket")
             for line in got.iter_lines():
                 if line.startswith("data: "):
                     self.told.append(json.loads(line.removeprefix("data: ")))
@@ -56,9 +63,16 @@ class Stream:
         assert len(dict(found)) == len(found), "no number comes twice"
         return dict(found)
 
+    def hears_of(self, asked: list[str]) -> None:
+        """It has these and no others."""
+        until(lambda: sorted(self.arrivals.values()) == sorted(asked), lambda: str(self.told))
+
     def close(self) -> None:
-        self._client.close()
+        """Leave. To close the client would not wake the thread that reads."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join(20)
+        self._client.close()
 
 
 def ask(site: Workers, name: str) -> list[str]:
@@ -92,7 +106,7 @@ def test_the_last_ones_are_those_of_all_workers_in_their_order(site: Workers) ->
 def test_a_stream_has_those_of_all_workers_and_each_can_be_opened(site: Workers) -> None:
     stream = Stream(site)
     asked = ask(site, "two")
-    until(lambda: sorted(stream.arrivals.values()) == sorted(asked), lambda: str(stream.told))
+    stream.hears_of(asked)
     for number, what in stream.arrivals.items():
         assert api(site, f"/api/arrivals/{number}").json()["arrival"]["what"] == what
     assert api(site, "/api/arrivals/7").status_code == 404
@@ -118,6 +132,17 @@ def test_a_filter_that_is_wrong_is_refused_as_with_one_process(site: Workers) ->
     answer = api(site, "/api/arrivals", type="carrier-pigeon", follow="true")
     assert answer.status_code == 400
     assert "there is no scope type 'carrier-pigeon'" in answer.json()["error"]
+
+
+def test_many_live_pages_keep_no_command_and_no_scrape_out(site: Workers) -> None:
+    """One of the workers has 17 or more of them, and asks the other one as often."""
+    streams = [Stream(site) for _ in range(MANY)]
+    assert site.command("status").count("ready, for") == 2
+    assert site.metric("gateway_threads") == 2 * THREADS, "the parent reaches both, too"
+    asked = ask(site, "many")
+    for each in streams:
+        each.hears_of(asked)
+        each.close()
 
 
 def test_a_stream_goes_on_with_workers_that_take_the_places_of_others(site: Workers) -> None:
