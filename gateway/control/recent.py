@@ -16,8 +16,8 @@ MOST_CONTENT = 16 * 1024 * 1024
 """Bytes of their contents that are remembered."""
 LINGER = 60.0
 """Seconds that contents are remembered after the last watcher has left: a page may be loaded again."""
-STEP = 64
-"""The numbers of one worker are so far apart, so that another one has others."""
+_MARKS = 100
+"""How often it is noted how many are not remembered any more: for so many times ``MOST`` that number is about right."""
 _BESIDE = 4096
 """Bytes that a scope and its headers take, about."""
 
@@ -31,6 +31,8 @@ class Recent(deque[Mapping[str, Any]]):
         self.remembers = False
         self.slot: int | None = None
         """The slot of the worker that this process is; None if it is the only process."""
+        self.workers = 1
+        """How many workers there are. The numbers of one are so far apart that each has others."""
         self.number = self.first = _now()
         """The number of the last one. Numbers rise, and are higher after the next start of the gateway. Those of the
         only process rise by one; those of workers are times, so that they are in the order of all workers' arrivals."""
@@ -38,6 +40,8 @@ class Recent(deque[Mapping[str, Any]]):
         self._forgotten = 0
         """How many are not remembered any more."""
         self._newest_forgotten = 0
+        self._marks: deque[tuple[int, int]] = deque(maxlen=_MARKS)
+        """The number of a forgotten one, and how many are forgotten up to there; an entry for each ``MOST``."""
         self._contents: OrderedDict[int, Arrival] = OrderedDict()
         self._size = 0
         self._last: Arrival | None = None
@@ -81,7 +85,9 @@ class Recent(deque[Mapping[str, Any]]):
         they are at most."""
         if not self or not self.first < after < self._newest_forgotten:
             return 0
-        return self._newest_forgotten - after if self.slot is None else self._forgotten
+        if self.slot is None:
+            return self._newest_forgotten - after
+        return self._forgotten - max((count for number, count in self._marks if number <= after), default=0)
 
     def content(self, number: int) -> Arrival | None:
         """Return the arrival with its scope and events; None if those are not remembered."""
@@ -105,17 +111,22 @@ class Recent(deque[Mapping[str, Any]]):
         self._contents.clear()
         self._size, self._last = 0, None
         if not self.remembers:
-            self._forgotten += len(self) + 1  # those that are not seen from now on are missed
+            self.number = self._next()
+            self._note_forgotten(self.number, len(self) + 1)  # those that are not seen from now on are missed
             self.clear()
             self._numbers.clear()
-            self.number = self._newest_forgotten = self._next()
 
     def _add(self, arrival: Arrival) -> None:
         if len(self) == MOST:
-            self._forgotten += 1
-            self._newest_forgotten = self._numbers[0]
+            self._note_forgotten(self._numbers[0], 1)
         self._numbers.append(self._count(arrival))
         self.append(arrival.facts())
+
+    def _note_forgotten(self, newest: int, count: int) -> None:
+        self._newest_forgotten = newest
+        self._forgotten += count
+        if self._forgotten - (self._marks[-1][1] if self._marks else 0) >= MOST:
+            self._marks.append((newest, self._forgotten))
 
     def _count(self, arrival: Arrival) -> int:
         """Return the number of the arrival that is being told."""
@@ -126,7 +137,7 @@ class Recent(deque[Mapping[str, Any]]):
     def _next(self) -> int:
         if self.slot is None:
             return self.number + 1
-        return max(self.number + STEP, _now()) // STEP * STEP + self.slot % STEP
+        return max(self.number + self.workers, _now()) // self.workers * self.workers + self.slot
 
     def _add_content(self, arrival: Arrival) -> None:
         self._contents[self._count(arrival)] = arrival

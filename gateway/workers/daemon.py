@@ -44,7 +44,7 @@ class WorkerDaemon(Daemon):
         self._succession = gateway.services[succession]
         self._succession.gather = link.gather
         self._succession.neighbours = self._neighbours
-        self._recent.slot = link.slot
+        self._recent.slot, self._recent.workers = link.slot, gateway.settings.workers
         self._generations.roll = link.roll
         self._generations.number = link.generation
         self._here.sessions.tell = lambda login: link.say("login", login=login)

@@ -130,7 +130,8 @@ class Told(TypedDict, total=False):
     """The number of arrivals that the client does not get, because it reads too slowly or was away for too long. If it
     reads too slowly, the number has only those that fit the filter."""
     at_most: bool
-    """Beside `missed`, if there is a filter: true if it is unknown how many of them would have fit it."""
+    """Beside `missed`: true if it is unknown how many of them would have fit the filter or, with several workers, how
+    many they are."""
     listening: bool
     """True: the arrivals that `last` asked for have been sent, and new ones follow."""
     remembers: bool
