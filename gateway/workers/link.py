@@ -112,12 +112,17 @@ class Link:
         """Ask every worker something. In the answer ``found`` has, for each, its number and its answer, if there is one
         ``within`` so many seconds. It may be long, so that it comes on a socket of its own. Raises Unavailable if
         the parent has ended, or does not answer: it may be stopped."""
-        reader, writer = await self._opened("gather", ask=dict(request), within=within)
+        try:
+            reader, writer = await self._opened("gather", ask=dict(request), within=within)
+        except HandOverFailed as error:  # it was stopped for minutes
+            raise Unavailable(_SILENT) from error
         try:
             async with asyncio.timeout(within + MARGIN):
                 text = await reader.read()
         except TimeoutError as error:
             raise Unavailable(_SILENT) from error
+        except OSError as error:
+            raise Unavailable(_ENDED) from error
         finally:
             writer.close()
         if not text:
@@ -135,10 +140,12 @@ class Link:
             await writer.wait_closed()
 
     async def _opened(self, do: str, **more: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Give the parent one end of a connection. Return the other one."""
-        ours, theirs = socket.socketpair()
-        with theirs:
+        """Give the parent one end of a connection. Return the other one. Raises HandOverFailed."""
+        with contextlib.ExitStack() as opened:
+            ours, theirs = map(opened.enter_context, socket.socketpair())
             self._channel.send({"do": do, **more}, [theirs])
+            opened.pop_all()
+            theirs.close()
         return await asyncio.open_connection(sock=ours)
 
     async def _ask(self, do: str, **more: object) -> Received:
