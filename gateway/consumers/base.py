@@ -27,8 +27,11 @@ from gateway.frames import place_of
 from gateway.layers import ChannelLayer, Forgetful, deferred, get_channel_layer, origins
 from protocols.asgi import Application, Receive, Send, describe
 from protocols.errors import Disconnected, LocalProtocolError, is_disconnect
+from protocols.tasks import Tasks, is_thrown_away
 
 logger = logging.getLogger(__name__)
+
+_endings = Tasks("disconnect")
 
 R = TypeVar("R")
 Handler = Callable[[Any, Any], Any]
@@ -216,6 +219,7 @@ class Consumer(Generic[R]):
 
     async def _live(self, receive: Receive) -> None:
         """Serve, and call the method for the disconnect once, also if that event can no longer be received."""
+        task = asyncio.current_task()
         try:
             await self._serve(receive)
         except asyncio.CancelledError:
@@ -227,6 +231,11 @@ class Consumer(Generic[R]):
         except (Exception, SystemExit, KeyboardInterrupt):
             if self.scope["type"] != "http":  # its peer is still there, and gets a 500
                 await self._end(last_event_of(self.scope))
+            raise
+        except GeneratorExit:
+            if self.scope["type"] != "http" and not is_thrown_away(task):
+                # If another task has raised it, this coroutine may await nothing any more.
+                _endings.spawn(self._end(last_event_of(self.scope)), name=describe(self.scope))
             raise
 
     async def _serve(self, receive: Receive) -> None:

@@ -1,6 +1,7 @@
 """The gateway of a file with its servers, on free ports of this machine, for real clients."""
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Coroutine, Mapping
@@ -16,6 +17,8 @@ from gateway.runtime.servers import Servers
 from gateway.testing.in_memory import InMemoryGateway
 from gateway.testing.outbox import Outbox
 from gateway.threads import Pool
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -61,7 +64,8 @@ class GatewayLiveServer:
         """``environ`` as for :class:`InMemoryGateway`. Raises ConfigErrors."""
         self.gateway = _Listening(file, environ=environ)
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="gateway", daemon=True)
+        self._is_over = False
+        self._thread = threading.Thread(target=self._run, name="gateway", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -80,10 +84,23 @@ class GatewayLiveServer:
         finally:
             self._stop()
 
+    def _run(self) -> None:
+        """Run the loop until the end. A task of a handler that raises SystemExit or KeyboardInterrupt stops it, too; as
+        in the daemon, it goes on."""
+        while not self._is_over:
+            try:
+                self._loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:
+                logger.error("a task has raised %s; the gateway goes on", type(error).__name__, exc_info=error)
+
     def _stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._end)
         self._thread.join(START)
         self._loop.close()
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._loop.stop()
 
     def address(self, name: str) -> str:
         """Return where the server ``name`` listens: ``127.0.0.1:41235``."""

@@ -232,6 +232,28 @@ async def test_a_websocket_that_leaves_while_a_handler_runs(
     assert errors(caplog) == []
 
 
+async def raise_exit() -> None:
+    raise GeneratorExit
+
+
+class ExitingSocket(Told, AsyncWebsocketConsumer):
+    async def receive(self, text: str) -> None:  # type: ignore[override]
+        if text == "itself":
+            await raise_exit()
+        await asyncio.create_task(raise_exit())
+
+    async def disconnect(self, code: int) -> None:
+        self.story.tell(("disconnect", code))
+
+
+@pytest.mark.parametrize("how", ["itself", "task"])
+async def test_a_websocket_whose_handler_raises_generator_exit(how: str, story: Story) -> None:
+    async with serving(ExitingSocket.as_asgi(story=story)) as server, websocket(f"ws://{server.address}/") as peer:
+        await peer.send(how)
+        await peer.wait_closed()
+        await until(lambda: story.told == [("disconnect", 1011)])
+
+
 class SlowDoor(Told, AsyncWebsocketConsumer):
     async def connect(self, message: Any) -> None:
         await self.story.asynchronously("connect")

@@ -10,12 +10,16 @@ from pathlib import Path
 import httpx
 import paho.mqtt.client as paho
 import pytest
+from servers.site import until
 from websockets.sync.client import connect
 
 from gateway.testing import GatewayLiveServer, Publication
 from protocols import BindError
 
 HANDLERS = """
+import asyncio
+import sys
+
 from gateway import AsyncMqttConsumer, EmailConsumer, HttpConsumer, SMSConsumer, WebsocketConsumer
 
 calls = []
@@ -33,7 +37,13 @@ class Echo(WebsocketConsumer):
 
 class Devices(AsyncMqttConsumer):
     async def receive(self, topic, payload):
+        if topic == "ends":
+            asyncio.create_task(end_later()).add_done_callback(asyncio.Task.exception)
         await self.publish("seen", payload, qos=1)
+
+
+async def end_later():
+    sys.exit("by mistake")
 
 
 class Mail(EmailConsumer):
@@ -106,6 +116,19 @@ def test_mqtt(server: GatewayLiveServer) -> None:
     client.disconnect()
     client.loop_stop()
     assert server.outbox == [Publication("seen", b"2", 1)]
+
+
+def test_a_task_that_exits_does_not_end_it(server: GatewayLiveServer, caplog: pytest.LogCaptureFixture) -> None:
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    host, port = server.address("devices").split(":")
+    client.connect(host, int(port))
+    client.loop_start()
+    client.publish("ends", b"1", qos=1).wait_for_publish(10)
+    client.disconnect()
+    client.loop_stop()
+    until(lambda: "a task has raised SystemExit; the gateway goes on" in caplog.messages, lambda: caplog.text)
+    server.settle()
+    assert urllib.request.urlopen(server.url, timeout=10).read() == b"hello"
 
 
 def test_mail_in_its_time(server: GatewayLiveServer) -> None:
