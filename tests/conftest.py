@@ -16,6 +16,7 @@ from zlib import crc32
 
 import pytest
 from hypothesis import Phase, settings
+from servers.keeper import keep
 
 if os.environ.get("CI") == "true":  # to make an example simpler takes longer than a test may
     settings.register_profile(
@@ -24,9 +25,10 @@ if os.environ.get("CI") == "true":  # to make an example simpler takes longer th
     settings.load_profile("ci")
 
 
-def pytest_configure() -> None:
-    """A process that was started with ``nohup`` or in the background of a script ignores these signals, and so do all
-    processes that it starts, unless it has a handler of its own."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Nothing that they start outlives the tests. And a process that was started with ``nohup`` or in the background of
+    a script ignores these signals, and so do all processes that it starts, unless it has a handler of its own."""
+    config.add_cleanup(keep())
     for number, handler in {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: lambda *_: None}.items():
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)

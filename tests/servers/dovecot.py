@@ -175,6 +175,8 @@ class Dovecot:
                         return process
             except OSError:
                 time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
         log = self.root / "log"
         raise RuntimeError(f"Dovecot does not answer: {log.read_text() if log.exists() else 'no log'}")
 

@@ -60,6 +60,7 @@ class Mosquitto:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1.0):
                 return
             time.sleep(0.02)
+        self.stop(signal.SIGKILL)
         pytest.fail(f"mosquitto does not start: {(self._root / 'log').read_text()}")
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 from pathlib import Path
 
+from servers.keeper import closed_if_it_fails
 from servers.ports import free_port
 from servers.programs import program
 from servers.site import until
@@ -55,7 +56,8 @@ class Nginx:
         files = f" ssl; ssl_certificate {tls.certificate}; ssl_certificate_key {tls.key}" if tls is not None else ""
         config.write_text(_CONFIG.format(folder=folder, port=self.port, location=location, tls=files, more=more))
         self._process = subprocess.Popen([program("nginx"), "-p", str(folder), "-c", str(config)])
-        until((folder / "nginx.pid").exists, "nginx runs")
+        with closed_if_it_fails(self.close):
+            until((folder / "nginx.pid").exists, "nginx runs")
 
     def close(self) -> None:
         self._process.terminate()

@@ -21,6 +21,7 @@ from typing import Any
 
 import psycopg
 from psycopg.conninfo import make_conninfo
+from servers.keeper import closed_if_it_fails
 from servers.ports import free_port
 from servers.programs import program
 from servers.site import until
@@ -97,7 +98,8 @@ class PostgreSQL:
                 command, stdout=log, stderr=log, start_new_session=True, preexec_fn=end_with_us, **self._as
             )
         process = self._process
-        until(lambda: process.poll() is not None or self.is_up(), "PostgreSQL lets users in", _LIMIT)
+        with closed_if_it_fails(self.crash):
+            until(lambda: process.poll() is not None or self.is_up(), "PostgreSQL lets users in", _LIMIT)
         assert self.is_up(), self.log.read_text()
 
     def is_up(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from servers.daemon import Daemon
+from servers.keeper import closed_if_it_fails
 from servers.ports import free_port
 from servers.postgresql import PASSWORD, USER, Database
 from servers.site import ROOT
@@ -166,11 +167,8 @@ class ProjectSite:
     def daemon(self) -> Daemon:
         """A gateway that has begun to serve; the caller closes it."""
         daemon = Daemon(self.folder)
-        try:
+        with closed_if_it_fails(daemon.close):
             daemon.says(f"127.0.0.1:{self.mail}  ready")
-        except BaseException:
-            daemon.close()
-            raise
         return daemon
 
 

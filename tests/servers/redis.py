@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from servers.keeper import closed_if_it_fails
 from servers.ports import free_port
 from servers.programs import program
 from servers.site import until
@@ -38,7 +39,8 @@ class RedisServer:
     def start(self) -> None:
         self.path.unlink(missing_ok=True)
         self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        until(lambda: self.process.poll() is not None or self._listens(), "Redis listens")
+        with closed_if_it_fails(self.kill):
+            until(lambda: self.process.poll() is not None or self._listens(), "Redis listens")
         assert self.process.poll() is None
 
     def _listens(self) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import psutil
 from servers import command
+from servers.keeper import closed_if_it_fails
 from servers.ports import free_port
 from servers.site import ROOT, unstamped, until
 
@@ -51,7 +52,8 @@ class Replaced:
             self.process = subprocess.Popen(
                 self._command, cwd=cwd or self.folder, env=self._environment, stdout=said, stderr=said
             )
-        until(lambda: self.answer() or self.process.poll() is not None, self.said)
+        with closed_if_it_fails(self.close):
+            until(lambda: self.answer() or self.process.poll() is not None, self.said)
 
     def write(self, name: str, text: str) -> None:
         path = self.folder / name

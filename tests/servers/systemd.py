@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from servers.keeper import closed_if_it_fails
 from servers.site import PATIENCE, ROOT, until
 
 RUN = (sys.executable, "-m", "gateway", "run")
@@ -55,7 +56,8 @@ class Systemd:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, env=environment, pass_fds=numbers, stdout=said, stderr=said
             )
-        until(lambda: self.hears("READY=1"), self.said)
+        with closed_if_it_fails(self.close):
+            until(lambda: self.hears("READY=1"), self.said)
 
     def stop(self) -> int:
         assert self.process is not None

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 from servers.daemon import Daemon
+from servers.keeper import closed_if_it_fails
 from servers.ports import free_port
 from servers.site import ROOT, until
 
@@ -374,7 +375,8 @@ class TaskProject:
 
     def start(self) -> Daemon:
         daemon = Daemon(self.folder)
-        until(lambda: self._answers() or daemon.process.poll() is not None, lambda: daemon.text)
+        with closed_if_it_fails(daemon.close):
+            until(lambda: self._answers() or daemon.process.poll() is not None, lambda: daemon.text)
         return daemon
 
     def _answers(self) -> bool:

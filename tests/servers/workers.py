@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import psutil
 from servers import command
+from servers.keeper import closed_if_it_fails
 from servers.ports import free_port
 from servers.replaced import Replaced
 from servers.site import until
@@ -68,7 +69,9 @@ class Workers(Replaced):
         return {self.answer() for _ in range(12)}
 
     def all_serve(self, number: int = 2) -> None:
-        self.says(f"{number} workers serve")
+        """The first thing that is asked of it: it is closed if they do not."""
+        with closed_if_it_fails(self.close):
+            self.says(f"{number} workers serve")
 
     def command(self, *words: str) -> str:
         done = command.run(self.folder, *words)

@@ -24,7 +24,7 @@ def site(tmp_path: Path) -> Iterator[Workers]:
 def test_workers_serve_without_it_and_it_replaces_only_what_has_died(site: Workers) -> None:
     before = site.pids()
     os.kill(site.process.pid, signal.SIGSTOP)
-    assert site.answering() == set(map(str, before))
+    until(lambda: site.answering() == set(map(str, before)), site.said)
     assert "ready" in site.command("status")
     answer = httpx.get(f"http://127.0.0.1:{site.console}/metrics", timeout=60)
     assert (answer.status_code, answer.json()) == (503, {"error": "the parent process does not answer"})

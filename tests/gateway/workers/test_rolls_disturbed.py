@@ -48,7 +48,7 @@ def test_a_roll_is_not_disturbed_by_another_one_or_by_a_wrong_file(site: Workers
     site.process.send_signal(signal.SIGHUP)
     site.says("SIGHUP: gateway.yaml was not reloaded: 1 error. Still running generation 1.")
     assert site.command("status").count("ready, for") == 2, "it tells of the workers that serve"
-    assert site.answering() == set(map(str, before))
+    until(lambda: site.answering() == set(map(str, before)), site.said)
     (site.folder / "wait").unlink()
     assert reload.wait(60) == 0
     until(lambda: len(site.pids()) == 2 and not before & set(site.pids()), site.said)
