@@ -6,7 +6,7 @@
             yield [InMemoryChannelLayer()] * count
 
 ``layers`` yields ``count`` layers, each of which is what one process has; a layer that does not reach other processes
-is the same one several times. Processes of their own are in tests/gateway/layers/test_processes.py.
+is the same one several times. Processes of their own are in tests/gateway/layers/test_daemons.py.
 """
 
 import asyncio
@@ -26,11 +26,23 @@ from asgiref.sync import async_to_sync
 from waiting import until
 
 from gateway.layers import InMemoryChannelLayer
+from gateway.layers.shared import SharedChannelLayer
 
 LIMIT = 20.0
 """Seconds that any wait here may take."""
 OPEN = 0.05
 """Seconds in which a message would have come that must not come."""
+
+
+@contextlib.asynccontextmanager
+async def opened(layers: list[SharedChannelLayer]) -> AsyncIterator[list[Any]]:
+    try:
+        for layer in layers:
+            await layer.open()
+        yield layers
+    finally:
+        for layer in layers:
+            await layer.close()
 
 
 async def next_of(layer: Any, channel: str, seconds: float = LIMIT) -> Any:

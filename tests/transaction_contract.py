@@ -11,8 +11,9 @@ the place and a connection::
 The connection is the driver's own, in autocommit; it has a table ``rows`` with a column ``what``.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -34,6 +35,15 @@ from gateway.store import (
 
 def an_item(id: str) -> Outgoing:
     return Outgoing(id, "m", "mqtt", b"\x00 on", lane="mqtt home", recipient="lamp", since=NOW)
+
+
+def is_done(connection: Any, begin: Callable[[], object]) -> bool:
+    """Whether ``begin`` says, as it refuses, that what it should begin is done."""
+    connection.execute("BEGIN")
+    with pytest.raises(LeaseLost) as lost:
+        begin()
+    connection.execute("ROLLBACK")
+    return lost.value.is_done
 
 
 class TransactionContract:
@@ -235,11 +245,7 @@ class TransactionContract:
                 await store.retry(message.id, due=NOW, error="no")
         if by == "a later attempt":
             await store.take(10, now=NOW)
-        connection.execute("BEGIN")
-        with pytest.raises(LeaseLost) as lost:
-            joined.begin(message)
-        connection.execute("ROLLBACK")
-        assert lost.value.is_done is (by == "finish")
+        assert is_done(connection, partial(joined.begin, message)) is (by == "finish")
 
     async def test_nothing_is_begun_without_a_transaction(
         self, store: Store, connection: Any, joined: TransactionStore
@@ -331,11 +337,7 @@ class TransactionContract:
             assert (await self.claimed(store)).state is ClaimState.OURS
         if by == "another owner":
             joined = engine.joined(connection, "another")
-        connection.execute("BEGIN")
-        with pytest.raises(LeaseLost) as lost:
-            joined.begin_claim(claim)
-        connection.execute("ROLLBACK")
-        assert lost.value.is_done is (by == "settle")
+        assert is_done(connection, partial(joined.begin_claim, claim)) is (by == "settle")
 
     async def test_a_claim_is_not_settled_in_another_transaction(
         self, store: Store, connection: Any, joined: TransactionStore

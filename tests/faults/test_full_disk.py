@@ -55,6 +55,15 @@ class OnIt(Site):
         (self.folder / "full_handlers.py").write_text(HANDLERS)
         return self.at_its_addresses(CONFIG)
 
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        self.environment |= {"BOOK": str(self.folder / "book")}
+        try:
+            self.start()
+            yield
+        finally:
+            self.close()
+
     def taken(self, what: str) -> dict[str, bool]:
         """Which servers acknowledge ``what``."""
         command = [program("mosquitto_pub"), "-p", str(self.mqtt), "-q", "1", "-t", "t", "-m", f"mqtt-{what}"]
@@ -83,12 +92,8 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 @pytest.fixture
 def site(tmp_path: Path, disk: SmallDisk) -> Iterator[OnIt]:
     site = OnIt(tmp_path)
-    site.environment |= {"BOOK": str(tmp_path / "book")}
-    try:
-        site.start()
+    with site.running():
         yield site
-    finally:
-        site.close()
 
 
 def test_a_full_disk_makes_servers_refuse_and_room_makes_them_go_on(site: OnIt, disk: SmallDisk) -> None:

@@ -45,12 +45,8 @@ def place(server: PostgreSQL) -> Iterator[Database]:
 @pytest.fixture
 def site(tmp_path: Path, place: Database) -> Iterator[Stored]:
     site = Stored(tmp_path, place.url)
-    site.environment |= {"BOOK": str(tmp_path / "book")}
-    try:
-        site.start()
+    with site.running():
         yield site
-    finally:
-        site.close()
 
 
 def test_servers_refuse_while_it_is_down_and_go_on_by_themselves(site: Stored, server: PostgreSQL) -> None:

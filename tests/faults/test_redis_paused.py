@@ -7,12 +7,12 @@ import contextlib
 import os
 import secrets
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from layer_contract import Account
+from layer_contract import Account, opened
 from servers.redis import RedisServer, redis_process, sentinels
 from waiting import until
 
@@ -35,22 +35,11 @@ MOST_GROWTH = 250_000_000
 """Bytes. In a minute, senders bring 300 MB, each 100 kB."""
 
 
-def made(url: str) -> SharedChannelLayer:
+def two_of(url: str) -> list[SharedChannelLayer]:
     address = parse_layer(url)
     assert isinstance(address, Redis)
-    return core_layer(address) if address.core else pubsub_layer(address)
-
-
-@contextlib.asynccontextmanager
-async def opened(url: str) -> AsyncIterator[list[Any]]:
-    layers = [made(url), made(url)]
-    try:
-        for layer in layers:
-            await layer.open()
-        yield layers
-    finally:
-        for layer in layers:
-            await layer.close()
+    layer = core_layer if address.core else pubsub_layer
+    return [layer(address), layer(address)]
 
 
 def resident() -> int:
@@ -98,7 +87,7 @@ def told_to_pause(server: RedisServer) -> Callable[[], None]:
 @pytest.mark.parametrize("kind", ["pubsub", "core"])
 async def test_redis_stands_still(kind: str, pause: Callable[[RedisServer], Callable[[], None]]) -> None:
     with redis_process() as server:
-        async with opened(f"{server.layer}?layer={kind}&prefix=t{secrets.token_hex(4)}") as (one, two):
+        async with opened(two_of(f"{server.layer}?layer={kind}&prefix=t{secrets.token_hex(4)}")) as (one, two):
             account = Account(one, two)
             async with account.going_on():
                 go_on = await asyncio.to_thread(pause, server)
@@ -113,7 +102,7 @@ async def test_redis_stands_still(kind: str, pause: Callable[[RedisServer], Call
 @pytest.mark.parametrize("kind", ["pubsub", "core"])
 async def test_the_master_stands_still_and_wakes_when_the_sentinels_have_chosen_another_one(kind: str) -> None:
     with sentinels() as (master, replica, port):
-        async with opened(f"redis+sentinel://127.0.0.1:{port}/main?layer={kind}") as (one, two):
+        async with opened(two_of(f"redis+sentinel://127.0.0.1:{port}/main?layer={kind}")) as (one, two):
             account = Account(one, two)
             async with account.going_on():
                 master.pause()

@@ -6,44 +6,26 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from servers.admin_project import ADMIN_SETTINGS
 from servers.daemon import Daemon
 from servers.keeper import closed_if_it_fails
 from servers.ports import free_port
 from servers.postgresql import PASSWORD, USER, Database
 from servers.site import ROOT
 
-SETTINGS = """
+SETTINGS = (
+    ADMIN_SETTINGS
+    + """
 import json
-from pathlib import Path
 
-SECRET_KEY = "tests"
-ALLOWED_HOSTS = ["*"]
 USE_TZ = True
 ROOT_URLCONF = "keeping_urls"
-INSTALLED_APPS = [
-    "django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions",
-    "django.contrib.messages", "gateway.django", "keeping",
-]
-MIDDLEWARE = [
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-]
-TEMPLATES = [{
-    "BACKEND": "django.template.backends.django.DjangoTemplates",
-    "APP_DIRS": True,
-    "OPTIONS": {"context_processors": [
-        "django.template.context_processors.request", "django.contrib.auth.context_processors.auth",
-        "django.contrib.messages.context_processors.messages",
-    ]},
-}]
+INSTALLED_APPS += ["gateway.django", "keeping"]
 DATABASES = json.loads((Path(__file__).parent / "databases.json").read_text())
-DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "gateway.django.EmailBackend"
 DEFAULT_FROM_EMAIL = "Desk <desk@example.org>"
-GATEWAY_CONFIG = Path(__file__).parent / "gateway.yaml"
 """
+)
 MODELS = """
 from django.db import models
 

@@ -11,7 +11,7 @@ import pytest
 from channels.layers import InMemoryChannelLayer as ChannelsInMemoryLayer
 from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
-from layer_contract import LayerContract, OwnLayerContract, SharedLayerContract, member, next_of, socket_folder
+from layer_contract import LayerContract, OwnLayerContract, SharedLayerContract, member, next_of, opened, socket_folder
 from servers.redis import RedisServer, redis_process
 from waiting import until
 
@@ -21,24 +21,12 @@ from gateway.layers.bus import Topic
 from gateway.layers.ipc import ipc_layer
 from gateway.layers.redis.core import core_layer
 from gateway.layers.redis.pubsub import pubsub_layer
-from gateway.layers.shared import SharedChannelLayer
 
 
 @pytest.fixture(scope="module")
 def redis() -> Iterator[RedisServer]:
     with redis_process() as server:
         yield server
-
-
-@contextlib.asynccontextmanager
-async def opened(layers: list[SharedChannelLayer]) -> AsyncIterator[list[Any]]:
-    try:
-        for layer in layers:
-            await layer.open()
-        yield layers
-    finally:
-        for layer in layers:
-            await layer.close()
 
 
 class TestMemory(OwnLayerContract):
@@ -94,28 +82,28 @@ class TestChannelsInMemory(LayerContract):
         yield [ChannelsInMemoryLayer()] * count
 
 
-class TestChannelsRedisCore(WithRedis, LayerContract):
+class OfChannelsRedis(WithRedis, LayerContract):
+    kind: Any
+    end: Any
+    """Its method that ends what it has begun."""
+
     @contextlib.asynccontextmanager
     async def layers(self, count: int) -> AsyncIterator[list[Any]]:
         prefix = f"t{secrets.token_hex(4)}"
-        layers = [RedisChannelLayer(hosts=[self.redis.url], prefix=prefix) for _ in range(count)]
+        layers = [self.kind(hosts=[self.redis.url], prefix=prefix) for _ in range(count)]
         try:
             yield layers
         finally:
             for layer in layers:
-                await layer.close_pools()
+                await type(self).end(layer)
 
 
-class TestChannelsRedisPubSub(WithRedis, LayerContract):
-    @contextlib.asynccontextmanager
-    async def layers(self, count: int) -> AsyncIterator[list[Any]]:
-        prefix = f"t{secrets.token_hex(4)}"
-        layers = [RedisPubSubChannelLayer(hosts=[self.redis.url], prefix=prefix) for _ in range(count)]
-        try:
-            yield layers
-        finally:
-            for layer in layers:
-                await layer.flush()
+class TestChannelsRedisCore(OfChannelsRedis):
+    kind, end = RedisChannelLayer, RedisChannelLayer.close_pools
+
+
+class TestChannelsRedisPubSub(OfChannelsRedis):
+    kind, end = RedisPubSubChannelLayer, RedisPubSubChannelLayer.flush
 
 
 async def test_our_pub_sub_layer_and_that_of_channels_redis_share_their_groups(redis: RedisServer) -> None:

@@ -19,6 +19,7 @@ import httpx
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from servers.admin_project import ADMIN_SETTINGS
 from servers.daemon import Daemon
 from servers.ports import free_port
 from servers.redis import redis_server
@@ -151,35 +152,15 @@ star = Starlette(
     lifespan=lifespan,
 )
 """
-SETTINGS = """
-from pathlib import Path
-
-SECRET_KEY = "tests"
+SETTINGS = (
+    ADMIN_SETTINGS
+    + """
 DEBUG = True
-ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "everywhere_urls"
-INSTALLED_APPS = [
-    "django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions",
-    "django.contrib.messages", "everywhere_app",
-]
-MIDDLEWARE = [
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-]
-TEMPLATES = [{
-    "BACKEND": "django.template.backends.django.DjangoTemplates",
-    "APP_DIRS": True,
-    "OPTIONS": {"context_processors": [
-        "django.template.context_processors.request", "django.contrib.auth.context_processors.auth",
-        "django.contrib.messages.context_processors.messages",
-    ]},
-}]
+INSTALLED_APPS += ["everywhere_app"]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": Path(__file__).parent / "site.sqlite3"}}
-DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-GATEWAY_CONFIG = Path(__file__).parent / "gateway.yaml"
 """
+)
 URLS = """
 from django.contrib import admin
 from django.contrib.auth.models import Group

@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from lost_commit import cut_after_the_next_commit
 from servers.postgresql import Database, PostgreSQL, database, emptied, postgresql
 from waiting import until
 
 from gateway.store import Message, Store, StoreUnavailable, engine_of
 from gateway.store.postgresql import store as postgresql_store
-from gateway.store.postgresql.connection import Session
 from gateway.store.postgresql.owner import Owner
 
 pytestmark = pytest.mark.timeout(90)
@@ -220,16 +220,7 @@ async def test_sessions_that_are_ended_are_replaced(server: PostgreSQL) -> None:
 async def test_what_may_have_been_taken_when_an_answer_was_lost_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(emptied().url) as store, asyncio.timeout(30):
         await store.put(a_message("m"))
-        commit = Session.commit
-
-        def commit_and_lose(session: Session) -> None:
-            """The connection is cut after the commit, before its answer."""
-            monkeypatch.setattr(Session, "commit", commit)
-            commit(session)
-            session.pgconn.finish()
-            commit(session)
-
-        monkeypatch.setattr(Session, "commit", commit_and_lose)
+        cut_after_the_next_commit(monkeypatch)
         with pytest.raises(StoreUnavailable):
             await store.take(1, now=store.now())
         assert (await taken_over(store)).attempts == 1

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from lost_commit import cut_after_the_next_commit
 from servers.postgresql import Database, database
 from store_contract import a_message, ids
 from test_owners import opened
@@ -149,15 +150,7 @@ async def test_an_answer_to_a_handlers_commit_that_is_lost_leaves_its_outcome_un
     transaction = store.transaction()
     joined = transaction.begin()
     joined.finish(joined.begin(message))
-    commit = Session.commit
-
-    def commit_and_lose(session: Session) -> None:
-        monkeypatch.setattr(Session, "commit", commit)
-        commit(session)
-        session.pgconn.finish()
-        commit(session)
-
-    monkeypatch.setattr(Session, "commit", commit_and_lose)
+    cut_after_the_next_commit(monkeypatch)
     with pytest.raises(OutcomeUnknown):
         transaction.commit()
     transaction.close()
