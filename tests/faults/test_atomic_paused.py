@@ -149,7 +149,7 @@ def test_another_has_handled_it_if_its_connection_was_lost_and_what_it_did_is_un
     )
     two.publish("first", "at once")
     until(lambda: is_over(place), lambda: two.gateways["first"].output())
-    assert sorted(query(place, "SELECT what FROM effects")) == ["first", "second"]
+    assert len(query(place, "SELECT what FROM effects")) == 2
 
 
 def test_on_sqlite_everything_else_waits_and_is_handled_when_it_wakes(tmp_path: Path) -> None:
