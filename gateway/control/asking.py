@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from protocols.net.unix_path import address
 
+ASKED_BY = "asked_by"
+"""The name in a request that says who asks. No operation has a parameter of this name."""
 LONGEST = 64 * 1024 * 1024
 """Bytes of an answer."""
 
@@ -30,7 +32,7 @@ async def answers(
     something that is no answer."""
     reader, writer = await asyncio.open_unix_connection(address(path), limit=LONGEST)
     try:
-        writer.write(json.dumps({**request, "by": by}).encode() + b"\n")
+        writer.write(json.dumps({**request, ASKED_BY: by}).encode() + b"\n")
         while line := await reader.readline():
             answer = json.loads(line)
             if not isinstance(answer, dict):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.control import place
+from gateway.control.asking import ASKED_BY
 from gateway.control.caller import caller, peer_of
 from gateway.own_thread import operator_thread
 from protocols.checkpoint import checkpoint
@@ -123,7 +124,7 @@ class ControlServer:
         caller.set(peer_of(writer.get_extra_info("socket")))
         try:
             request = await _read(reader)
-            with self._place(request.pop("by", "")) as who:
+            with self._place(request.pop(ASKED_BY, "")) as who:
                 grace = HALF_CLOSED if who == "client" else 0.0
                 await self._answer_until_left(request, reader, writer, grace)
         except BadRequest as error:

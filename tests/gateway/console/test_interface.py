@@ -13,6 +13,7 @@ from servers.site import ROOT
 
 from gateway.console.openapi import openapi
 from gateway.console.table import operations
+from gateway.control.asking import ASKED_BY
 
 DOCUMENT: Any = json.loads(json.dumps(openapi()))
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -59,6 +60,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 def test_a_public_validator_takes_the_document() -> None:
     validate(DOCUMENT)
     assert json.loads((ROOT / "config" / "openapi.json").read_text()) == DOCUMENT
+
+
+def test_no_parameter_has_a_name_that_every_request_has() -> None:
+    for each in operations().values():
+        assert not {"do", ASKED_BY} & each.parameters.keys()
 
 
 def test_there_is_an_example_for_each() -> None:

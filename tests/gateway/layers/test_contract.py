@@ -84,7 +84,7 @@ class TestChannelsInMemory(LayerContract):
 
 class OfChannelsRedis(WithRedis, LayerContract):
     kind: Any
-    end: Any
+    end: str
     """Its method that ends what it has begun."""
 
     @contextlib.asynccontextmanager
@@ -95,15 +95,15 @@ class OfChannelsRedis(WithRedis, LayerContract):
             yield layers
         finally:
             for layer in layers:
-                await type(self).end(layer)
+                await getattr(layer, self.end)()
 
 
 class TestChannelsRedisCore(OfChannelsRedis):
-    kind, end = RedisChannelLayer, RedisChannelLayer.close_pools
+    kind, end = RedisChannelLayer, "close_pools"
 
 
 class TestChannelsRedisPubSub(OfChannelsRedis):
-    kind, end = RedisPubSubChannelLayer, RedisPubSubChannelLayer.flush
+    kind, end = RedisPubSubChannelLayer, "flush"
 
 
 async def test_our_pub_sub_layer_and_that_of_channels_redis_share_their_groups(redis: RedisServer) -> None:
