@@ -333,7 +333,7 @@ async def fill(store: Store, waiting: int) -> None:
 
 
 def backlog_calls(store: Store) -> dict[str, tuple[int, Callable[[], Awaitable[object]]]]:
-    """What is called -> how often, and the call."""
+    """By the name of a call: how often it is made, and the call."""
 
     async def run() -> None:
         taken = await store.take(TAKE, now=store.now())
@@ -370,7 +370,7 @@ RIVALS = {
     "Procrastinate": (procrastinate, 0.1),
     "PgQueuer (completions in memory)": (pgqueuer, 0.5),
 }
-"""What is measured -> the share of the messages that it gets, so that each takes some seconds."""
+"""By the name of a queue: what measures it, and its share of the messages. Each takes some seconds."""
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ LOOK = 1.0
 PATIENCE = 2.0
 """Seconds for the workers to tell what they remember."""
 ROOM = 100
-"""Answers of all workers that wait for the client. While there is no room, each worker keeps its own, within bounds."""
+"""Answers of all workers that wait for the client. When there are so many, each worker keeps its own, within bounds."""
 
 Told = Mapping[str, Any]
 """An answer of the operation ``tail``."""

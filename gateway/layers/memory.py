@@ -19,7 +19,7 @@ MOST_UNCLAIMED = 10_000
 GROUP_EXPIRY = 86400.0
 """Seconds after which a channel that no reader has asked for leaves its groups."""
 SWEEP = 1.0
-"""Seconds between two looks for what has expired while there is no room."""
+"""Seconds between two searches for expired messages while the layer is full."""
 
 
 class InMemoryChannelLayer:

@@ -156,7 +156,7 @@ class Writer:
         return self._waiting
 
     async def close(self) -> None:
-        """Finish what is queued, also the undoing of what then reaches nobody, and end the thread. If this is
+        """Finish the queued calls, undo results that no caller receives, and end the thread. If this is
         cancelled, the thread ends without the undoing."""
         try:
             with contextlib.suppress(StoreUnavailable):

@@ -165,7 +165,7 @@ _OPEN_KEY = msgpack.packb(CHANNELS)
 
 
 def with_open_key(content: bytes) -> bytes:
-    """Return a packed dict with ``__asgi_channel__`` as one more key, of which the value is to follow."""
+    """Return a packed dict with ``__asgi_channel__`` as its last key. The caller appends the value."""
     size = {0xDE: 2, 0xDF: 4}.get(content[0], 0)
     count = int.from_bytes(content[1 : 1 + size], "big") if size else content[0] & 0x0F
     header: bytes = msgpack.Packer().pack_map_header(count + 1)

@@ -55,7 +55,7 @@ class Members:
         self._unknown.add(group)
 
     def leave(self, group: str) -> Command | None:
-        """Return the command; None if it is no member, or Redis does not know that it is."""
+        """Return the command; None if the channel is not a member, or Redis does not know it as one."""
         if (channel := self._of_group.pop(group, None)) is None:
             return None
         del self._of_channel[channel]

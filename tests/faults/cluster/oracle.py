@@ -80,7 +80,7 @@ def forgotten(acknowledged: Iterable[tuple[str, float]], faults: Sequence[Fault]
 
 
 def _has_no_member(faults: Sequence[Fault], moment: float) -> bool:
-    """Whether a Mosquitto may have had nobody for a shared subscription: one of 2.0.11 that starts knows its members
+    """Whether a Mosquitto may have had no member for a shared subscription: one of 2.0.11 that starts knows its members
     only when they have subscribed again."""
     starts = [each for each in faults if each.kind in ("kill -9", "restart") and each.node == "broker"]
     return any(fault.began - FORGETS < moment < fault.ended + SLACK for fault in starts)
