@@ -68,7 +68,7 @@ class StoreSender:
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[Store]:
-        store = self._existing().store()
+        store = (await asyncio.to_thread(self._existing)).store()
         await store.open()
         try:
             yield store

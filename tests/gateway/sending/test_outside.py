@@ -4,6 +4,7 @@ import asyncio
 import json
 import multiprocessing
 import socket
+import threading
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -23,6 +24,7 @@ from gateway.delivery.outgoing_servers import OutgoingServers
 from gateway.layers.origins import origin
 from gateway.sender import current_keeper, runs_here, sender
 from gateway.store import Outgoing, engine_of
+from gateway.store.sqlite.engine import SQLiteEngine
 from protocols.errors import LocalProtocolError
 
 FILE = """
@@ -113,6 +115,22 @@ def test_the_awaited_forms_do_the_same(folder: Path) -> None:
 
     ids = asyncio.run(send())
     assert [item.message for item in kept(folder)] == ids
+
+
+def test_the_awaited_form_looks_for_the_store_outside_of_the_event_loop(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a database server, a look is a connection."""
+    exists, looked_in = SQLiteEngine.exists, list[threading.Thread]()
+
+    def noted(engine: SQLiteEngine) -> bool:
+        looked_in.append(threading.current_thread())
+        return exists(engine)
+
+    monkeypatch.setattr(SQLiteEngine, "exists", noted)
+    asyncio.run(aio.publish("lamps/1", "on"))
+    assert looked_in
+    assert threading.current_thread() not in looked_in
 
 
 @pytest.mark.parametrize(
