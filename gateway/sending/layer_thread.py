@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -49,7 +50,8 @@ class LayerThread:
             return
         if isinstance(self.layer, OpenedLayer):
             closing = self.start(self.layer.close())
-            closing.exception(PATIENCE)
+            with contextlib.suppress(TimeoutError):
+                closing.exception(PATIENCE)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(PATIENCE)
         atexit.unregister(self.close)
