@@ -15,7 +15,7 @@ from servers.postgresql import database
 from servers.site import until
 from store_contract import a_message, ids
 
-from gateway.store import Engine, Outgoing, Search, Store, StoreUnavailable, engine_of
+from gateway.store import Engine, Outgoing, OutgoingState, Search, Store, StoreUnavailable, engine_of
 from gateway.store.copying import copy
 
 LONG = "topic/" + "é" * 5000
@@ -127,6 +127,17 @@ async def test_everything_arrives_and_what_a_process_had_is_given_back(way: tupl
         assert ids(await new.take(9, now=now)) == ids(await old.take(9, now=now)) == ["first", "k1", "long"]
         await new.finish("long")
         assert [each.id for each in await new.take_outgoing(9, now=now)] == ["gone-0"]
+
+
+async def test_a_lane_with_a_long_name_rests_in_the_copy(places: dict[str, list[str]]) -> None:
+    source, target = engine_of(places["sqlite"][0]), engine_of(places["postgresql"][0])
+    async with opened(source) as store:
+        await store.put_outgoing([Outgoing("o1", "", "email", b"", lane=LONG)])
+        await store.take_outgoing(1, now=store.now())
+        await store.retry_outgoing("o1", due=store.now() + 5000, error="refused", rests=True)
+    assert copy(source, target, print)["resting"] == 1
+    async with opened(target) as store:
+        assert [each.state for each in await store.outgoing()] == [OutgoingState.RESTING]
 
 
 async def test_a_store_that_holds_something_or_is_in_use_is_left_alone(way: tuple[Engine, Engine]) -> None:
