@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import copy_context
 from typing import Any, TypeVar
 
@@ -248,5 +248,9 @@ class Running:
         """Begin to do the same, and do not wait."""
         self.is_over = True
         future = self._thread.submit(self._thread.transaction.roll_back)
-        future.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._home.give_back, self._thread))
+        future.add_done_callback(lambda _: self._give_back_from_thread())
         return future
+
+    def _give_back_from_thread(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed: its gateway has ended
+            self._loop.call_soon_threadsafe(self._home.give_back, self._thread)
