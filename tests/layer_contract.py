@@ -15,6 +15,7 @@ import logging
 import shutil
 import tempfile
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -79,9 +80,10 @@ def socket_folder() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-class LayerContract:
+class LayerContract(ABC):
+    @abstractmethod
     def layers(self, count: int) -> contextlib.AbstractAsyncContextManager[list[Any]]:
-        raise NotImplementedError("the tests of each layer make their own")
+        """Make ``count`` layers, and close them in the end."""
 
     async def test_a_group_reaches_its_members_in_every_process_and_nobody_else(self) -> None:
         async with self.layers(3) as (one, two, three):

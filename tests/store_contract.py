@@ -2,7 +2,7 @@
 
     class TestSQLiteStore(StoreContract):
         @pytest.fixture
-        def engine(self, engine: Engine) -> Engine:
+        def engine(self, tmp_path: Path) -> Engine:
             return engine_of(f"sqlite:{tmp_path}/gateway.db")
 
 It names a place in which there is no store yet. Two stores of one engine are what two processes have.
@@ -58,10 +58,6 @@ def summary_of(message: Message, state: MessageState) -> Summary:
 
 
 class StoreContract:
-    @pytest.fixture
-    def engine(self) -> Engine:
-        raise NotImplementedError
-
     @pytest.fixture
     async def store(self, engine: Engine) -> AsyncIterator[Store]:
         store = engine.store()

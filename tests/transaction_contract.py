@@ -48,14 +48,6 @@ def is_done(connection: Any, begin: Callable[[], object]) -> bool:
 
 class TransactionContract:
     @pytest.fixture
-    def engine(self) -> Engine:
-        raise NotImplementedError  # the tests of each engine name a place for its store
-
-    @pytest.fixture
-    def connection(self, store: Store) -> Any:
-        raise NotImplementedError  # the tests of each engine connect to the database of that store
-
-    @pytest.fixture
     async def store(self, engine: Engine) -> AsyncIterator[Store]:
         store = engine.store()
         await store.open()

@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -36,7 +36,10 @@ class Modelled:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """An engine's machine gives :meth:`place`."""
+    """The subclass of each engine defines ``place``."""
+
+    place: ClassVar[Callable[[], AbstractContextManager[Engine]]]
+    """Makes a place in which there is no message."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,10 +61,6 @@ class StoreMachine(RuleBasedStateMachine):
         self.run(self.store.close())
         self.runner.close()
         self.surroundings.close()
-
-    def place(self) -> AbstractContextManager[Engine]:
-        """A place in which there is no message."""
-        raise NotImplementedError  # the subclass of each engine names one
 
     def in_state(self, state: str) -> list[Modelled]:
         return [each for each in self.model.values() if each.state == state]
@@ -232,17 +231,23 @@ class StoreMachine(RuleBasedStateMachine):
         assert [message.id for message in dead] == [each.message.id for each in self.in_state("dead")]
 
 
+@contextlib.contextmanager
+def in_a_file() -> Iterator[Engine]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield engine_of(f"sqlite:{folder}/gateway.db")
+
+
+@contextlib.contextmanager
+def on_a_server() -> Iterator[Engine]:
+    yield engine_of(emptied().url)
+
+
 class SQLiteMachine(StoreMachine):
-    @contextlib.contextmanager
-    def place(self) -> Iterator[Engine]:
-        with tempfile.TemporaryDirectory() as folder:
-            yield engine_of(f"sqlite:{folder}/gateway.db")
+    place = staticmethod(in_a_file)
 
 
 class PostgreSQLMachine(StoreMachine):
-    @contextlib.contextmanager
-    def place(self) -> Iterator[Engine]:
-        yield engine_of(emptied().url)
+    place = staticmethod(on_a_server)
 
 
 SQLiteMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=50, deadline=None)
