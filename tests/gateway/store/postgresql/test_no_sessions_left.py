@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from servers.postgresql import PASSWORD, QUICK, Database, PostgreSQL, database, postgresql
+from servers.postgresql import PASSWORD, QUICK, Database, PostgreSQL, postgresql
 from waiting import until
 
 from gateway.store import Message, Store, StoreUnavailable, engine_of
@@ -21,12 +21,6 @@ pytestmark = pytest.mark.timeout(90)
 def server() -> Iterator[PostgreSQL]:
     with postgresql(max_connections="8", superuser_reserved_connections="2", max_wal_senders="0", **QUICK) as server:
         yield server
-
-
-@pytest.fixture
-def place(server: PostgreSQL) -> Iterator[Database]:
-    with database(server) as found:
-        yield found
 
 
 @contextlib.contextmanager

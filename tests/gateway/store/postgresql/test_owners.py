@@ -38,6 +38,17 @@ async def opened(url: str) -> AsyncIterator[Store]:
         await store.close()
 
 
+async def beaten(place: Database, times: int = 2) -> None:
+    """Wait until each owner has beaten ``times`` more: with the second beat it has seen all that are here now."""
+    with place.server.admin(place.name) as admin:
+
+        def beats() -> dict[int, int]:
+            return dict(admin.execute("SELECT id, beat FROM gateway_owners").fetchall())
+
+        before = beats()
+        await until(lambda: all(beats().get(owner, 0) >= beat + times for owner, beat in before.items()))
+
+
 @contextlib.contextmanager
 def holding(url: str) -> Iterator["subprocess.Popen[str]"]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -171,7 +182,7 @@ async def test_a_server_that_restarts_loses_nothing_and_nobody_is_given_up(serve
                 server.start()  # in this thread: the server ends with the thread that has started it
                 await _works(store)
                 await _works(other)
-            await asyncio.sleep(3)
+            await beaten(place, 6)  # for longer than a silent owner has
             assert [each.id for each in await other.take(9, now=other.now())] == ["waits"], "mine is not given up"
             await store.finish(mine.id)
             assert await store.get("mine") is None
@@ -213,7 +224,7 @@ async def test_sessions_that_are_ended_are_replaced(server: PostgreSQL) -> None:
                 with contextlib.suppress(StoreUnavailable):
                     await store.put(a_message(f"m{number}"))
                 await _works(store)
-            await asyncio.sleep(1)
+            await beaten(place)
             assert store.owner == owner
 
 

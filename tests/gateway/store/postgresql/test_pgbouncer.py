@@ -6,19 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 from servers.pgbouncer import pgbouncer
-from servers.postgresql import Database, database
+from servers.postgresql import Database
 from store_contract import a_message, ids
 from waiting import until
 
 from gateway.store import Engine, Outgoing, StoreUnavailable, engine_of
 from gateway.store.postgresql.connection import connect
 from gateway.store.postgresql.place import Place
-
-
-@pytest.fixture
-def place() -> Iterator[Database]:
-    with database() as found:
-        yield found
 
 
 @pytest.fixture(params=["transaction", "session"])

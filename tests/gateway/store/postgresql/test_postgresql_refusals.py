@@ -1,23 +1,16 @@
 """A database that cannot be used: one sentence says why, `gateway check` says it too, and no password is shown."""
 
 import contextlib
-from collections.abc import Iterator
 
 import pytest
 from servers.pgbouncer import pgbouncer
 from servers.ports import free_port
-from servers.postgresql import ESCAPED, PASSWORD, Database, database
+from servers.postgresql import ESCAPED, PASSWORD, Database
 from store_contract import a_message
 from waiting import until
 
 from gateway.store import Store, StoreUnavailable, engine_of
 from gateway.store.postgresql.sql import schema
-
-
-@pytest.fixture
-def place() -> Iterator[Database]:
-    with database() as found:
-        yield found
 
 
 async def refused(url: str) -> str:

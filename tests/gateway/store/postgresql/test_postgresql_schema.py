@@ -1,20 +1,13 @@
 """The tables are made once, by one process, and those of others are left alone."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from servers.postgresql import Database, database
+from servers.postgresql import Database
 
 from gateway.store.postgresql.sql import schema
 from gateway.store.postgresql.sql.schema import Migration, Unsuitable, check_server, check_writable, exists, migrate
-
-
-@pytest.fixture
-def place() -> Iterator[Database]:
-    with database() as found:
-        yield found
 
 
 def versions(place: Database) -> list[tuple[int, int]]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from lost_commit import cut_after_the_next_commit
-from servers.postgresql import Database, database
+from servers.postgresql import Database
 from store_contract import a_message, ids
-from test_owners import opened
+from test_owners import beaten, opened
 from waiting import until
 
 from gateway.store import ClaimState, OutcomeUnknown, Outgoing, Store
@@ -20,12 +20,6 @@ from gateway.store.postgresql.place import Place
 from gateway.store.postgresql.sql import keys, rows
 
 pytestmark = pytest.mark.timeout(90)
-
-
-@pytest.fixture
-def place() -> Iterator[Database]:
-    with database() as found:
-        yield found
 
 
 @pytest.fixture
@@ -106,10 +100,7 @@ async def test_what_is_stored_before_a_session_ends_is_acknowledged(
         return done
 
     async with opened(place.url), asyncio.timeout(60):  # which is to be told
-        with place.server.admin(place.name) as admin:
-            beats = admin.execute("SELECT sum(beat) FROM gateway_owners").fetchone()
-            sql = "SELECT sum(beat) > %s + 4 FROM gateway_owners"
-            await until(lambda: admin.execute(sql, beats).fetchone() == (True,))
+        await beaten(place)
         monkeypatch.setattr(Session, "execute", execute_and_end)
         await store.put(a_message("m"))
         assert ids(await store.waiting()) == ["m"]

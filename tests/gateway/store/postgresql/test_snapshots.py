@@ -1,20 +1,13 @@
 """A snapshot that is held for long is told of, with what ends it."""
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
-from servers.postgresql import Database, database
+from servers.postgresql import Database
 
 from gateway.store.postgresql.snapshots import HELD, LOOK, Snapshots
-
-
-@pytest.fixture
-def place() -> Iterator[Database]:
-    with database() as found:
-        yield found
 
 
 class Minutes:

@@ -1,11 +1,13 @@
 """A process hears at once that another has put something into the store."""
 
 import asyncio
-import time
+import secrets
 from collections.abc import AsyncIterator
 
 import pytest
 from servers.postgresql import Database, emptied
+from servers.site import until
+from test_owners import beaten
 
 from gateway.store import ClaimState, Message, Outgoing, Store, engine_of
 from gateway.store.postgresql import listener
@@ -51,19 +53,25 @@ def test_the_test_whether_notifications_arrive_finds_its_own(
     """It comes together with the answer to the statement that has sent it."""
     monkeypatch.setattr(listener, "TEST", 0.1)
     monkeypatch.setattr(listener, "ARRIVES", 1.0)
-    looks: list[str] = []
+    looks, nonces, token_hex = list[str](), list[str](), secrets.token_hex
+
+    def noted(size: int) -> str:
+        nonces.append(token_hex(size))
+        return nonces[-1]
+
+    monkeypatch.setattr(secrets, "token_hex", noted)
     listening = listener.Listener(Place(place.url), lambda what, _: looks.append(what))
-    time.sleep(4)
+    until(lambda: len(nonces) == 3, "two tests have ended")
     listening.close()
     assert (looks, caplog.text) == ([""], ""), "it has listened once, and goes on"
 
 
-async def test_what_another_puts_is_heard_and_what_we_put_is_not(stores: tuple[Store, Store]) -> None:
+async def test_what_another_puts_is_heard_and_what_we_put_is_not(place: Database, stores: tuple[Store, Store]) -> None:
     store, other = stores
     heard = Heard(store)
     async with asyncio.timeout(20):
         await heard.begins()
-        await asyncio.sleep(1)  # until both have seen each other
+        await beaten(place)
         await store.put(a_message("ours"))
         await other.put_outgoing([Outgoing("o-0", "o", "sms", b"")])
         await heard.outgoing.wait()
@@ -79,7 +87,7 @@ async def test_a_session_that_listens_and_is_ended_is_replaced(place: Database, 
         await heard.begins()
         place.server.terminate(place.name)
         await heard.begins()
-        await asyncio.sleep(1)  # until both have seen each other again
+        await beaten(place)
         await other.put(a_message("theirs"))
         await heard.messages.wait()
 
@@ -124,6 +132,5 @@ async def test_what_is_given_back_is_heard(place: Database, stores: tuple[Store,
     async with asyncio.timeout(20):
         await heard.begins()
         await other.dead_letter(taken, error="E")
-        await asyncio.sleep(1)
         assert await other.requeue(["m"]) == 1
         await heard.messages.wait()
