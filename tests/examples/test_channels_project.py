@@ -1,6 +1,7 @@
 """A project's asgi.py for Django Channels, unchanged, through ``application:``."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -118,18 +119,16 @@ routes:
 
 @pytest.fixture
 def with_views(tmp_path: Path) -> Iterator[ChannelsProject]:
-    site = WithViews(tmp_path)
-    site.start()
-    yield site
-    site.close()
+    with closing(WithViews(tmp_path)) as site:
+        site.start()
+        yield site
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[ChannelsProject]:
-    site = ChannelsProject(tmp_path)
-    site.start()
-    yield site
-    site.close()
+    with closing(ChannelsProject(tmp_path)) as site:
+        site.start()
+        yield site
 
 
 def browser(project: ChannelsProject, path: str) -> ClientConnection:

@@ -1,16 +1,17 @@
 """A Django project whose own database is the gateway's store, in a folder; daemons and commands run beside it."""
 
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from servers.admin_project import ADMIN_SETTINGS
 from servers.daemon import Daemon
 from servers.keeper import closed_if_it_fails
 from servers.ports import free_port
-from servers.postgresql import PASSWORD, USER, Database
+from servers.postgresql import PASSWORD, USER, Database, database
 from servers.site import ROOT
 
 SETTINGS = (
@@ -152,6 +153,16 @@ class ProjectSite:
         with closed_if_it_fails(daemon.close):
             daemon.says(f"127.0.0.1:{self.mail}  ready")
         return daemon
+
+
+@contextlib.contextmanager
+def migrated_site(kind: str, folder: Path, *, urls: str, submission: str = "file:outbox") -> Iterator[ProjectSite]:
+    """A project on ``sqlite`` or ``postgresql``, with its tables."""
+    with contextlib.ExitStack() as stack:
+        databases = None if kind == "sqlite" else postgresql(stack.enter_context(database()))
+        site = ProjectSite(folder, databases, urls=urls, submission=submission)
+        site.migrate()
+        yield site
 
 
 def sqlite(file: Path, **options: object) -> dict[str, dict[str, object]]:

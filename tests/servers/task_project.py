@@ -36,7 +36,6 @@ TASKS = {
     "immediate": {"BACKEND": f"{FRAMEWORK}.backends.immediate.ImmediateBackend", "QUEUES": ["default", "mails"]},
     "at_once": {**OURS, "OPTIONS": {"ENQUEUE_ON_COMMIT": False}},
     "short": {**OURS, "OPTIONS": {"RESULT_TTL": 0.2}},
-    "any": {**OURS, "QUEUES": []},
 }
 """
 TASKS = """
@@ -250,11 +249,6 @@ def exits():
 
 def not_a_task():
     pass
-
-
-@task
-def removed():
-    return "still here"
 
 
 @task

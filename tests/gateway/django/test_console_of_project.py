@@ -3,15 +3,15 @@
 import smtplib
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from servers.browser import browser
 from servers.console import ConsolePages
 from servers.ports import free_port
-from servers.postgresql import database
-from servers.project_store import ProjectSite, postgresql
+from servers.project_store import ProjectSite
 from servers.site import until
-from test_store_admin import PEOPLE, URLS, Admin, listed
+from test_store_admin import Admin, listed, with_people
 
 LETTERS = "return [...document.querySelectorAll('[name=chosen]')].map((e) => e.value)"
 PRESS = "[...document.querySelectorAll('main button')].find((e) => e.innerText === 'Retry').click()"
@@ -19,12 +19,8 @@ YES = "document.querySelector('#confirm [value=yes]').click()"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def site(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[ProjectSite]:
-    with ExitStack() as stack:
-        databases = None if request.param == "sqlite" else postgresql(stack.enter_context(database()))
-        site = ProjectSite(tmp_path_factory.mktemp("project"), databases, urls=URLS)
-        site.migrate()
-        site.python(PEOPLE)
+def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ProjectSite]:
+    with with_people(request.param, tmp_path) as site:
         yield site
 
 

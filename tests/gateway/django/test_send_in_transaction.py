@@ -14,10 +14,8 @@ from typing import Any
 import httpx
 import pytest
 from aiosmtpd.controller import Controller
-from servers.daemon import Daemon
 from servers.ports import free_port
-from servers.postgresql import database
-from servers.project_store import ProjectSite, postgresql
+from servers.project_store import ProjectSite, migrated_site
 from servers.site import until
 
 SEEDS = range(int(os.environ.get("FAULT_SEEDS", "1")))
@@ -99,10 +97,8 @@ def site(tmp_path: Path, taken: Taken, request: pytest.FixtureRequest) -> Iterat
     server.start()
     with contextlib.ExitStack() as stack:
         stack.callback(server.stop)
-        databases = None if request.param == "sqlite" else postgresql(stack.enter_context(database()))
-        site = ProjectSite(tmp_path, databases, urls=URLS, submission=f"smtp://127.0.0.1:{server.port}")
-        site.migrate()
-        yield site
+        submission = f"smtp://127.0.0.1:{server.port}"
+        yield stack.enter_context(migrated_site(request.param, tmp_path, urls=URLS, submission=submission))
 
 
 def get(site: ProjectSite, path: str) -> int:
@@ -223,7 +219,7 @@ for number in itertools.count():
 @pytest.mark.parametrize("seed", SEEDS)
 def test_kills_at_any_moment_leave_one_mail_for_each_order(site: ProjectSite, taken: Taken, seed: int) -> None:
     chance = random.Random(seed)
-    daemon: Daemon | None = site.daemon()
+    daemon = site.daemon()
     try:
         for round_ in range(3):
             program = f"import django\ndjango.setup()\n{ORDERS}"
@@ -238,7 +234,7 @@ def test_kills_at_any_moment_leave_one_mail_for_each_order(site: ProjectSite, ta
         counted = "from keeping.models import Order\n"
         counted += "print(*Order.objects.exclude(what__startswith='second').values_list('what', flat=True))"
         orders = site.python(counted).split()
-        until(lambda: set(orders) <= set(taken.subjects), lambda: f"{set(orders) - set(taken.subjects)} {daemon}")
+        until(lambda: set(orders) <= set(taken.subjects), lambda: f"{set(orders) - set(taken.subjects)} {daemon.text}")
         assert sorted(taken.subjects) == sorted(orders), "each once, and none without its order"
     finally:
         daemon.close()

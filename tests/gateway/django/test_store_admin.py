@@ -3,13 +3,13 @@
 import re
 import smtplib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 from servers.daemon import Daemon
-from servers.postgresql import database
-from servers.project_store import ProjectSite, postgresql
+from servers.project_store import ProjectSite, migrated_site
 from servers.site import until
 
 URLS = """
@@ -56,13 +56,17 @@ class Admin:
         return self.client.post(path, data={"csrfmiddlewaretoken": self.client.cookies["csrftoken"], **data})
 
 
+@contextmanager
+def with_people(kind: str, folder: Path) -> Iterator[ProjectSite]:
+    """A project with the admin and its users."""
+    with migrated_site(kind, folder, urls=URLS) as site:
+        site.python(PEOPLE)
+        yield site
+
+
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def site(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[ProjectSite]:
-    with ExitStack() as stack:
-        databases = None if request.param == "sqlite" else postgresql(stack.enter_context(database()))
-        site = ProjectSite(tmp_path_factory.mktemp("admin"), databases, urls=URLS)
-        site.migrate()
-        site.python(PEOPLE)
+    with with_people(request.param, tmp_path_factory.mktemp("admin")) as site:
         yield site
 
 

@@ -140,4 +140,5 @@ def test_atomic_needs_the_projects_database(tmp_path: Path) -> None:
     """Or else a handler would take its rows for committed with its end."""
     project = TaskProject(tmp_path, "{app: django, atomic: true}")
     said = project.gateway("check")
-    assert "atomic" in said
+    assert "routes.task.atomic: rows that the handler writes by Django's ORM are not in the transaction" in said
+    assert "write store: django" in said

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -15,10 +16,9 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Workers]:
-    running = Workers(tmp_path)
-    running.all_serve()
-    yield running
-    running.close()
+    with closing(Workers(tmp_path)) as site:
+        site.all_serve()
+        yield site
 
 
 def test_workers_serve_without_it_and_it_replaces_only_what_has_died(site: Workers) -> None:
