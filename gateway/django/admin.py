@@ -3,6 +3,7 @@ permission to change them requeue them, and people with the permission to delete
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -255,7 +256,8 @@ def _is_in_project() -> bool:
 
 
 def _tell() -> None:
-    with sending() as sender:
+    """Tell the gateway. A process that does not see its file leaves it to the gateway's next look, within a second."""
+    with suppress(Exception), sending() as sender:  # there is no file, or it has mistakes
         sender.tell()
 
 

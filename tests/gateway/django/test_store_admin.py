@@ -122,6 +122,19 @@ client = Client()
 client.force_login(User.objects.get(username="root"))
 print("Dead letters" in client.get("/admin/").content.decode(), client.get("/admin/gateway/deadletter/").status_code)
 """
+ACT = """
+import logging
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
+
+logging.basicConfig()
+settings.GATEWAY_CONFIG = "/nowhere/gateway.yaml"
+client = Client()
+client.force_login(User.objects.get(username="root"))
+asked = {{"action": "requeue", "_selected_action": ["{letter}"]}}
+print(client.post("/admin/gateway/deadletter/", asked).status_code)
+"""
 HOSTILE = """
 from django.db import connection
 from gateway.store import codec
@@ -192,6 +205,16 @@ def test_the_lists_are_not_shown_if_the_store_is_elsewhere(site: ProjectSite, ro
     assert site.python(LOOK.format(file=file)).split() == ["False", "403"]
     file.unlink()
     assert site.python(LOOK.format(file=file)).split() == ["True", "200"], "nothing is known without the file"
+
+
+def test_a_web_process_that_does_not_see_the_gateway_s_file_acts_without_an_error(
+    site: ProjectSite, root: Admin
+) -> None:
+    letter = dead_letter(site, root)
+    assert site.python(ACT.format(letter=letter)) == "302\n"
+    until(
+        lambda: "failed: LookupError" in site.gateway("show", letter).partition("tried again")[2], "it was tried again"
+    )
 
 
 def test_a_hundred_thousand_dead_letters_have_pages(site: ProjectSite, root: Admin) -> None:
