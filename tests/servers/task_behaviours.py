@@ -20,6 +20,7 @@ import task_code
 from django.conf import settings
 from django.utils import timezone
 from django.utils.module_loading import import_string
+from task_code import ended
 
 ALIAS = sys.argv[1]
 task_backends = import_string(f"{settings.FRAMEWORK}.task_backends")
@@ -34,14 +35,6 @@ def behaviour(function: Callable[[], Any]) -> Callable[[], Any]:
 
 def of(task: Any) -> Any:
     return task.using(backend=ALIAS)
-
-
-def ended(result: Any) -> Any:
-    ends = time.monotonic() + 20
-    while not result.is_finished and time.monotonic() < ends:
-        time.sleep(0.02)
-        result.refresh()
-    return result
 
 
 def ran(task: Any, *args: Any, **kwargs: Any) -> Any:

@@ -65,6 +65,14 @@ for _name in ("task_enqueued", "task_started", "task_finished"):
     receiver(import_string(f"{settings.FRAMEWORK}.signals.{_name}"), weak=False, dispatch_uid=_name)(heard)
 
 
+def ended(result):
+    ends = time.monotonic() + 20
+    while not result.is_finished and time.monotonic() < ends:
+        time.sleep(0.02)
+        result.refresh()
+    return result
+
+
 @task
 def add(a, b=0):
     return a + b

@@ -93,15 +93,6 @@ OURS = {
     ],
     "a_number_that_is_too_large_is_refused": "ValueError",
 }
-WAIT = """
-import time
-def ended(result):
-    ends = time.monotonic() + 20
-    while not result.is_finished and time.monotonic() < ends:
-        time.sleep(0.02)
-        result.refresh()
-    return result
-"""
 
 
 @pytest.fixture(scope="module")
@@ -168,8 +159,7 @@ def test_what_is_enqueued_in_a_transaction_shares_its_fate(project: TaskProject,
     until(lambda: "view committed" in project.lines("notes"), lambda: daemon.text)
     assert gone not in project.gateway("waiting", "--json")
     said = project.says(
-        WAIT
-        + """
+        """
 from django.db import transaction
 said = []
 for alias in ("default", "at_once"):
@@ -251,8 +241,7 @@ def test_a_task_with_other_parameters_than_it_was_enqueued_with_is_a_dead_letter
 ) -> None:
     """And an operator who has put the code right lets it be tried again."""
     ident, status, errors = project.says(
-        WAIT
-        + """
+        """
 result = ended(one_argument.enqueue(1, 2))
 said = [result.id, result.status.value, [[each.exception_class_path, each.traceback] for each in result.errors]]
 """
@@ -307,8 +296,7 @@ def test_an_operator_sees_tasks_as_messages_of_other_kinds(tmp_path: Path) -> No
 
     with project.running() as daemon:
         done, dead, later = project.says(
-            WAIT
-            + """
+            """
 from datetime import timedelta
 from django.utils import timezone
 results = [ended(add.enqueue(1)), ended(fail.enqueue())]
