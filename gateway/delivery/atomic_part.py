@@ -18,7 +18,8 @@ _PAUSE = 0.01
 
 
 class AtomicPart:
-    """For one attempt at a message. ``lock`` locks it; ``end`` makes of an outcome what is said in the transaction."""
+    """For one attempt at a message. ``lock`` locks it; ``end`` returns the last call in the transaction for an
+    outcome."""
 
     def __init__(self, transactions: Transactions, lock: Lock, end: Callable[[Outcome], End]) -> None:
         self._transactions = transactions
@@ -95,7 +96,7 @@ class AtomicPart:
         return BatchRunning(parts, await self._transactions.begin([part.lock for part in parts]))
 
     def batch_end(self) -> End:
-        """What is said of it at the end of a batch. Raises TimeoutError if the attempt is over already."""
+        """Return its last call in the transaction of a batch. Raises TimeoutError if the attempt is already over."""
         attempt = self.attempt
         if attempt is None or attempt.is_over:
             raise TimeoutError("the time of a message was out before its batch was done")

@@ -39,7 +39,7 @@ class Outcome:
     error: BaseException | None
     """What it failed with."""
     notes: Sequence[Note] = ()
-    """What the store keeps of it, whatever becomes of the message."""
+    """Notes that the store keeps, whatever becomes of the message."""
     after: Sequence[Callable[[], Awaitable[None]]] = ()
     """Awaited when the store has all that came of it."""
 

@@ -1,4 +1,4 @@
-"""How code that is no handler's reaches the store: in the gateway's process, or in another."""
+"""Lets code outside of handlers reach the store: in the gateway's process, or in another."""
 
 import threading
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +15,7 @@ Make = Callable[[float], Sequence[Message]]
 
 
 class StoreReach(Protocol):
-    """A gateway's store. Its coroutines run where :meth:`gateway.sender.Sender.wait_for` runs a coroutine, and raises
+    """A gateway's store. Its coroutines run where :meth:`gateway.sender.Sender.wait_for` runs a coroutine, and raise
     StoreUnavailable."""
 
     def put_within(self, make: Make) -> bool:

@@ -12,8 +12,8 @@ PAUSE = 1.0
 async def retry_until_stored(
     call: Callable[[], Awaitable[None]], told: Callable[[StoreUnavailable], None] | None = None
 ) -> None:
-    """Call ``call`` again and again until it succeeds: no other process can have a message that this one has taken or
-    claimed. ``told`` is called at the first failure."""
+    """Call ``call`` again and again until it succeeds: no other process takes over what this one has taken or claimed
+    while this one lives. ``told`` is called at the first failure."""
     while True:
         try:
             return await call()

@@ -101,7 +101,7 @@ class StoreAdmin(ModelAdmin):
         return found
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
-        """What begins with it, by the index of the ids; only if nothing does, every row is read."""
+        """Find ids that begin with the term, by their index. Only if there are none, every row is read."""
         by_id = queryset.filter(pk__gte=search_term, pk__lt=search_term + chr(sys.maxunicode))
         if search_term and by_id.order_by().values("pk")[:1].exists():
             return by_id, False

@@ -123,6 +123,6 @@ _NONE = "django.db.backends.dummy"
 
 
 def _parameters(connection: BaseDatabaseWrapper) -> dict[str, object]:
-    """What Django connects with."""
+    """Return the parameters that Django connects with."""
     options = connection.settings_dict["OPTIONS"]
     return {**options, **connection.get_connection_params()}

@@ -14,7 +14,7 @@ WAITING, RUNNING, BEHIND, DEAD, GONE = range(5)
 
 
 class _InState(Manager):
-    """The rows that fit ``states``, in words that an index of the table has, too."""
+    """The rows in these ``states``. The condition is that of an index of the table."""
 
     def __init__(self, **states: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class _InState(Manager):
 
 
 class _Row(models.Model):
-    """What both tables have."""
+    """The columns that both tables have."""
 
     id = models.TextField(primary_key=True)
     seq = models.BigIntegerField()

@@ -15,8 +15,8 @@ ENGINES = {
     "postgres": _POSTGRESQL,
     _DJANGO: ("gateway.django.database", "django, for the default database of the project"),
 }
-"""Scheme of the URL -> module, which is imported when it is chosen, and how to write such a URL. The module has
-``parse(url, folder) -> Engine``, which raises ValueError."""
+"""By the scheme of the URL: a module, which is imported when it is chosen, and how to write such a URL. The module has
+a function ``parse(url, folder)``, which returns an :class:`Engine` or raises ValueError."""
 _PASSWORD = re.compile("(//[^/:@]*:).*@", re.DOTALL)
 """A password in a URL. It may contain any character, because it may be written without escapes."""
 HERE = Path()

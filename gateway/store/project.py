@@ -11,7 +11,7 @@ VENDORS = {
     "sqlite": "gateway.store.sqlite.project.vendor",
     "postgresql": "gateway.store.postgresql.project.vendor",
 }
-"""Django's name of the vendor of a connection -> the module of its :class:`Vendor`, which is imported on demand."""
+"""The modules that are each a :class:`Vendor`, by Django's name of the vendor. They are imported on demand."""
 
 VERSIONS = "gateway_version"
 """The table with the version of the others, in the column ``version``."""

@@ -1,4 +1,4 @@
-"""What came of the attempts at a task, as a note in the store, which outlives the message."""
+"""The outcome of the attempts at a task, as a note in the store, which outlives the message."""
 
 import json
 import traceback

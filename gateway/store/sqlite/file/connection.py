@@ -38,7 +38,7 @@ class FairConnection(sqlite3.Connection):
     """A connection to the database at ``path``. Each statement is a transaction of its own until ``begin``."""
 
     _first: Sequence[str] = ("PRAGMA journal_mode = WAL",)
-    """What is executed first. Some network file systems have no such log."""
+    """The first statements. Some network file systems cannot have a write-ahead log."""
 
     def __init__(self, path: Path, *, busy: float | None = None) -> None:
         """``busy``: seconds to wait for another's lock, by default ``BUSY``. Raises OSError or sqlite3.Error."""

@@ -87,7 +87,8 @@ _UNSUSPECTED = _first(
     _DUE % ("due", "messages_due", f"due < {FIRST_TIME} AND NOT alone", "due, seq"),
     _DUE % ("0.0", "messages_due", f"due >= {FIRST_TIME} AND due <= :now AND NOT alone", "due"),
 )
-"""What has a rank, in its order, and what was due later and is by now. Each source more costs every take."""
+"""Messages with a rank, in its order, and those that were due later and are due now. Each further source would make
+every take slower."""
 _SUSPECT = _first(_DUE % ("0.0", "messages_alone", f"alone AND state < {BEHIND} AND due <= :now", "seq"))
 
 
