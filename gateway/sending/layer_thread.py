@@ -3,8 +3,9 @@
 import asyncio
 import atexit
 import contextlib
+import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Any, TypeVar
@@ -55,6 +56,30 @@ class LayerThread:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(PATIENCE)
         atexit.unregister(self.close)
+
+
+class LayerThreads:
+    """The threads of this process. A gateway's file that is read again keeps its connection if it names the same
+    layer."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[Hashable, LayerThread] = {}
+
+    def get(self, place: Hashable, make: Callable[[], ChannelLayer]) -> LayerThread:
+        """Return the thread of the layer at ``place``. Raises what ``make`` raises."""
+        with self._lock:
+            if (found := self._made.get(place)) is None:
+                found = self._made[place] = LayerThread(make)
+            return found
+
+    def forget(self) -> None:
+        """Connect anew in a process that was forked: the threads are not in there, and connections are the parent's."""
+        self._lock, self._made = threading.Lock(), {}
+
+
+layer_threads = LayerThreads()
+os.register_at_fork(after_in_child=layer_threads.forget)
 
 
 def _hand_over(done: "asyncio.Task[T]", found: "Future[T]") -> None:

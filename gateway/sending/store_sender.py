@@ -1,8 +1,6 @@
 """Sends from a process without a gateway: puts everything into the gateway's store, from which the gateway sends it."""
 
 import asyncio
-import os
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -19,7 +17,7 @@ from gateway.delivery.within import send_within
 from gateway.layers import ChannelLayer
 from gateway.runtime.channel_layer import make_layer
 from gateway.runtime.prepare_imports import add_to_path
-from gateway.sending.layer_thread import LayerThread
+from gateway.sending.layer_thread import LayerThread, layer_threads
 from gateway.store import Engine, Store
 from protocols.event_id import new_id
 from protocols.events import Event
@@ -37,9 +35,6 @@ class StoreSender:
         self._servers = servers
         self._engine = engine
         self._daemons = places(parsed.document.folder, parsed.document.name, parsed.settings.store)
-        self._thread: LayerThread | None = None
-        self._lock = threading.Lock()
-        os.register_at_fork(after_in_child=self._forget_layer)
 
     def send(self, event: Event, *, via: str = "", wait: bool = True) -> str:
         if self._engine is not None and (transaction := self._engine.open_transaction()) is not None:
@@ -111,14 +106,9 @@ class StoreSender:
         return self._engine
 
     def _layer_thread(self) -> LayerThread:
-        with self._lock:
-            if self._thread is None:
-                self._thread = LayerThread(self._made_layer)
-            return self._thread
-
-    def _forget_layer(self) -> None:
-        """Connect anew in a process that was forked: the thread is not in there, and the connection is the parent's."""
-        self._thread, self._lock = None, threading.Lock()
+        settings, document = self._parsed.settings, self._parsed.document
+        place = (settings.layer, settings.store, document.folder, document.name)
+        return layer_threads.get(place, self._made_layer)
 
     def _made_layer(self) -> ChannelLayer:
         if self._parsed.settings.layer == "memory":

@@ -21,8 +21,10 @@ from gateway import aio, group_send, publish, send_mail, send_text
 from gateway.config.diagnostics import ConfigErrors
 from gateway.delivery.direct import DirectSender
 from gateway.delivery.outgoing_servers import OutgoingServers
+from gateway.layers import get_channel_layer
 from gateway.layers.origins import origin
 from gateway.sender import current_keeper, runs_here, sender
+from gateway.sending.layer_thread import layer_threads
 from gateway.store import Outgoing, engine_of
 from gateway.store.sqlite.engine import SQLiteEngine
 from protocols.errors import LocalProtocolError
@@ -291,6 +293,16 @@ def test_a_changed_file_is_read_again(folder: Path) -> None:
     rewrite(folder, ("  devices: {", "  plant: {"))
     publish("a", "b")
     assert [item.lane for item in kept(folder)] == ["mqtt devices", "mqtt plant"]
+
+
+def test_a_changed_file_with_the_same_layer_keeps_its_connection(folder: Path) -> None:
+    rewrite(folder, ("store:", "layer: ipc\nstore:"))
+    layer = get_channel_layer()
+    rewrite(folder, ("  devices: {", "  plant: {"))
+    assert get_channel_layer() is layer
+    for thread in layer_threads._made.values():
+        thread.close()
+    layer_threads.forget()
 
 
 def test_a_process_that_was_forked_sends_too(folder: Path) -> None:
