@@ -10,7 +10,6 @@ from typer.main import get_command, get_group
 from gateway.cli.forms import Typer
 from gateway.cli.terminal import fail
 from gateway.exit_codes import INTERRUPTED
-from gateway.garbage_collection import uncollected
 from protocols.lazy_names import imported
 
 COMMANDS = {
@@ -72,7 +71,6 @@ def _command(name: str, home: str) -> Any:
 def _imported(home: str) -> Any:
     """Import a command. That loads the scope types of other distributions, which may take its time."""
     try:
-        with uncollected():
-            return imported(home)
+        return imported(home)
     except KeyboardInterrupt as error:
         fail(" ".join(["interrupted", *map(str, error.args)]), INTERRUPTED)

@@ -8,6 +8,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from gateway.cli.terminal import fail
 from gateway.exit_codes import CommandError
+from gateway.garbage_collection import settle
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,6 +26,7 @@ class Command(TyperCommand):
     does not answer, or refuses: 2 for a mistake in what it was asked, as for any mistake of the command line."""
 
     def invoke(self, ctx: Any) -> Any:
+        settle()  # what is imported now stays: to look at it takes a tenth of a short command
         try:
             return super().invoke(ctx)
         except CommandError as error:

@@ -8,6 +8,7 @@ from gateway.cli.start import plain_run, start
 from gateway.cli.terminal import fail, prepare_standard_streams
 from gateway.config.diagnostics import ConfigErrors
 from gateway.exit_codes import INTERRUPTED
+from gateway.garbage_collection import start_up
 from protocols.lazy_names import imported
 
 
@@ -18,6 +19,7 @@ def main() -> None:
     try:
         if (file := plain_run(sys.argv[1:])) is not None:
             start(*file)
+        start_up()  # until the command begins: see :class:`gateway.cli.forms.Command`
         imported("gateway.cli.root:command")()()
     except ConfigErrors as errors:
         building = "gateway.cli.building"  # loads most of the gateway: only who reads a file does

@@ -87,6 +87,24 @@ def test_the_version_needs_no_command_and_none_of_the_gateway(tmp_path: Path) ->
     assert not found & {"aiohttp", "asyncio", "django", "pydantic", "rich", "yaml"}
 
 
+def test_a_command_collects_garbage_from_its_beginning_on(tmp_path: Path) -> None:
+    """And never looks at what was imported before."""
+    code = """
+import gc, sys
+from gateway.cli.main import main
+sys.argv = ["gateway", "schema"]
+try:
+    main()
+finally:
+    print(gc.isenabled(), gc.get_freeze_count() > 10_000, file=sys.stderr)
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "True True\n")
+
+
 def test_a_file_without_mail_needs_nothing_of_mail(tmp_path: Path) -> None:
     (tmp_path / "gateway.yaml").write_text(FILE.format(more="", routes=""))
     (tmp_path / "start_up_handlers.py").write_text(HANDLERS)

@@ -2,6 +2,7 @@
 
 The commands run in this process: more than a hundred would take minutes as processes of their own."""
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -178,7 +179,7 @@ Refused = Callable[[list[str]], None]
 
 
 @pytest.fixture
-def is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
+def is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Refused]:
     def check(arguments: list[str]) -> None:
         monkeypatch.setattr(sys, "argv", ["gateway", *arguments])
         with pytest.raises(SystemExit) as ended:
@@ -190,7 +191,8 @@ def is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.chdir(folder)
     monkeypatch.setattr(Chosen, "file", None)
     monkeypatch.setattr(Chosen, "as_json", False)
-    return check
+    yield check
+    gc.enable()  # which a command does when it begins
 
 
 @pytest.mark.parametrize(("names", "command"), COMMANDS, ids=NAMES)
