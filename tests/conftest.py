@@ -1,5 +1,6 @@
 """Every ``async def`` test runs on asyncio's own loop and on uvloop; with ``--loops one``, many run on one of them."""
 
+import gc
 import inspect
 import logging
 import os
@@ -32,6 +33,22 @@ def pytest_configure(config: pytest.Config) -> None:
     for number, handler in {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: lambda *_: None}.items():
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
+    """The tests themselves are millions of objects, all of which stay. The garbage collector does not look at them while
+    they are made, nor later: a collection, for which many tests ask, would take a second in place of milliseconds.
+
+    What is compiled of them is kept, also where PYTHONDONTWRITEBYTECODE is set: each worker would take 10 s for it."""
+    writes_nothing, sys.dont_write_bytecode = sys.dont_write_bytecode, False
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+        sys.dont_write_bytecode = writes_nothing
 
 
 @pytest.fixture(
