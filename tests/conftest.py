@@ -16,6 +16,7 @@ from types import ModuleType
 from zlib import crc32
 
 import pytest
+from httpx._transports import default as httpx_transports
 from hypothesis import Phase, settings
 from servers.keeper import keep
 
@@ -24,6 +25,10 @@ if os.environ.get("CI") == "true":  # to make an example simpler takes longer th
         "ci", settings.get_profile("ci"), phases=[Phase.explicit, Phase.reuse, Phase.generate], print_blob=True
     )
     settings.load_profile("ci")
+
+# Each `httpx.get` reads the certificates of all public authorities, which takes 17 ms of CPU, also for http://. Tests
+# ask a gateway until it answers, or all the time. Which certificates a client believes stays as it is.
+httpx_transports.create_ssl_context = cache(httpx_transports.create_ssl_context)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,8 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[object]:
-    """The tests themselves are millions of objects, all of which stay. The garbage collector does not look at them while
-    they are made, nor later: a collection, for which many tests ask, would take a second in place of milliseconds.
+    """The tests themselves are millions of objects, all of which stay. The garbage collector does not look at them
+    while they are made, nor later: a collection, for which many tests ask, would take a second, not milliseconds.
 
     What is compiled of them is kept, also where PYTHONDONTWRITEBYTECODE is set: each worker would take 10 s for it."""
     writes_nothing, sys.dont_write_bytecode = sys.dont_write_bytecode, False
