@@ -47,6 +47,8 @@ class Gathering(Generic[M]):
         thousand of them for a hundred places."""
         self._parts = 0
         self._running = False
+        self._is_ending = False
+        """Whether a batch is being cancelled from here."""
         self._tasks = Tasks("batches")
 
     def join(self) -> None:
@@ -60,7 +62,11 @@ class Gathering(Generic[M]):
         self._waiting = deque(entry for entry in self._waiting if entry.part is not part)
         self._give_turns()
         if not self._parts:
-            await self._tasks.cancel()
+            self._is_ending = True
+            try:
+                await self._tasks.cancel()
+            finally:
+                self._is_ending = False
             if self._waiting and not self._running:  # of one that has come meanwhile
                 self._start()
 
@@ -158,8 +164,11 @@ class Gathering(Generic[M]):
         current_calls.set(tuple({calls for entry in batch for calls in entry.part.context.get(current_calls, ())}))
         try:
             await self._handle(messages)
-        except asyncio.CancelledError:
-            raise
+        except asyncio.CancelledError as error:
+            if self._is_ending:
+                raise
+            said = "the handler of a batch was cancelled, by its own code or by a task that it waited for"
+            return RuntimeError(said).with_traceback(error.__traceback__)
         except BaseException as error:  # each of its connections crashes with it, and is logged there
             return error
         return None
