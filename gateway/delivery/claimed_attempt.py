@@ -1,5 +1,6 @@
 """One attempt at a claimed message: it runs the handler, and stores what becomes of the message."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from functools import partial
@@ -42,12 +43,16 @@ class ClaimedAttempt:
         except Exception as error:
             self._give_back(error)
             raise
+        except asyncio.CancelledError as error:
+            if not self._here.attempts.is_over:  # its handler has cancelled the task it runs in
+                self._give_back(error)
+            raise
 
     def _late(self, error: TimeoutError) -> Answer:
         warn_late(self._scope, error, self._incoming.policy, self._claim.attempts)
         return [self._incoming.kind.defer()]
 
-    def _give_back(self, error: Exception) -> None:
+    def _give_back(self, error: BaseException) -> None:
         """Release the claim. Otherwise no repetition could have it while this process lives."""
         release = partial(self._here.claims.release, self._claim.key, error=type(error).__name__)
         self._here.owed.spawn(retry_until_stored(release), name=f"release {self._claim.id}")

@@ -76,6 +76,8 @@ class RunningAttempts:
     def __init__(self) -> None:
         self._attempts: dict[str, RunningAttempt] = {}
         self._tasks = Tasks("deliveries")
+        self.is_over = False
+        """Whether those that still run are cancelled from here."""
 
     def __len__(self) -> int:
         return len(self._attempts)
@@ -122,4 +124,5 @@ class RunningAttempts:
     async def stop(self, grace: float) -> None:
         """Let them end. What does not keeps its claim, which the next start gives back, the attempt counted."""
         await self._tasks.drain(max(grace, WIND_UP if self._attempts else 0.0))
+        self.is_over = True
         await self._tasks.cancel()
