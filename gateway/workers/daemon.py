@@ -22,6 +22,7 @@ from gateway.workers.link import Link
 from gateway.workers.roles import Roles, make_roles
 from protocols.lazy_names import imported
 from protocols.lifespan import StartupFailed
+from protocols.net.listener import Listener
 from protocols.server import Server
 from protocols.tasks import LAST_WORDS
 from protocols.units import TCP
@@ -123,17 +124,16 @@ class WorkerDaemon(Daemon):
 
     async def _inherit(self, server: Server) -> None:
         """Let ``server`` listen on the sockets of this worker's slot. Raises BindError."""
-        if (listener := server.listener) is None:
-            return
+        if (listener := server.listener) is not None:
+            wanted = self._wanted(server, listener)
+            sockets = await self._link.sockets(**wanted, backlog=listener.backlog, private=listener.is_private)
+            listener.inherit(sockets, are_kept=True)
+
+    def _wanted(self, server: Server, listener: Listener) -> dict[str, object]:
+        """Return the fields of :class:`gateway.workers.sockets.Wanted` for ``server``."""
         bind = listener.bind
-        sockets = await self._link.sockets(
-            bind=str(bind),
-            server=server.name if isinstance(bind, TCP) and not bind.port else "",
-            once=server.name in self._roles.servers,
-            backlog=listener.backlog,
-            private=listener.is_private,
-        )
-        listener.inherit(sockets, are_kept=True)
+        name = server.name if isinstance(bind, TCP) and not bind.port else ""
+        return {"bind": str(bind), "server": name, "once": server.name in self._roles.servers}
 
     async def _greet(self) -> None:
         if self._link.is_first:
@@ -142,7 +142,9 @@ class WorkerDaemon(Daemon):
     async def _become_daemon(self) -> None:
         self._tasks.spawn(self._roles.keep(), name="roles")
         control = next((each.path for each in self._control.values() if each.path), "")
-        self._link.say("ready", control=control, owner=self._roles.owner)
+        listening = self._running.gateway.listening
+        listens = [self._wanted(each, each.listener) for each in listening if each.listener is not None]
+        self._link.say("ready", control=control, owner=self._roles.owner, listens=listens)
 
     def _hear(self, what: str, message: Message) -> None:
         """Another worker has put something into the store."""

@@ -316,9 +316,14 @@ class Parent:
                         if not number:
                             self._file, self._generation = before, generation
                         return self._stopped(slots[number:], why)
-                self._sockets.keep({each for worker in self._workers() for each in worker.listens_on})
+                self._sockets.keep(self._wanted())
                 self._sockets.store()
                 return ""
+
+    def _wanted(self) -> set[Wanted]:
+        """Return the addresses of the workers that serve. Those that leave may have others."""
+        present = [each for slot in self._slots for each in (slot.serving, slot.coming) if each is not None]
+        return {wanted for each in present for wanted in each.listens_on}
 
     def _stopped(self, left: list[Slot], why: str) -> str:
         """The roll stops: the workers of the slots that are ``left`` go on."""
@@ -370,11 +375,12 @@ class Parent:
 
     def _is_ready(self, worker: Worker, message: Message) -> None:
         worker.control, worker.owner = message["control"], message["owner"]
+        worker.listens_on.update(map(_wanted_in, message["listens"]))
         if not worker.ready.done():
             worker.ready.set_result(None)
 
     async def _give_sockets(self, worker: Worker, message: Message) -> None:
-        wanted = Wanted(parse_address(message["bind"]), message["server"], message["once"])
+        wanted = _wanted_in(message)
         try:
             found = await self._sockets.of(worker.slot, wanted, backlog=message["backlog"], private=message["private"])
         except BindError as error:
@@ -438,6 +444,10 @@ async def _write(connection: socket.socket, text: str) -> None:
         writer.write(text.encode())
         await writer.drain()
     writer.close()
+
+
+def _wanted_in(message: Message) -> Wanted:
+    return Wanted(parse_address(message["bind"]), message["server"], message["once"])
 
 
 async def _to_end(doing: Awaitable[None]) -> None:

@@ -45,6 +45,7 @@ class Worker:
         self.memory = 0
         """Bytes, as it has told last."""
         self.listens_on: set[Wanted] = set()
+        """What it has asked for and, once it serves, all that it may ask for when it gets a server that lives once."""
         self.stretch = 1 + JITTER * random.random()  # noqa: S311 -- no secret
         """By how much its limits are larger."""
         self.ready: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()

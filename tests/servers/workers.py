@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -90,10 +89,6 @@ class Workers(Replaced):
         """The values of all series of a family."""
         text = httpx.get(f"http://127.0.0.1:{self.console}/metrics", timeout=20).text
         return [float(value) for value in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE)]
-
-    def is_bound(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
 def alive(pids: Sequence[int]) -> list[int]:

@@ -14,7 +14,8 @@ import psutil
 import pytest
 from paho.mqtt.packettypes import PacketTypes
 from servers import command
-from servers.site import ROOT, until
+from servers.ports import free_port
+from servers.site import ROOT, Site, until
 from servers.workers import FILE, HANDLERS, Workers, alive, gone
 
 from gateway.exit_codes import CANNOT_START, FORCED, MISTAKE, OK
@@ -215,6 +216,17 @@ def test_a_reload_replaces_one_worker_after_the_other_and_loses_no_request(start
     assert "generation 2" in site.command("status")
 
 
+def test_an_address_that_the_file_no_longer_names_refuses_connections(start: Start) -> None:
+    port = free_port()
+    line = f'  other: {{{{protocol: http, bind: "127.0.0.1:{port}"}}}}\n'
+    site = start(file=FILE.replace("  devices:", f"{line}  devices:"))
+    site.all_serve()
+    assert httpx.get(f"http://127.0.0.1:{port}/", timeout=20).text in map(str, site.pids())
+    site.write("gateway.yaml", site.text.replace(line.format(), ""))
+    assert "generation 2 runs" in site.command("reload")
+    until(lambda: not Site.accepts(port), site.said)
+
+
 def _reload(site: Workers, *options: str) -> "subprocess.Popen[str]":
     words = [sys.executable, "-m", "gateway", "reload", *options]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
@@ -326,7 +338,7 @@ def test_a_crash_loop_ends_with_a_sentence(start: Start) -> None:
     (site.folder / "die").touch()
     assert site.process.wait(60) == CANNOT_START
     assert "5 workers have ended within 10 s of their start, one after another: the gateway stops" in site.said()
-    assert not site.is_bound()
+    assert not Site.accepts(site.port)
 
 
 def test_a_gateway_that_cannot_start_says_why_once_and_ends(start: Start, tmp_path: Path) -> None:
