@@ -241,7 +241,7 @@ class SharedChannelLayer(InMemoryChannelLayer, OpenedLayer):
             if token and (missing := self.gaps.arrived(topic, token, int(number))):
                 self._tell(_described(topic), f"messages of a sender have not arrived: {missing}")
             channels = list(self._groups.get(topic.name, ())) if topic.is_group else [str(channel) or topic.name]
-        except (ValueError, TypeError, AttributeError, msgpack.UnpackException):
+        except (ValueError, TypeError, AttributeError, OverflowError, msgpack.UnpackException):
             self.drops["garbage"] += 1
             self._tell(_described(topic), "what has arrived is no message of a channel layer; it is dropped")
             return

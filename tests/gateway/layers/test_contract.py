@@ -140,7 +140,11 @@ async def test_our_core_layer_and_that_of_channels_redis_share_their_groups(redi
         await theirs.close_pools()
 
 
-GARBAGE = (b"", b"\xc1", b"\x01", b"\x81\xab__gateway__\x01", b"\x81\xab__gateway__\x93\x01\x01\x01")
+INFINITY = b"\xcb\x7f\xf0" + bytes(6)
+GARBAGE = (
+    *(b"", b"\xc1", b"\x01", b"\x81\xab__gateway__\x01", b"\x81\xab__gateway__\x93\x01\x01\x01"),
+    b"\x81\xab__gateway__\x93\xc4\x01x" + INFINITY + b"\xa0",
+)
 
 
 @pytest.mark.parametrize("contract", [TestIpc, TestRedisPubSub])
