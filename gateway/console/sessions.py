@@ -49,6 +49,8 @@ class Sessions:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
+        self._closed: OrderedDict[bytes, None] = OrderedDict()
+        """Those that ended last. Another worker may tell of their use before it hears of their end."""
         self.tell: Callable[[Mapping[str, Any]], object] | None = None
         """Tells other workers what has become of a session, as plain data for their :meth:`learn`. Their clock is the
         same."""
@@ -88,6 +90,7 @@ class Sessions:
         digest = bytes.fromhex(told["digest"])
         if told["closed"]:
             self._close(digest)
+        if digest in self._closed:
             return
         if (session := self._sessions.get(digest)) is None:
             self._make_room(told["user"])
@@ -110,6 +113,9 @@ class Sessions:
     def _close(self, digest: bytes) -> Session | None:
         if (session := self._sessions.pop(digest, None)) is not None:
             session.closed = True
+        self._closed[digest] = None
+        if len(self._closed) > MOST:
+            self._closed.popitem(last=False)
         return session
 
 

@@ -14,13 +14,19 @@ class KnownLogins:
 
     def __init__(self) -> None:
         self._last: dict[str, Told] = {}
+        self._closed: dict[str, None] = {}
+        """Those that ended last. A worker may tell of their use before it hears of their end."""
 
     def note(self, told: Told) -> None:
-        self._last.pop(told["digest"], None)
-        if not told["closed"]:
-            self._last[told["digest"]] = told
-        if len(self._last) > MOST:
-            del self._last[next(iter(self._last))]
+        digest = told["digest"]
+        self._last.pop(digest, None)
+        if told["closed"]:
+            self._closed[digest] = None
+        elif digest not in self._closed:
+            self._last[digest] = told
+        for each in (self._last, self._closed):
+            if len(each) > MOST:
+                del each[next(iter(each))]
 
     def all(self) -> list[Told]:
         return list(self._last.values())

@@ -16,6 +16,7 @@ from waiting import until
 
 from gateway.console.http import app, visitors
 from gateway.console.sessions import EACH, MOST, Lifetime, Sessions
+from gateway.workers.logins import KnownLogins
 from protocols.access import logins
 from protocols.access.users import hash_password
 from protocols.secret import Secret
@@ -276,6 +277,25 @@ def test_a_session_ends_when_it_is_old_or_was_not_used(used: tuple[float, ...], 
     now[0] = ends
     assert not sessions.use(found, LIFETIME)
     assert sessions.of(token, Lifetime(whole=100, idle=100)) is None, "it has ended for good"
+
+
+def test_a_session_that_was_closed_does_not_come_back_by_what_another_worker_tells_late() -> None:
+    """That worker used it before it heard of its end."""
+    now, told = [0.0], list[Any]()
+    here, there = Sessions(lambda: now[0]), Sessions(lambda: now[0])
+    here.tell = there.learn
+    token = here.open("ann", SECRET)
+    there.tell = told.append
+    now[0] = LIFETIME.idle / 2
+    assert there.of(token, LIFETIME) is not None
+    here.close(token)
+    [late] = told
+    parent = KnownLogins()
+    parent.note({**late, "closed": True})
+    for each in (here.learn, there.learn, parent.note):
+        each(late)
+    assert here.of(token, LIFETIME) is there.of(token, LIFETIME) is None
+    assert parent.all() == []
 
 
 def test_sessions_of_one_user_are_bounded() -> None:
