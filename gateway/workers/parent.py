@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from gateway.config.settings import Settings
 from gateway.exit_codes import CANNOT_START, FORCED, MISTAKE, OK
@@ -33,6 +33,9 @@ from gateway.workers.worker import Worker, described
 from protocols.errors import BindError
 from protocols.tasks import Tasks
 from protocols.units import parse_address
+
+if TYPE_CHECKING:
+    from gateway.layers.ipc import Relay
 
 logger = logging.getLogger(__name__)
 
@@ -58,12 +61,14 @@ class File:
 
 
 class Parent:
-    """Runs ``settings.workers`` processes, which ``launch`` starts, with ``file``."""
+    """Runs ``settings.workers`` processes, which ``launch`` starts, with ``file``. ``relay``: what relays for their
+    channel layer in this process."""
 
-    def __init__(self, file: str, settings: Settings, launch: Launch) -> None:
+    def __init__(self, file: str, settings: Settings, launch: Launch, relay: "Relay | None" = None) -> None:
         self._path = Path(file).absolute()
         self._settings = settings
         self._launch = launch
+        self._relay = relay
         self._slots = [Slot(number) for number in range(settings.workers)]
         self._sockets = Sockets(settings.workers)
         self._crashes = Crashes()
@@ -402,7 +407,7 @@ class Parent:
         if message["ask"]["do"] == _SNAPSHOT:
             present = set(self._workers())  # what one has counted that has ended meanwhile is in ``gone``
             found = [facts for each, facts in zip(asked, found, strict=True) if each in present]
-            gone = self._totals.gone()
+            gone = self._totals.gone(**(self._relay.drops() if self._relay is not None else {}))
         await _write(connection, json.dumps({"found": found, "gone": gone}))
 
     async def _ask(self, worker: Worker, request: Mapping[str, Any], within: float) -> dict[str, Any]:
@@ -464,7 +469,7 @@ def run_parent(file: str, settings: Settings, folder: Path, launch: Launch) -> N
     os.chdir(folder)
     setup.configure(settings.log, sys.stderr, to_files=True)
     relay = start_relay(Path(), file, settings)
-    code = asyncio.run(Parent(file, settings, launch).run())
+    code = asyncio.run(Parent(file, settings, launch, relay).run())
     if relay is not None:
         relay.stop()
     process.leave(code)

@@ -8,6 +8,8 @@ Snapshot = dict[str, list[tuple[list[str], Any]]]
 
 DEATHS = "gateway_worker_deaths_total"
 """The family that the parent counts itself, as workers name it."""
+DROPPED = "gateway_layer_messages_dropped_total"
+"""The family, as workers name it, in which the parent counts what its relay has dropped, by reason."""
 
 
 class Totals:
@@ -37,12 +39,15 @@ class Totals:
         deaths = self._gone.setdefault(DEATHS, {})
         deaths[()] = deaths.get((), 0) + 1
 
-    def gone(self) -> Snapshot:
-        """Return the sums of those that have died."""
-        return {
+    def gone(self, **dropped: int) -> Snapshot:
+        """Return the sums of those that have died. ``dropped``: what the parent's relay has dropped, by reason."""
+        found = {
             name: [(list(labels), value) for labels, value in of_family.items()]
             for name, of_family in self._gone.items()
         }
+        if dropped:
+            found.setdefault(DROPPED, []).extend(([reason], count) for reason, count in dropped.items())
+        return found
 
 
 def _sum(one: Any, other: Any) -> Any:

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -62,7 +63,7 @@ class IpcBus:
         self.unread = 0
         """Messages to channels that no process reads."""
         self._told = Told()
-        self._before = {"relay": 0, "garbage": 0}
+        self._before = Counter[str](relay=0, garbage=0)
         """What relays of this process have dropped that have ended."""
 
     async def open(self, arrived: Arrived) -> None:
@@ -112,12 +113,10 @@ class IpcBus:
         return True
 
     def drops(self) -> Mapping[str, int]:
-        relay = self.relay
-        return {
-            "relay": self._before["relay"] + (relay.dropped if relay else 0),
-            "garbage": self._before["garbage"] + (relay.refused if relay else 0),
-            "unread": self.unread,
-        }
+        found = Counter(self._before, unread=self.unread)
+        if self.relay is not None:
+            found.update(self.relay.drops())
+        return found
 
     async def _run(self) -> None:
         while True:
@@ -195,8 +194,7 @@ class IpcBus:
     def _end_relay(self) -> None:
         if self.relay is not None:
             self.relay.stop()
-            self._before["relay"] += self.relay.dropped
-            self._before["garbage"] += self.relay.refused
+            self._before.update(self.relay.drops())
             self.relay = None
 
     def arrived(self, topic: bytes, content: bytes) -> None:

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -56,6 +57,10 @@ class Relay:
     @property
     def is_alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
+
+    def drops(self) -> Mapping[str, int]:
+        """Count what it has dropped and refused, by reason."""
+        return {"relay": self.dropped, "garbage": self.refused}
 
     def start(self) -> None:
         """Listen, and relay until :meth:`stop`, or until another process has taken over."""

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -372,6 +373,14 @@ def test_the_parent_of_workers_relays_and_a_worker_that_is_killed_interrupts_no_
         hosts.tell_all_ways()
         (host,) = hosts.hosts
         assert "this process relays" not in host.daemon.text, "no worker does"
+        (path,) = tmp_path.rglob("*.layer.sock")
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.connect(str(path))
+            stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            with contextlib.suppress(ConnectionResetError):
+                while stranger.recv(100):
+                    pass
+        until(lambda: host.metric('gateway_layer_messages_dropped_total{reason="garbage"}') == 1, lambda: hosts.text)
         children = subprocess.run(
             ["pgrep", "-P", str(host.daemon.process.pid)], capture_output=True, text=True, check=True
         )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.workers.totals import Totals
+from gateway.workers.totals import DROPPED, Totals
 
 
 def runs(number: float) -> dict[str, list[tuple[list[str], Any]]]:
@@ -42,6 +42,13 @@ def test_deaths_are_counted() -> None:
     totals.count_death()
     totals.count_death()
     assert totals.gone() == {"gateway_worker_deaths_total": [([], 2)]}
+
+
+def test_what_the_relay_of_the_parent_has_dropped_is_added_to_what_dead_workers_have() -> None:
+    totals = Totals()
+    totals.note(1, {DROPPED: [(["expiry"], 3)]})
+    totals.end(1)
+    assert totals.gone(relay=2, garbage=0) == {DROPPED: [(["expiry"], 3), (["relay"], 2), (["garbage"], 0)]}
 
 
 def test_histograms_are_added_bucket_by_bucket() -> None:
