@@ -34,8 +34,9 @@ class Reloads:
 
 
 Gather = Callable[[Mapping[str, Any], float], Awaitable[Mapping[str, Any]]]
-"""Sends each worker a request by its control socket, and waits for so many seconds. Returns ``found``, a list with the
-``process`` and the ``answer`` of each, which is None if it does not answer."""
+"""Sends the other workers a request by their control sockets, or every worker if it asks for the metrics, and waits for
+so many seconds. Returns ``found``, a list with the ``process`` and the ``answer`` of each, which is None if it does not
+answer."""
 Neighbours = Callable[[], Collection[Path]]
 """Returns the control sockets of the other workers, as they are now."""
 

@@ -109,9 +109,9 @@ class Link:
         return why
 
     async def gather(self, request: Mapping[str, Any], within: float = PATIENCE) -> Mapping[str, Any]:
-        """Ask every worker something. In the answer ``found`` has, for each, its number and its answer, if there is one
-        ``within`` so many seconds. It may be long, so that it comes on a socket of its own. Raises Unavailable if
-        the parent has ended, or does not answer: it may be stopped."""
+        """Ask the other workers something, or every worker for its metrics. In the answer ``found`` has, for each, its
+        number and its answer, if there is one ``within`` so many seconds. It may be long, so that it comes on a socket
+        of its own. Raises Unavailable if the parent has ended, or does not answer: it may be stopped."""
         try:
             reader, writer = await self._opened("gather", ask=dict(request), within=within)
         except HandOverFailed as error:  # it was stopped for minutes

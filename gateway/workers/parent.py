@@ -350,7 +350,7 @@ class Parent:
             **{f"rung {each}": worker.bells[each].answered for each in KINDS},
             "leases": lambda: self._say_all("leases", worker),
             "roll": lambda: self._roll_for(worker, message),
-            "gather": lambda: self._gather(message, *sockets),
+            "gather": lambda: self._gather(worker, message, *sockets),
             "reloaded": lambda: self._say_all("reloaded", worker, successful=message["successful"]),
             "login": lambda: self._pass_on(worker, message["login"]),
             "last": lambda: self._begin_to_read(worker, *sockets),
@@ -398,13 +398,14 @@ class Parent:
         why = await self._roll(message.get("within", WITHIN), worker.slot)
         worker.say("answer", to=message["request"], why=why)
 
-    async def _gather(self, message: Message, connection: socket.socket) -> None:
-        """Ask every worker something, and write what they have said to ``connection``."""
-        asked = [each for each in self._workers() if each.ready.done()]
+    async def _gather(self, asking: Worker, message: Message, connection: socket.socket) -> None:
+        """Ask the other workers something, or every worker for its metrics. Write the answers to ``connection``."""
+        is_scrape = message["ask"]["do"] == _SNAPSHOT
+        asked = [each for each in self._workers() if each.ready.done() and (is_scrape or each is not asking)]
         within = message.get("within", PATIENCE)
         found = await asyncio.gather(*(self._ask(each, message["ask"], within) for each in asked))
         gone: Snapshot = {}
-        if message["ask"]["do"] == _SNAPSHOT:
+        if is_scrape:
             present = set(self._workers())  # what one has counted that has ended meanwhile is in ``gone``
             found = [facts for each, facts in zip(asked, found, strict=True) if each in present]
             gone = self._totals.gone(**(self._relay.drops() if self._relay is not None else {}))

@@ -443,7 +443,10 @@ def test_the_console_shows_the_connections_of_all_workers(site: Workers) -> None
         rest = api(site, f"clients?server=web&limit=50&after={found['next']}")
         assert found["total"] == 12
         assert len({each["id"] for each in [*found["entries"], *rest["entries"]]}) == 12
+    before = site.said().count("clients.disconnect by")
     assert api(site, "clients/disconnect", server="web") == {"found": 12, "removed": 12}
+    site.says("clients.disconnect by", before + 2)
+    assert site.said().count("clients.disconnect by") == before + 2, "no worker does it twice"
     until(lambda: not api(site, "clients?server=web")["total"], "all have ended")
     for client in clients:
         client.close()
