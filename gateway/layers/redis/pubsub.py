@@ -7,6 +7,7 @@ lost, as always with pub/sub: numbers on the messages show it.
 
 import asyncio
 import contextlib
+from collections import deque
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -60,7 +61,8 @@ class Subscriber:
     def __init__(self, address: Redis) -> None:
         self._link = RedisLink(address, IDLE)
         self._topics: dict[bytes, Topic] = {}
-        self._confirming: dict[bytes, asyncio.Future[None]] = {}
+        self._confirming: dict[bytes, deque[asyncio.Future[None]]] = {}
+        """What waits for Redis to confirm a name. It confirms each SUBSCRIBE, in their order."""
         self._is_open = False
         self.arrived: Arrived = lambda delivery: None
 
@@ -74,7 +76,8 @@ class Subscriber:
             self._is_open = False
             await self._link.close()
             for waiting in self._confirming.values():
-                waiting.cancel()
+                for each in waiting:
+                    each.cancel()
             self._confirming.clear()
 
     async def _subscribe_again(self) -> None:
@@ -89,21 +92,36 @@ class Subscriber:
         self._is_open = True
         differ = self._topics.keys() ^ known  # others have joined and left meanwhile
         if new := [name for name in differ if name in self._topics]:
+            for name in new:
+                self._expect(name)
             await self._link.write(("SUBSCRIBE", *new))
         if gone := [name for name in differ if name not in self._topics]:
             await self._link.write(("UNSUBSCRIBE", *gone))
 
     async def subscribe(self, name: bytes, topic: Topic) -> None:
         if name in self._topics:
-            if (waiting := self._confirming.get(name)) is not None:
-                await asyncio.wait({waiting}, timeout=PATIENCE)
+            if waiting := self._confirming.get(name):
+                await asyncio.wait({waiting[-1]}, timeout=PATIENCE)
             return
         self._topics[name] = topic
         if self._is_open:
-            self._confirming[name] = confirmed = asyncio.get_running_loop().create_future()
+            confirmed = self._expect(name)
             with contextlib.suppress(*TROUBLES):  # it subscribes again when it is connected
                 await self._link.write(("SUBSCRIBE", name))
             await asyncio.wait({confirmed}, timeout=PATIENCE)
+
+    def _expect(self, name: bytes) -> asyncio.Future[None]:
+        """Return what is done when Redis has confirmed the SUBSCRIBE of ``name`` that is written next."""
+        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._confirming.setdefault(name, deque()).append(confirmed)
+        return confirmed
+
+    def _confirm(self, name: bytes) -> None:
+        if waiting := self._confirming.get(name):
+            if not (first := waiting.popleft()).done():
+                first.set_result(None)
+            if not waiting:
+                del self._confirming[name]
 
     async def unsubscribe(self, name: bytes) -> None:
         if self._topics.pop(name, None) is not None and self._is_open:
@@ -135,6 +153,6 @@ class Subscriber:
         kind, name = found[0], found[1]
         if kind == b"message" and (topic := self._topics.get(name)) is not None:
             self.arrived(Delivery(topic, found[2]))
-        elif kind == b"subscribe" and (waiting := self._confirming.pop(name, None)) is not None and not waiting.done():
-            waiting.set_result(None)
+        elif kind == b"subscribe":
+            self._confirm(name)
         return bool(kind == b"subscribe")

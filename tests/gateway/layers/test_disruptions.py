@@ -22,7 +22,7 @@ from servers.site import ROOT
 from test_contract import address_of, opened
 from waiting import until as eventually
 
-from gateway.layers.bus import LayerUnavailable
+from gateway.layers.bus import LayerUnavailable, Topic
 from gateway.layers.ipc import frames, ipc_layer, place
 from gateway.layers.redis.core import core_layer
 from gateway.layers.redis.pubsub import pubsub_layer
@@ -382,6 +382,16 @@ async def test_who_leaves_while_the_connection_to_redis_is_made_again_is_told_no
             return not (await asyncio.to_thread(redis.command, *GROUPS[kind])).strip()
 
         await eventually(none_is_left)
+
+
+async def test_who_joins_again_at_once_waits_for_the_second_confirmation(redis: RedisServer) -> None:
+    """Redis confirms in the order of the commands: the first confirmation is that of the first join."""
+    async with opened(two_of("pubsub", redis)[:1]) as (layer,):
+        topic = Topic.of_group("g")
+        calls = [layer.bus.subscribe(topic), layer.bus.unsubscribe(topic), layer.bus.subscribe(topic)]
+        first, _, again = map(asyncio.ensure_future, calls)
+        await again
+        assert first.done()
 
 
 async def test_who_joins_and_leaves_while_redis_is_away_leaves_nothing_behind(redis: RedisServer) -> None:
