@@ -361,7 +361,9 @@ def test_an_address_that_another_gateway_has_is_refused(start: Start, tmp_path_f
 
 
 def test_a_second_signal_forces_the_end(start: Start) -> None:
-    site = start(handlers=HANDLERS.replace("time.sleep(0.2)", "time.sleep(20)"), more="")
+    """Neither the handler nor ``shutdown_timeout`` ends it before the test does."""
+    file = FILE.replace("shutdown_timeout: 3s", "shutdown_timeout: 1h")
+    site = start(handlers=HANDLERS.replace("time.sleep(0.2)", "time.sleep(3600)"), file=file)
     site.all_serve()
     device = Subscriber(site.mqtt, "none")
     device._client.publish("slow", "never", 1)
@@ -369,7 +371,7 @@ def test_a_second_signal_forces_the_end(start: Start) -> None:
     site.process.send_signal(signal.SIGTERM)
     site.says("draining")
     site.process.send_signal(signal.SIGTERM)
-    assert site.process.wait(2.5) == FORCED
+    assert site.process.wait(20) == FORCED
     device.close()
 
 
