@@ -260,8 +260,12 @@ class Parent:
 
     async def _patrol(self) -> None:
         """Replace workers that have reached a limit, one at a time, and those that systemd would take for dead."""
+        loop = asyncio.get_running_loop()
         while True:
+            began = loop.time()
             await asyncio.sleep(PATROL)
+            if loop.time() - began > 2 * PATROL:  # this process has slept, and has not read yet what they have said
+                continue
             for slot in self._slots:
                 if slot.serving is not None and (why := self._limit_of(slot.serving)):
                     worker = slot.serving

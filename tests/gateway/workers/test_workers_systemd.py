@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,13 +101,18 @@ def test_another_number_of_workers_has_other_sockets(tmp_path: Path) -> None:
 
 
 def test_a_worker_whose_loop_is_blocked_is_replaced_alone(tmp_path: Path) -> None:
+    """A parent that has slept itself does not take its workers for blocked."""
     with service(tmp_path, port := free_port(), WATCHDOG_USEC="2500000") as running:
         running.start()
         before = pids(running)
+        assert running.process is not None
+        running.process.send_signal(signal.SIGSTOP)
+        time.sleep(3.0)  # the pause is the subject
+        running.process.send_signal(signal.SIGCONT)
         with pytest.raises(httpx.HTTPError):
             httpx.get(f"http://127.0.0.1:{port}/block", timeout=PATIENCE)
         until(lambda: len(set(pids(running)) - set(before)) == 1, running.said)
-        assert "has said nothing for 2.5 s, and is killed" in running.said()
+        assert running.said().count("has said nothing for 2.5 s, and is killed") == 1
         assert "was killed by SIGKILL; another one takes its place" in running.said()
         os.kill(pids(running)[0], signal.SIGKILL)
         until(lambda: len({httpx.get(f"http://127.0.0.1:{port}/").text for _ in range(9)}) == 2, "both answer")
