@@ -113,7 +113,8 @@ class IpcBus:
         return True
 
     def drops(self) -> Mapping[str, int]:
-        found = Counter(self._before, unread=self.unread)
+        found = self._before.copy()
+        found["unread"] = self.unread
         if self.relay is not None:
             found.update(self.relay.drops())
         return found
