@@ -132,8 +132,8 @@ class Link:
 
     async def last(self, counted: Mapping[str, Any]) -> None:
         """Tell the parent what this worker has counted at its end."""
-        _, writer = await self._opened("last")
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # it has ended, or was stopped for minutes
+            _, writer = await self._opened("last")
             writer.write(await asyncio.to_thread(lambda: json.dumps(counted).encode()))
             await writer.drain()
             writer.close()

@@ -22,4 +22,5 @@ async def test_what_cannot_be_asked_is_unavailable_and_leaves_nothing_open() -> 
         before = psutil.Process().num_fds()
         with pytest.raises(Unavailable, match="the parent process does not answer"):
             await Link(channel, 0).gather({"do": "snapshot"})
+        await Link(channel, 0).last({})
         assert psutil.Process().num_fds() == before
