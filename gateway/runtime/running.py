@@ -9,7 +9,17 @@ import contextlib
 import logging
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -87,6 +97,8 @@ class RunningGateway:
         self._started: list[Server] = []
         self._spares: list[tuple[Server, Server]] = []
         """Each server that was stopped for a successor, and the one that starts in its place if that does not come."""
+        self._standing_by: dict[str, Server] = {}
+        """What takes the place of each server that :meth:`begin` has started, when that stops; by their name."""
         self._lent: list[Server] = []
         """Servers that go on with the successor."""
         self.waits_for: dict[asyncio.Future[Any], str] = {}
@@ -109,16 +121,24 @@ class RunningGateway:
             self._deliver()
             await self._bind(each for each in self.gateway.servers if not each.stands_by)
 
-    async def begin(self, server: Server) -> None:
-        """Start a server that stands by. Raises BindError; then another one stands by in its place."""
+    async def begin(self, server: Server, prepare: Callable[[Server], Awaitable[None]]) -> None:
+        """Start a server that stands by, once ``prepare`` has seen it. Raises BindError; then it still stands by, or
+        another one does in its place."""
+        try:
+            spare = self.gateway.servers.make(server.name)  # before: to give it up must not fail
+        except ValueError as error:
+            raise BindError(str(error)) from error
+        spare.status = STANDBY
         server.status = ServerStatus("starting")
         try:
+            await prepare(server)
             with entered(self.gateway.services):
                 await self._bind([server])
         except BaseException:  # also where it is cancelled
             await _abandon(server)
-            self._put_spare(server.name)
+            self.gateway.servers.put(spare)
             raise
+        self._standing_by[server.name] = spare
 
     async def stand_by(self, names: Collection[str]) -> None:
         """Stop the servers that have these names, and let others stand by in their places."""
@@ -127,12 +147,7 @@ class RunningGateway:
         await asyncio.gather(*(_stop(each, self._grace) for each in stopped))
         self._started = [each for each in self._started if each not in stopped]
         for each in stopped:
-            self._put_spare(each.name)
-
-    def _put_spare(self, name: str) -> None:
-        spare = self.gateway.servers.make(name)
-        spare.status = STANDBY
-        self.gateway.servers.put(spare)
+            self.gateway.servers.put(self._standing_by.pop(each.name))
 
     async def take_over(self, predecessor: Predecessor) -> None:
         """Start in the place of ``predecessor``. Raises as :meth:`start` does, and RuntimeError where another one has

@@ -155,8 +155,7 @@ class Roles:
         """Raises BindError."""
         role.is_ours = True
         for server in list(_servers_of(self._running.gateway, role)):
-            await self._inherit(server)
-            await self._running.begin(server)
+            await self._running.begin(server, self._inherit)
         self._update_lanes()
         logger.info("this worker has %s now", ", ".join(sorted(role.servers)))
 
