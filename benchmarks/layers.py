@@ -98,9 +98,11 @@ def redis() -> Iterator[Path]:
         path = Path(folder) / "redis.sock"
         command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", folder]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        while not path.exists():
-            time.sleep(0.02)
         try:
+            while not path.exists():
+                if process.poll() is not None:
+                    raise RuntimeError(f"redis-server has ended with code {process.returncode}")
+                time.sleep(0.02)
             yield path
         finally:
             process.kill()

@@ -113,7 +113,7 @@ class WebSocketScope(asgiref.WebSocketScope):
 
 
 class _OurScope(TypedDict):
-    """The keys that the scopes share that are ours."""
+    """The keys that the scopes of our own protocols share."""
 
     asgi: ASGIVersions
     listener: str

@@ -14,8 +14,8 @@ PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0)
 class Crashes:
     """Counts workers that end soon after they start. One that has served for longer sets the count back.
 
-    Workers that ran beside one another count once: what ended one of them may have ended all. However many there are,
-    a loop is so many tries.
+    Workers that ran beside one another count once: what ended one of them may have ended all. So the number of tries
+    does not depend on the number of workers.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
