@@ -97,7 +97,10 @@ def test_another_number_of_workers_has_other_sockets(tmp_path: Path) -> None:
         (tmp_path / "gateway.yaml").write_text(FILE.format(port=port, workers=3))
         running.start()
         until(lambda: running.hears("") or len(running.stored) == 3, "all sockets are stored")
-        until(lambda: len({httpx.get(f"http://127.0.0.1:{port}/").text for _ in range(9)}) == 3, "all answer")
+        until(
+            lambda: len({httpx.get(f"http://127.0.0.1:{port}/", timeout=PATIENCE).text for _ in range(9)}) == 3,
+            "all answer",
+        )
 
 
 def test_a_worker_whose_loop_is_blocked_is_replaced_alone(tmp_path: Path) -> None:
@@ -115,4 +118,7 @@ def test_a_worker_whose_loop_is_blocked_is_replaced_alone(tmp_path: Path) -> Non
         assert running.said().count("has said nothing for 2.5 s, and is killed") == 1
         assert "was killed by SIGKILL; another one takes its place" in running.said()
         os.kill(pids(running)[0], signal.SIGKILL)
-        until(lambda: len({httpx.get(f"http://127.0.0.1:{port}/").text for _ in range(9)}) == 2, "both answer")
+        until(
+            lambda: len({httpx.get(f"http://127.0.0.1:{port}/", timeout=PATIENCE).text for _ in range(9)}) == 2,
+            "both answer",
+        )
