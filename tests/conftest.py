@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +30,9 @@ if os.environ.get("CI") == "true":  # to make an example simpler takes longer th
 # Each `httpx.get` reads the certificates of all public authorities, which takes 17 ms of CPU, also for http://. Tests
 # ask a gateway until it answers, or all the time. Which certificates a client believes stays as it is.
 httpx_transports.create_ssl_context = cache(httpx_transports.create_ssl_context)
+# And each of its async requests asks three times which event loop runs, and looks for this in all folders.
+if find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # that is: there is no such module
 
 
 def pytest_configure(config: pytest.Config) -> None:

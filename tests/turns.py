@@ -34,14 +34,13 @@ class Turns:
 async def counted() -> AsyncIterator[Turns]:
     """The turns from here to the end of the block."""
     turns = Turns()
-    gc.collect()
-    gc.freeze()  # else a turn may be the one that looks through what thousands of other tests have left here
+    gc.disable()  # else a turn may be the one that looks through what thousands of other tests have left here
     running = asyncio.ensure_future(turns.run())
     await asyncio.sleep(0)  # it has begun before what it watches does
     try:
         yield turns
         await asyncio.sleep(0)
     finally:
-        gc.unfreeze()
+        gc.enable()
         running.cancel()
         await asyncio.wait({running})
