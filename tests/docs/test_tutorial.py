@@ -98,11 +98,17 @@ def page(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def programs(page: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of what is installed by what the page says."""
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all pages: what they install differs by one package, and the rest takes 10 s of CPU."""
+    return tmp_path_factory.mktemp("venv")
+
+
+@pytest.fixture(scope="module")
+def programs(page: str, wheel: Path, environment: Path) -> Path:
+    """The folder of what is installed by what the page says, beside what the pages before it have said."""
     said = INSTALLED.search((ROOT / "docs" / page).read_text())
     assert said, f"{page} says what to install"
-    return install(tmp_path_factory.mktemp("venv"), f"{wheel}{said['extras'] or ''}", *said["more"].split())
+    return install(environment, f"{wheel}{said['extras'] or ''}", *said["more"].split())
 
 
 @pytest.fixture
