@@ -39,6 +39,17 @@ class Disconnected(OSError):
     """
 
 
+class Away(Disconnected):
+    """The peer cannot be reached from here now. Another host may reach it.
+
+    ``is_back`` says whether it can be reached again, and costs next to nothing.
+    """
+
+    def __init__(self, message: str, is_back: Callable[[], bool]) -> None:
+        super().__init__(message)
+        self.is_back = is_back
+
+
 _MISTAKES = (NameError, AttributeError, TypeError, LookupError, ArithmeticError, AssertionError)
 """Errors of wrong code. If one is raised while a Disconnected is handled, the clean-up has crashed."""
 

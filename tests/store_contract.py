@@ -811,6 +811,15 @@ class StoreContract:
         assert ids_of(await store.take_outgoing(3, now=NOW, busy=[""])) == ["l-0", "l-1", "l-2"]
         assert await store.take_outgoing(9, now=NOW) == [replace(items[5], attempts=1)]
 
+    async def test_what_is_due_in_a_late_lane_is_left_to_others_for_a_time(self, store: Store) -> None:
+        lanes = {"l-0": "away", "l-1": "away", "l-2": "here"}
+        await self.sends(store, [Outgoing(id, "l", "mqtt", b"", lane=lane, since=NOW) for id, lane in lanes.items()])
+        assert ids_of(await store.take_outgoing(9, now=NOW + 4.9, late=["away"])) == ["l-2"]
+        assert ids_of(await store.take_outgoing(1, now=NOW + 5, late=["away"])) == ["l-0"]
+        await store.retry_outgoing("l-0", due=NOW + 10, error="the broker is away")
+        assert ids_of(await store.take_outgoing(9, now=NOW + 14.9, late=["away"])) == ["l-1"]
+        assert ids_of(await store.take_outgoing(9, now=NOW + 10)) == ["l-0"], "another process may send it"
+
     async def test_what_is_due_first_leaves_first_in_whatever_lane(self, store: Store) -> None:
         lanes = {"x-0": "b", "x-1": "a", "x-2": "b"}
         await self.sends(store, [Outgoing(id, "x", "sms", b"text", lane=lanes[id]) for id in lanes])

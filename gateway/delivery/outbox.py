@@ -21,7 +21,7 @@ from gateway.delivery.retry_until_stored import retry_until_stored
 from gateway.delivery.service import Deliveries
 from gateway.spans import TRACE, spans
 from gateway.store import OutboxStore, Outgoing, codec
-from protocols.errors import AccountRefused, LocalProtocolError, NotSent, PermanentFailure
+from protocols.errors import AccountRefused, Away, LocalProtocolError, NotSent, PermanentFailure
 from protocols.unsent import about_unsent
 
 logger = logging.getLogger(__name__)
@@ -73,6 +73,9 @@ class Outbox(Poller[Outgoing]):
         self._awake = False
         self._watched: dict[str, Callable[[], bool]] = {}
         """Lanes whose account is refused, and what says whether somebody may have repaired it."""
+        self._away: dict[str, Callable[[], bool]] = {}
+        """Lanes whose other side cannot be reached from here, and what says whether it can again. What is due there is
+        left to processes that may reach it."""
 
     async def due(self, now: float) -> list[Outgoing]:
         if not self._awake or self._repaired():  # after a start, accounts that were refused may work, too
@@ -82,7 +85,9 @@ class Outbox(Poller[Outgoing]):
         full = {lane for lane, number in own.items() if number >= self.room}
         most = max((number for lane, number in own.items() if lane not in full), default=0)
         limit = (self.room - most + 1) // 2  # if they are all of one lane, they just fill it
-        return await self.store.take_outgoing(limit, now=now, busy=full | self._at_rest() | self._here.absent)
+        self._away = {lane: is_back for lane, is_back in self._away.items() if not is_back()}
+        busy = full | self._at_rest() | self._here.absent
+        return await self.store.take_outgoing(limit, now=now, busy=busy, late=self._away.keys())
 
     def _repaired(self) -> bool:
         repaired = [lane for lane, is_repaired in self._watched.items() if is_repaired()]
@@ -116,6 +121,8 @@ class Outbox(Poller[Outgoing]):
         Return what becomes of it, in a few words."""
         if isinstance(error, NoServer):
             return await self._leave_to_another(item, error)
+        if isinstance(error, Away):
+            self._away[item.lane] = error.is_back
         if isinstance(error, PermanentFailure | LocalProtocolError):
             return await self._bury(item, error, str(error))
         if isinstance(error, AccountRefused) and self._accounts.refused(item.lane):
@@ -169,6 +176,7 @@ class Outbox(Poller[Outgoing]):
 
     def _left(self, lane: str) -> None:
         self._watched.pop(lane, None)
+        self._away.pop(lane, None)
         if self._accounts.left(lane):
             logger.info("%s: its items leave again", lane)
 

@@ -20,10 +20,15 @@ class NamespaceInUse(ValueError):
     """Another living process has the namespace."""
 
 
+LATE = 5.0
+"""Seconds for which a process that cannot send leaves to others what is due."""
+
+
 @dataclass(frozen=True, slots=True)
 class Take:
     """Asks for at most ``limit`` rows that are due at ``now``, for ``owner``. Rows of a key or lane in ``busy``, and
-    messages of a route in ``full``, are left out."""
+    messages of a route in ``full``, are left out. Of a lane in ``late``, only rows that have been due for ``LATE``
+    seconds are taken."""
 
     owner: str
     limit: int
@@ -31,6 +36,7 @@ class Take:
     busy: Sequence[str]
     full: Sequence[str] = ()
     """Scope types and labels of routes, each as :func:`route_of` returns it."""
+    late: Sequence[str] = ()
 
 
 def route_of(type_: str, label: str) -> str:

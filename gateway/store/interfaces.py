@@ -101,10 +101,13 @@ class OutboxStore(Clock, Protocol):
     async def put_outgoing(self, items: Sequence[Outgoing]) -> None:
         """Keep ``items``, which no handler sends. One whose id is known is the same item, and is kept once."""
 
-    async def take_outgoing(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Outgoing]:
+    async def take_outgoing(
+        self, limit: int, *, now: float, busy: Collection[str] = (), late: Collection[str] = ()
+    ) -> list[Outgoing]:
         """Take at most ``limit`` items that are due, oldest first, none of a lane in ``busy`` and none behind another
         that is still there; ours now, the attempt counted. From a lane that rests nothing is taken before its time, and
-        then one item alone."""
+        then one item alone. From a lane in ``late``, only what has been due for some seconds is taken: another
+        process may be able to send it sooner."""
 
     async def finish_outgoing(self, id: str) -> None:
         """The item has left: forget it, and end the rest of its lane."""

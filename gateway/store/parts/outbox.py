@@ -11,8 +11,10 @@ class Outbox(StoreSession):
     async def put_outgoing(self, items: Sequence[Outgoing]) -> None:
         await self._run(self.operations.outgoing.put_all, items)
 
-    async def take_outgoing(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Outgoing]:
-        call = Take(self._owner, limit, now, tuple(busy))
+    async def take_outgoing(
+        self, limit: int, *, now: float, busy: Collection[str] = (), late: Collection[str] = ()
+    ) -> list[Outgoing]:
+        call = Take(self._owner, limit, now, tuple(busy), late=tuple(late))
         return await self._run(self.operations.outgoing.take, call, undo=self.operations.outgoing.give_back)
 
     async def finish_outgoing(self, id: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from protocols.asgi import Application, MQTTScope
 from protocols.checkpoint import checkpoint
-from protocols.errors import AccountRefused, BindError, Disconnected
+from protocols.errors import AccountRefused, Away, BindError, Disconnected
 from protocols.events import checked
 from protocols.lazy_names import imported
 from protocols.mqtt.broker.journal import Persistence
@@ -125,9 +125,9 @@ class MQTTClient(Server):
         self.status = ServerStatus("stopped")
 
     async def publish(self, event: Mapping[str, Any]) -> None:
-        """Publish outside a run. When this returns, the broker has taken a message at QoS 1 or 2. Raises Disconnected
-        if the broker is away, AccountRefused if it refuses us, NotSent if it does not take the message, and
-        LocalProtocolError if ``event`` is not a publication.
+        """Publish outside a run. When this returns, the broker has taken a message at QoS 1 or 2. Raises Away if the
+        broker is away, Disconnected if it goes meanwhile, AccountRefused if it refuses us, NotSent if it does not take
+        the message, and LocalProtocolError if ``event`` is not a publication.
         """
         publication = checked(CHECKS, {**event, "type": "mqtt.send"})
         for connection in self._connections:
@@ -136,7 +136,7 @@ class MQTTClient(Server):
             return
         if self._refused is not None:
             raise AccountRefused(str(self._refused))
-        raise Disconnected("the broker is away")
+        raise Away("the broker is away", lambda: bool(self._connections))
 
     async def _stay_connected(self) -> None:
         pauses = self._pauses()

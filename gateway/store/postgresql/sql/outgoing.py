@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 from gateway.store import story
-from gateway.store.calls import Failed, Take
+from gateway.store.calls import LATE, Failed, Take
 from gateway.store.postgresql.sql import history, wake
 from gateway.store.postgresql.sql.me import ME, owner_of
 from gateway.store.postgresql.sql.rows import columns, indexed, portions, unnested
@@ -72,6 +72,7 @@ def _started(db: Database, call: Take) -> list[tuple[Any, ...]]:
     limit = max(0, call.limit)
     resting = dict(db.execute("SELECT lane, until FROM gateway_resting").fetchall())
     values = {"owner": int(call.owner or 0), "now": call.now, "limit": limit, "without": [*call.busy, *resting]}
+    values |= {"late": list(call.late), "before": call.now - LATE}
     rows = db.execute(_TAKE, values).fetchall() if limit else []
     asking = [lane for lane, until in resting.items() if until <= call.now and lane not in call.busy]
     for lane in _locked(db, asking, call.now):
@@ -92,13 +93,15 @@ _FREE = "NOT EXISTS (SELECT 1 FROM gateway_outgoing AS first WHERE first.id = it
 _START = f"""UPDATE gateway_outgoing AS item SET state = {RUNNING}, owner = %(owner)s, attempts = attempts + 1
     FROM chosen WHERE item.id = chosen.id AND item.state = {WAITING}
     RETURNING item.due, item.seq, {", ".join(f"item.{name}" for name in OUTGOING.split(", "))}"""
+_LATE = "lanes.lane = ANY(%(late)s::text[])"
 _TAKE = f"""WITH RECURSIVE {ME}, lanes(lane) AS (
     (SELECT lane FROM gateway_outgoing WHERE state = {WAITING} ORDER BY lane LIMIT 1)
     UNION ALL SELECT (SELECT next.lane FROM gateway_outgoing AS next WHERE next.state = {WAITING}
         AND next.lane > lanes.lane ORDER BY next.lane LIMIT 1) FROM lanes WHERE lanes.lane IS NOT NULL),
     chosen AS MATERIALIZED (SELECT due.id FROM lanes, LATERAL (SELECT item.id, item.due, item.seq
-        FROM gateway_outgoing AS item WHERE item.state = {WAITING} AND item.lane = lanes.lane AND item.due <= %(now)s
-        AND {_FREE} AND EXISTS (SELECT 1 FROM me)
+        FROM gateway_outgoing AS item WHERE item.state = {WAITING} AND item.lane = lanes.lane
+        AND item.due <= CASE WHEN {_LATE} THEN %(before)s ELSE %(now)s END
+        AND (item.since <= %(before)s OR NOT {_LATE}) AND {_FREE} AND EXISTS (SELECT 1 FROM me)
         ORDER BY item.due, item.seq LIMIT %(limit)s FOR UPDATE OF item SKIP LOCKED) AS due
         WHERE lanes.lane <> ALL(%(without)s::text[]) ORDER BY due.due, due.seq LIMIT %(limit)s)
     {_START}"""

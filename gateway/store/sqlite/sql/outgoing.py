@@ -1,6 +1,7 @@
 """Operations on outgoing items; :mod:`gateway.store.operations` says what an operation is."""
 
 import logging
+import math
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +9,7 @@ from itertools import count
 from typing import Any
 
 from gateway.store import story
-from gateway.store.calls import Failed, Take
+from gateway.store.calls import LATE, Failed, Take
 from gateway.store.rows import DAMAGED, OUTGOING, outgoing_checksum, outgoing_of, outgoing_values, text
 from gateway.store.sqlite.sql.rows import listed
 from gateway.store.states import DEAD, RUNNING, WAITING
@@ -59,10 +60,17 @@ def _chosen(db: Database, call: Take) -> list[int]:
     limit = max(0, call.limit)
     resting = dict(db.execute("SELECT lane, until FROM resting").fetchall())
     lanes = [lane for (lane,) in db.execute(_LANES) if lane is not None and lane not in call.busy]
-    due = [row for lane in lanes if lane not in resting for row in db.execute(_DUE, (lane, call.now, limit))]
+    due = [
+        row for lane in lanes if lane not in resting for row in db.execute(_DUE, (lane, *_bounds(call, lane), limit))
+    ]
     asking = [lane for lane in lanes if resting.get(lane, call.now + 1) <= call.now]
     due += [row for lane in asking for row in db.execute(_ASK, (lane, call.now))]
     return [seq for _, seq in sorted(due)[:limit]]
+
+
+def _bounds(call: Take, lane: str) -> tuple[float, float]:
+    """Until when an item has to be due, and put there."""
+    return (call.now - LATE, call.now - LATE) if lane in call.late else (call.now, math.inf)
 
 
 _LANES = f"""WITH RECURSIVE lanes(lane) AS (
@@ -71,7 +79,7 @@ _LANES = f"""WITH RECURSIVE lanes(lane) AS (
     FROM lanes WHERE lanes.lane IS NOT NULL)
     SELECT lane FROM lanes"""
 _DUE = f"""SELECT due, seq FROM outgoing AS item WHERE state = {WAITING} AND lane = ? AND due <= ?
-    AND NOT EXISTS (SELECT 1 FROM outgoing WHERE id = item.behind) ORDER BY due, seq LIMIT ?"""
+    AND since <= ? AND NOT EXISTS (SELECT 1 FROM outgoing WHERE id = item.behind) ORDER BY due, seq LIMIT ?"""
 _ASK = f"""SELECT 0.0, seq FROM outgoing AS item WHERE state = {WAITING} AND lane = ?1 AND due <= ?2
     AND NOT EXISTS (SELECT 1 FROM outgoing WHERE state = {RUNNING} AND lane = ?1)
     AND NOT EXISTS (SELECT 1 FROM outgoing WHERE id = item.behind) ORDER BY due, seq LIMIT 1"""

@@ -65,6 +65,7 @@ CALLS: list[tuple[Callable[..., Any], Any]] = [
     (put.put, Put([Message("new", "mqtt", "r", "key", 1.0, b"x")], "1", 1, 12.0)),
     (outgoing.get, "m77-0"),
     (outgoing.take, Take("1", 8, 12.0, ["lane1"])),
+    (outgoing.take, Take("1", 8, 12.0, [], late=["lane1"])),
     (outgoing.finish, "m77-0"),
     (outgoing.retry, Failed("m78-0", "E", due=2e9)),
     (outgoing.dead_letter, Failed("m79-0", "E")),
