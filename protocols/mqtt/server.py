@@ -247,8 +247,8 @@ class MQTTServer(Server):
 
     async def publish(self, event: Mapping[str, Any]) -> None:
         """``mqtt.send`` outside any connection: to the matching subscribers; returns when what waits for those who are
-        away is kept. Raises LocalProtocolError, and NotSent once it is stopped: its sessions may be those of another
-        process by then."""
+        away is kept. Raises LocalProtocolError; NotSent once it is stopped, or if it stops meanwhile: its sessions may
+        be those of another process by then."""
         if self.status.state == "stopped":
             raise NotSent(f"mqtt {self.name} is stopped", retry_after=0.0)
         await delivered(self.broker.send(checked(CHECKS, {**event, "type": "mqtt.send"})), self._journal)

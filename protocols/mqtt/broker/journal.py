@@ -35,7 +35,8 @@ class Journal:
         """The number of the last change that is kept."""
         self._wake = wake
         self._changes: dict[str, bytes | None] = {}
-        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+        self._waiting: deque[tuple[int, Callable[[], None], Callable[[], None]]] = deque()
+        self._is_over = False
         self._number = 0
 
     def number(self) -> int:
@@ -72,10 +73,18 @@ class Journal:
             except Exception:  # the fault is this callback's; the others are still called
                 logger.exception("the journal")
 
-    def when(self, position: int, call: Callable[[], None]) -> None:
-        """Call ``call()`` once all up to ``position`` is kept, or at once if it is. ``position`` is not beyond that of
-        the last change."""
+    def when(self, position: int, call: Callable[[], None], lost: Callable[[], None] = lambda: None) -> None:
+        """Call ``call()`` once all up to ``position`` is kept, or at once if it is; ``lost()`` if it is not known to be
+        kept when the journal ends. ``position`` is not beyond that of the last change."""
         if position <= self.committed:
             call()
+        elif self._is_over:
+            lost()
         else:
-            self._waiting.append((position, call))
+            self._waiting.append((position, call, lost))
+
+    def end(self) -> None:
+        """Nothing more is written here: another process may have the place where it is kept."""
+        self._is_over = True
+        while self._waiting:
+            self._waiting.popleft()[2]()

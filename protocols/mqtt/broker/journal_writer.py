@@ -43,6 +43,7 @@ class JournalWriter:
                 await self._persistence.commit(changes)
             except OSError as error:
                 self._tell(f"its last state could not be kept: {error}")
+        self.journal.end()
 
     async def flush(self) -> None:
         """Make everything up to now durable. If that fails, try again; nothing is acknowledged before it has

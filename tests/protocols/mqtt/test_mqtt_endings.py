@@ -16,6 +16,7 @@ from mqtt_peer import LIMIT, Kept, Recorder, connected, dial, serving
 from servers import certificates
 from waiting import until
 
+from protocols.errors import NotSent
 from protocols.mqtt import MQTTServer
 from protocols.mqtt.broker.journal import Changes
 from protocols.mqtt.connection import endings
@@ -264,3 +265,32 @@ async def test_a_client_that_has_gone_already_is_no_error(app: Recorder, caplog:
         await app.seen("mqtt.disconnect")
         await until(lambda: not server._connections())
     assert not [each for each in caplog.records if each.name == "asyncio"]
+
+
+async def test_a_publication_that_is_not_kept_is_not_sent_when_the_server_ends(app: Recorder) -> None:
+    """As in a process that others have taken for dead: its place in the store is another one's. What waits for the
+    commit would wait for ever, and hold up what it publishes for."""
+
+    class Given(Kept):
+        """To another process."""
+
+        tried = 0
+
+        async def commit(self, changes: Changes) -> None:
+            self.tried += 1
+            raise OSError("was given to another gateway")
+
+    kept = Given()
+    async with serving(app, kept) as server:
+        message = {"type": "mqtt.send", "topic": "t", "payload": b"21.5", "qos": 1, "retain": True}
+        publishing = asyncio.create_task(server.publish(message))
+        await until(lambda: is_positive(kept.tried))
+        assert not publishing.done()
+        await server.stop(0.0)
+        with pytest.raises(NotSent, match="ended before it was kept"):
+            async with asyncio.timeout(LIMIT):
+                await publishing
+
+
+async def is_positive(number: int) -> bool:
+    return number > 0
