@@ -9,6 +9,8 @@ from typing import Any
 
 import psycopg
 
+from gateway.store.states import DEAD
+
 TABLE = "CREATE TABLE effects (what text, event text)"
 
 
@@ -31,6 +33,17 @@ class Effects:
     def make(self) -> None:
         """Once the gateways have made their store."""
         self._execute(TABLE)
+
+    def backlog(self) -> list[tuple[Any, ...]]:
+        """What there is in the store that waits for its handler, or to leave: id, state, owner, attempts, when it is
+        due, and the last error. A hundred of each at most."""
+        before, columns = "" if self._is_file else "gateway_", "id, state, owner, attempts, due, error"
+        tables = (f"{before}messages", f"{before}outgoing")
+        return [
+            row
+            for table in tables
+            for row in self._execute(f"SELECT {columns} FROM {table} WHERE state < {DEAD} LIMIT 100")  # noqa: S608 -- no input
+        ]
 
     def rows(self) -> list[tuple[str, str]]:
         """(what, event id) of each."""

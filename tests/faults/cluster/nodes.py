@@ -41,6 +41,17 @@ def signal_all(pid: int, number: signal.Signals) -> None:
             each.send_signal(number)
 
 
+def _stopped(pid: int) -> list[psutil.Process]:
+    """Stop the process and all that it has started, also what it starts meanwhile; return them."""
+    found: dict[int, psutil.Process] = {}
+    while new := {each.pid: each for each in _descend(pid)}.items() - found.items():
+        found |= dict(new)
+        for _, each in new:
+            with suppress(psutil.NoSuchProcess):
+                each.suspend()
+    return list(found.values())
+
+
 class Node(ABC):
     """A program on a host of its own."""
 
@@ -66,9 +77,7 @@ class Node(ABC):
 
     def kill(self) -> None:
         """kill -9, and all processes that it has: as if the power of its host failed, but for the disk."""
-        left = _descend(self.pid)
-        signal_all(self.pid, signal.SIGSTOP)
-        for each in left:
+        for each in _stopped(self.pid):
             with suppress(psutil.NoSuchProcess):
                 each.kill()
         self._wait()
@@ -195,6 +204,8 @@ class Broker(Node):
     def __init__(self, host: Host, folder: Path, lines: Sequence[str] = ()) -> None:
         super().__init__(host, folder)
         more = (f"listener {MQTT} {EVERYWHERE}", "max_queued_messages 0", "max_inflight_messages 20", *lines)
+        kinds = ("error", "warning", "notice", "information", "subscribe", "debug")
+        more += (*(f"log_type {each}" for each in kinds), "log_timestamp true")
         self._broker = Mosquitto(folder, lines=more)
 
     def _start(self) -> None:
@@ -212,6 +223,10 @@ class Broker(Node):
     @property
     def url(self) -> str:
         return f"mqtt://{self.host.address}:{MQTT}"
+
+    def log(self) -> list[str]:
+        """Its lines, each with the second of the clock in front."""
+        return (self.folder / "log").read_text(errors="replace").splitlines()
 
 
 class Mailbox(Node):

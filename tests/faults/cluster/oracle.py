@@ -1,6 +1,9 @@
 """What must be true after all that has failed: of the book that handlers write, and of what clients were answered."""
 
 import itertools
+import math
+import re
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +22,58 @@ SLACK = 3.0
 FORGETS = 1.5
 """Seconds before a kill -9 of Mosquitto of which it may have forgotten what it had acknowledged: it writes its state
 after it has answered, and not with each message."""
+
+
+@dataclass
+class Gap:
+    """A start of a Mosquitto, by the monotonic clock, and what it may lose around it of what it acknowledges."""
+
+    began: float
+    """What it took from then on it may have forgotten, if it was killed."""
+    started: float
+    joined: float = math.inf
+    """When a shared subscription had a member again: one of 2.0.11 that starts, also after an orderly stop, knows its
+    members only when they have subscribed again. What comes before that goes nowhere."""
+
+
+SECOND = 1.5
+"""The log has the second in which a line was written; and a sender notes an acknowledgement a little later."""
+_TAKEN = re.compile(r"Received PUBLISH from \S+ \(d\d, q\d, r\d, m\d+, '([^']*)'")
+
+
+class Broker:
+    """What the log of a Mosquitto says."""
+
+    def __init__(self, log: Iterable[str]) -> None:
+        self.gaps: list[Gap] = []
+        self._taken: list[tuple[float, str]] = []
+        ahead, last, orderly = time.time() - time.monotonic(), 0.0, True
+        for line in log:
+            stamp, _, said = line.partition(": ")
+            moment = float(stamp) - ahead if stamp.isdecimal() else last
+            if said.endswith(" terminating"):
+                orderly = True
+            elif said.endswith(" starting"):
+                self.gaps.append(Gap(moment if orderly else last - FORGETS, moment))
+                orderly = False
+            elif "$share/" in said and self.gaps and self.gaps[-1].joined == math.inf:
+                self.gaps[-1].joined = moment + SECOND
+            elif found := _TAKEN.match(said):
+                self._taken.append((moment, found[1]))
+            last = moment
+
+    def may_lose(self, moment: float) -> bool:
+        """Whether it may lose what it acknowledges then for a shared subscription."""
+        return any(gap.began < moment < gap.joined for gap in self.gaps)
+
+    def lost(self, topic: str) -> int:
+        """How many messages to topics that begin so it may have lost that were for a shared subscription."""
+        return sum(name.startswith(topic) and self.may_lose(moment) for moment, name in self._taken)
+
+    def forgotten(self, topic: str) -> int:
+        """The same, of those for a client of its own: what it knew when it was killed."""
+        moments = [moment for moment, name in self._taken if name.startswith(topic)]
+        return sum(any(gap.began < moment < gap.started for gap in self.gaps) for moment in moments)
 
 
 @dataclass
@@ -73,17 +128,14 @@ def _excused(what: str, runs: Sequence[Run], faults: Sequence[Fault]) -> bool:
     return what.startswith("qos2") and _forgot(faults, runs[0].began)
 
 
-def forgotten(acknowledged: Iterable[tuple[str, float]], faults: Sequence[Fault]) -> set[str]:
-    """Return what a Mosquitto may have lost that was killed or restarted. ``acknowledged``: (what, when)."""
-    at_mosquitto = [(what, moment) for what, moment in acknowledged if what.startswith(MOSQUITTO)]
-    return {what for what, moment in at_mosquitto if _forgot(faults, moment) or _has_no_member(faults, moment)}
-
-
-def _has_no_member(faults: Sequence[Fault], moment: float) -> bool:
-    """Whether a Mosquitto may have had no member for a shared subscription: one of 2.0.11 that starts knows its members
-    only when they have subscribed again."""
-    starts = [each for each in faults if each.kind in ("kill -9", "restart") and each.node == "broker"]
-    return any(fault.began - FORGETS < moment < fault.ended + SLACK for fault in starts)
+def forgotten(missing: Iterable[tuple[str, float]], faults: Sequence[Fault], broker: Broker) -> set[str]:
+    """Return what a Mosquitto may have lost that was killed or restarted, of what is ``missing``: (what, when it was
+    acknowledged)."""
+    at_mosquitto = [(what, moment) for what, moment in missing if what.startswith(MOSQUITTO)]
+    lost = {what for what, moment in at_mosquitto if _forgot(faults, moment) or broker.may_lose(moment)}
+    # The other Mosquitto acknowledges first, and may send on much later.
+    from_edge = {what for what, _ in at_mosquitto if what.startswith("edge")} - lost
+    return lost | from_edge if len(from_edge) <= broker.lost("plant/3/") else lost
 
 
 def _forgot(faults: Sequence[Fault], moment: float) -> bool:

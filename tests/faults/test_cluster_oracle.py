@@ -1,0 +1,56 @@
+"""What the cluster's oracle excuses: what a Mosquitto has lost according to its log, and nothing else."""
+
+import time
+
+import pytest
+from cluster.faults import Fault
+from cluster.oracle import Broker, forgotten
+
+NOW = 1000.0
+"""By the monotonic clock."""
+MEMBER = "gateway-host1 2 $share/cluster/plant/#"
+
+
+def at(second: float, said: str) -> str:
+    return f"{int(second + time.time() - time.monotonic())}: {said}"
+
+
+def taken(second: float, topic: str) -> str:
+    return at(second, f"Received PUBLISH from up (d0, q1, r0, m7, '{topic}', ... (6 bytes))")
+
+
+def restarted(*lines: str, end: str = "mosquitto version 2.0.11 terminating") -> Broker:
+    """A Mosquitto that ended at ``NOW``, started 1 s later, and had a member 20 s later."""
+    first = [at(NOW - 99, "mosquitto version 2.0.11 starting"), at(NOW - 98, MEMBER)]
+    again = [at(NOW, end), at(NOW + 1, "mosquitto version 2.0.11 starting"), *lines, at(NOW + 20, MEMBER)]
+    return Broker([*first, *again, at(NOW + 30, MEMBER)])
+
+
+@pytest.mark.parametrize(
+    ("what", "moment", "excused"),
+    [
+        ("qos1-7", NOW - 3, False),
+        ("qos1-7", NOW + 5, True),
+        ("qos1-7", NOW + 19, True),
+        ("qos1-7", NOW + 22, False),
+        ("own1-7", NOW + 5, False),
+        ("http-7", NOW + 5, False),
+    ],
+)
+def test_a_mosquitto_without_members_loses_what_it_acknowledges(what: str, moment: float, excused: bool) -> None:
+    assert forgotten([(what, moment)], [], restarted()) == ({what} if excused else set())
+
+
+def test_what_another_mosquitto_sent_on_late_is_excused_in_number() -> None:
+    late = [(f"edge-{number}", NOW - 40.0) for number in range(2)]
+    one, two = taken(NOW + 5, "plant/3/kept"), taken(NOW + 6, "plant/3/kept")
+    assert forgotten(late, [], restarted(one, two)) == {"edge-0", "edge-1"}
+    assert forgotten(late, [], restarted(one, taken(NOW + 6, "plant/1/kept"))) == set()
+    assert forgotten(late, [Fault("kill -9", "edge", "", NOW - 39, NOW - 38)], restarted()) == {"edge-0", "edge-1"}
+
+
+def test_one_that_was_killed_may_have_forgotten_what_it_took_last() -> None:
+    lines = [taken(NOW - 8, "out/text"), taken(NOW, "out/text"), at(NOW + 1, "mosquitto version 2.0.11 starting")]
+    assert Broker([at(NOW - 9, "mosquitto version 2.0.11 starting"), *lines]).forgotten("out/") == 1
+    lines.insert(2, at(NOW, "mosquitto version 2.0.11 terminating"))
+    assert Broker([at(NOW - 9, "mosquitto version 2.0.11 starting"), *lines]).forgotten("out/") == 0
