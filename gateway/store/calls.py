@@ -158,6 +158,8 @@ class Save:
     namespace: str
     owner: str
     changes: Changes
+    held: str = ""
+    """The id that the owner had when it last loaded or changed the namespace. Empty: it has not loaded it."""
 
 
 @dataclass(frozen=True, slots=True)

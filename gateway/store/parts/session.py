@@ -44,6 +44,8 @@ class StoreSession(abc.ABC):
         self.commits = Commits()
         self._open: tuple[Writer, Owner] | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._held: dict[str, str] = {}
+        """The owner's id under which each namespace was loaded, or last changed."""
         self._losses, self._lost = 0, Wakeup()
         """How often other processes have declared this one dead, so that it has lost all that it had."""
         self._ahead = time.time() - elapsed()

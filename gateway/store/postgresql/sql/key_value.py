@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from gateway.store.calls import Changes, Hold, NamespaceInUse, Save
 from gateway.store.postgresql.sql.rows import columns, indexed, unnested
 from gateway.store.postgresql.sql.schema import Database
-from gateway.store.postgresql.sql.spaces import acquire, is_anothers
+from gateway.store.postgresql.sql.spaces import acquire, keep
 from gateway.store.rows import checksum, sound_records, text
 
 
@@ -23,10 +23,10 @@ def _load(db: Database, call: Hold) -> dict[str, bytes]:
 
 
 def save(db: Database, calls: Sequence[Save]) -> list[None]:
-    """Raises NamespaceInUse if another process has the namespace by now: an owner that was declared dead while it slept
-    must not write there."""
+    """Raises NamespaceInUse if another process has the namespace by now, or had it meanwhile: an owner that was
+    declared dead while it slept must not write there."""
     for call in calls:
-        if is_anothers(db, call.namespace, call.owner):
+        if not keep(db, call):
             raise NamespaceInUse(f"{call.namespace} was given to another gateway, which has declared this one dead")
         space = indexed(call.namespace)
         _remove(db, space, [key for key, value in call.changes.items() if value is None])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gateway.store.calls import Hold
+from gateway.store.calls import Hold, Save
 from gateway.store.postgresql.sql.rows import indexed
 from gateway.store.postgresql.sql.schema import Database
 from gateway.store.values import LEASE
@@ -50,16 +50,23 @@ def release_namespaces(db: Database, owners: Sequence[str]) -> list[None]:
 
 
 def recover(db: Database, owners: Sequence[str]) -> int:
-    """Give up everything that dead owners have."""
-    sql = "DELETE FROM gateway_spaces WHERE owner = ANY(%s)"
-    return db.execute(sql, [list(map(int, owners))]).rowcount
+    """Give up the leases that dead owners have. Their namespaces are free, too, but say who was the last to have them:
+    a process that was declared dead by mistake may go on with what nobody has had since."""
+    sql = "DELETE FROM gateway_spaces WHERE owner = ANY(%s) AND starts_with(space, %s)"
+    return db.execute(sql, ([int(owner) for owner in owners], LEASE)).rowcount
 
 
-def is_anothers(db: Database, name: str, owner: str) -> bool:
-    """Whether an owner other than ``owner`` has the name, which it keeps until the present transaction ends."""
-    sql = "SELECT owner FROM gateway_spaces WHERE space = %s FOR SHARE"
-    found = db.execute(sql, [indexed(name)]).fetchone()
-    return found is not None and str(found[0]) != owner
+def keep(db: Database, call: Save) -> bool:
+    """Keep a namespace until the present transaction ends. Return False if another owner has it, or has had it since
+    the caller did."""
+    name = indexed(call.namespace)
+    found = db.execute("SELECT owner FROM gateway_spaces WHERE space = %s FOR SHARE", [name]).fetchone()
+    if found is None or not call.held:
+        return not call.held and (found is None or str(found[0]) == call.owner)
+    if (last := str(found[0])) == call.held != call.owner:
+        sql = "UPDATE gateway_spaces SET owner = %s WHERE space = %s"
+        db.execute(sql, (int(call.owner or 0), name))
+    return last in (call.held, call.owner)
 
 
 _HOLDER = "SELECT owner, EXISTS (SELECT FROM gateway_owners WHERE id = owner) FROM gateway_spaces"

@@ -18,6 +18,8 @@ from waiting import until
 from gateway.store import Message, Store, StoreUnavailable, engine_of
 from gateway.store.postgresql import store as postgresql_store
 from gateway.store.postgresql.owner import Owner
+from gateway.store.postgresql.sql import owners
+from gateway.store.postgresql.sql.arrays import register
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -157,6 +159,34 @@ async def test_one_that_slept_takes_nothing_before_it_knows() -> None:
             await _one_owner_is_left(place)
         counts = await store.counts()
         assert (counts.waiting, counts.running) == (4, 0), "none runs for an owner that is no more"
+
+
+async def test_one_that_was_given_up_writes_nothing_over_what_another_has_kept_since() -> None:
+    """Also if that one has gone by now: its broker wakes with what it knew before, and would write that."""
+    place = emptied()
+    async with opened(place.url) as one, asyncio.timeout(60):
+        await one.load("s")
+        await one.save("s", {"a": b"1"})
+        await _give_up(place, one)
+        await one.save("s", {"a": b"2"})
+        await _give_up(place, one)
+        async with opened(place.url) as two:
+            assert await two.load("s") == {"a": b"2"}, "nobody had it between"
+            await two.save("s", {"a": b"3"})
+        with pytest.raises(StoreUnavailable, match="another gateway"):
+            await one.save("s", {"a": b"4"})
+        assert await one.load("s") == {"a": b"3"}
+        await one.save("s", {"a": b"5"})
+        assert await one.load("s") == {"a": b"5"}
+
+
+async def _give_up(place: Database, store: Store) -> None:
+    """As another process does that sees no beat of it."""
+    owner = int(store.owner)
+    with place.connect() as session:
+        register(session)
+        await until(lambda: owners.take_over(session, owner, owners.beats(session)[owner]) is not None)
+    await until(lambda: int(store.owner) != owner)
 
 
 async def _one_owner_is_left(place: Database) -> None:
