@@ -8,6 +8,7 @@ from cluster.oracle import Broker, forgotten
 
 NOW = 1000.0
 """By the monotonic clock."""
+STARTING = "mosquitto version 2.0.11 starting"
 MEMBER = "gateway-host1 2 $share/cluster/plant/#"
 
 
@@ -21,8 +22,8 @@ def taken(second: float, topic: str) -> str:
 
 def restarted(*lines: str, end: str = "mosquitto version 2.0.11 terminating") -> Broker:
     """A Mosquitto that ended at ``NOW``, started 1 s later, and had a member 20 s later."""
-    first = [at(NOW - 99, "mosquitto version 2.0.11 starting"), at(NOW - 98, MEMBER)]
-    again = [at(NOW, end), at(NOW + 1, "mosquitto version 2.0.11 starting"), *lines, at(NOW + 20, MEMBER)]
+    first = [at(NOW - 99, STARTING), at(NOW - 98, MEMBER)]
+    again = [at(NOW, end), at(NOW + 1, STARTING), *lines, at(NOW + 20, MEMBER)]
     return Broker([*first, *again, at(NOW + 30, MEMBER)])
 
 
@@ -41,6 +42,13 @@ def test_a_mosquitto_without_members_loses_what_it_acknowledges(what: str, momen
     assert forgotten([(what, moment)], [], restarted()) == ({what} if excused else set())
 
 
+def test_one_that_started_twice_before_a_member_came_loses_nothing_after_that() -> None:
+    twice = restarted(at(NOW + 9, "mosquitto version 2.0.11 terminating"), at(NOW + 10, STARTING))
+    moments = [NOW + 5, NOW + 15, NOW + 22, NOW + 40]
+    lost = forgotten([(f"qos1-{moment - NOW:.0f}", moment) for moment in moments], [], twice)
+    assert lost == {"qos1-5", "qos1-15"}
+
+
 def test_what_another_mosquitto_sent_on_late_is_excused_in_number() -> None:
     late = [(f"edge-{number}", NOW - 40.0) for number in range(2)]
     one, two = taken(NOW + 5, "plant/3/kept"), taken(NOW + 6, "plant/3/kept")
@@ -50,7 +58,7 @@ def test_what_another_mosquitto_sent_on_late_is_excused_in_number() -> None:
 
 
 def test_one_that_was_killed_may_have_forgotten_what_it_took_last() -> None:
-    lines = [taken(NOW - 8, "out/text"), taken(NOW, "out/text"), at(NOW + 1, "mosquitto version 2.0.11 starting")]
-    assert Broker([at(NOW - 9, "mosquitto version 2.0.11 starting"), *lines]).forgotten("out/") == 1
+    lines = [taken(NOW - 8, "out/text"), taken(NOW, "out/text"), at(NOW + 1, STARTING)]
+    assert Broker([at(NOW - 9, STARTING), *lines]).forgotten("out/") == 1
     lines.insert(2, at(NOW, "mosquitto version 2.0.11 terminating"))
-    assert Broker([at(NOW - 9, "mosquitto version 2.0.11 starting"), *lines]).forgotten("out/") == 0
+    assert Broker([at(NOW - 9, STARTING), *lines]).forgotten("out/") == 0

@@ -54,6 +54,8 @@ class Broker:
             if said.endswith(" terminating"):
                 orderly = True
             elif said.endswith(" starting"):
+                if self.gaps:  # one that had no member until now has ended
+                    self.gaps[-1].joined = min(self.gaps[-1].joined, moment)
                 self.gaps.append(Gap(moment if orderly else last - FORGETS, moment))
                 orderly = False
             elif "$share/" in said and self.gaps and self.gaps[-1].joined == math.inf:
