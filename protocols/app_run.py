@@ -34,6 +34,8 @@ from protocols.tasks import is_thrown_away
 logger = logging.getLogger(__name__)
 
 Answer = Callable[[Any, Any], Awaitable[None] | None]
+Departure = Callable[[Any], None]
+"""Takes the last event of a run, when the peer has left."""
 Step = tuple[str, "Steps", Answer, Check | None]
 """The state that follows, the steps from there, the method that answers, the check of the event."""
 Steps = dict[str, Step]
@@ -172,6 +174,8 @@ class AppRun:
 
     # Slots, because a short request spends a fiftieth of its time on the attributes' dict. Subclasses may have one.
     __slots__ = (
+        "_departures",
+        "_disconnect",
         "_lasts",
         "_legal",
         "_made",
@@ -231,6 +235,8 @@ class AppRun:
         """What the application has decided: ``accepted``, ``rejected``, ``deferred``; a request's status."""
         self._queue: Queue[ReceiveEvent] = Queue(self.limit)
         self._paused = False
+        self._departures: tuple[Departure, ...] = ()
+        self._disconnect: ReceiveEvent | None = None
         self._received = 0
         self._task: asyncio.Task[Any] | None = None
         self._overdue = False
@@ -335,6 +341,9 @@ class AppRun:
             return
         self.feed(event)
         self._peer_left()
+        self._disconnect = event
+        for tell in self._departures:
+            tell(event)
 
     def _peer_left(self) -> None:
         """Note that the peer is gone. The application has been told so."""
@@ -385,6 +394,13 @@ class AppRun:
         finally:
             if timer is not None:
                 timer.cancel()
+
+    def on_departure(self, tell: Departure) -> None:
+        """Call ``tell`` with the disconnect as soon as the peer has left, also if the application is still busy with an
+        earlier event; at once if that has happened. :meth:`receive` returns the event all the same, in its turn."""
+        self._departures = (*self._departures, tell)
+        if self._disconnect is not None:
+            tell(self._disconnect)
 
     def after_the_last(self) -> ReceiveEvent | None:
         """The event that ``receive`` returns after the last one. None: ``receive`` waits until it is cancelled."""
@@ -484,6 +500,7 @@ class AppRun:
         self.ended = True
         self.state, self._legal = "ended", _NOTHING
         self._queue.clear()
+        self._departures = ()
         if self._watchdog is not None:
             self._watchdog.cancel()
         if observed.by is not None:
@@ -512,6 +529,13 @@ class AppRun:
     def _uncancel(self) -> None:
         if self._task is not None:
             self._task.uncancel()
+
+
+def on_departure(receive: Any, tell: Departure) -> None:
+    """Call ``tell`` with the disconnect as soon as the peer has left, if ``receive`` is that of a run. One that other
+    code has wrapped, or that is another server's, cannot say so before its turn."""
+    if (register := getattr(getattr(receive, "__self__", None), "on_departure", None)) is not None:
+        register(tell)
 
 
 def _noting(result: str, answer: Answer) -> Answer:

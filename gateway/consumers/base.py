@@ -4,13 +4,15 @@ import asyncio
 import contextlib
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from gateway.consumers import message_arguments
+from gateway.consumers.departure import Departure
 from gateway.consumers.hooks import (
     Call,
     check,
+    check_groups,
     check_layer_events,
     check_no_generators,
     does_all_itself,
@@ -25,6 +27,7 @@ from gateway.consumers.returned import is_message_id, tell_returned
 from gateway.consumers.unanswered import ANSWERS, Unanswered, asks_for_answer
 from gateway.frames import place_of
 from gateway.layers import ChannelLayer, Forgetful, deferred, get_channel_layer, origins
+from protocols.app_run import on_departure
 from protocols.asgi import Application, Receive, Send, describe
 from protocols.errors import Disconnected, LocalProtocolError, is_disconnect
 from protocols.tasks import Tasks, is_thrown_away
@@ -89,6 +92,12 @@ class Consumer(Generic[R]):
     channel_name: str
     """This instance's channel, if the class has a ``@layer_event`` method."""
 
+    groups: Sequence[str] = ()
+    """Groups of the channel layer that each instance joins before its first method is called."""
+    disconnect_wait: ClassVar[float | None] = 1.0
+    """Seconds that a handler may still run after its peer has left, before the method for the disconnect is called
+    beside it. None: that method always waits."""
+
     _hooks: ClassVar[Mapping[str, Call]] = {}
     """The methods that a subclass may write, beside those named after events."""
     _required: ClassVar[tuple[str, ...]] = ()
@@ -119,6 +128,10 @@ class Consumer(Generic[R]):
     """Whether the method for the disconnect has been called, or need not be."""
     _goodbye: Any = None
     """The disconnect, once it has arrived."""
+    _departure: Departure | None = None
+    """The same, as soon as the peer has left, if the server says so."""
+    _handling: Any = None
+    """The event whose method is running."""
     _left = False
     """Whether ``send`` has raised because the peer has left."""
     _asking: Any = None
@@ -137,6 +150,7 @@ class Consumer(Generic[R]):
         marked = {getattr(member, "layer_event", None): member for member in members if callable(member)}
         cls._layer_handlers = {kind: method for kind, method in marked.items() if kind is not None}
         check_layer_events(cls, cls._layer_handlers, cls.received)
+        check_groups(cls, cls.groups, cls._layer_handlers)
         cls._told_returned = set()
         check_no_generators(cls, cls._called())
         if cls._layer_handlers:  # one of them may respond, when the time has come
@@ -178,11 +192,14 @@ class Consumer(Generic[R]):
         self._answered = False
         self._loop = asyncio.get_running_loop()
         self._groups: set[str] = set()
+        on_departure(receive, self._departed)
         try:
             await (self._live_with_layer(receive) if self._layer_handlers else self._live(receive))
         except StopConsumer:
             pass
         finally:
+            if self._departure is not None:
+                self._departure.stop()
             if self._unanswered is not None:
                 self._unanswered.stop()
 
@@ -190,6 +207,8 @@ class Consumer(Generic[R]):
         self.channel_layer = get_channel_layer()
         self.channel_name = await self.channel_layer.new_channel()
         try:
+            for name in self.groups:
+                await self._group_add(name)
             async with merge(receive, self._layer_messages) as events:
                 await self._live(events)
         finally:
@@ -205,13 +224,14 @@ class Consumer(Generic[R]):
                 return message
             tell_unhandled(type(self), self._layer_handlers, self.scope, message)
 
-    async def _leave_layer(self) -> None:
+    async def _leave_layer(self, *, forget: bool = True) -> None:
         """Leave the groups. If the layer fails or hangs, one line is logged, and the connection ends all the same."""
         try:
             async with asyncio.timeout(CLEAN_UP):
-                for group in self._groups:
+                for group in list(self._groups):
                     await self.channel_layer.group_discard(group, self.channel_name)
-                if isinstance(self.channel_layer, Forgetful):
+                    self._groups.discard(group)
+                if forget and isinstance(self.channel_layer, Forgetful):
                     await self.channel_layer.forget(self.channel_name)
         except Exception as error:
             said = "%s: the channel layer failed while leaving its groups: %s %s"
@@ -221,15 +241,16 @@ class Consumer(Generic[R]):
         """Serve, and call the method for the disconnect once, also if that event can no longer be received."""
         task = asyncio.current_task()
         try:
-            await self._serve(receive)
+            await self._serve_all(receive)
         except asyncio.CancelledError:
-            if not self._told:
-                await self._end(await self._last_event(receive))
+            await self._end_cancelled(receive)
             raise
         except StopConsumer:
             raise
         except (Exception, SystemExit, KeyboardInterrupt):
-            if self.scope["type"] != "http":  # its peer is still there, and gets a 500
+            if self._departure is not None:
+                await self._end_departed(self._departure)
+            elif self.scope["type"] != "http":  # its peer is still there, and gets a 500
                 await self._end(last_event_of(self.scope))
             raise
         except GeneratorExit:
@@ -238,15 +259,31 @@ class Consumer(Generic[R]):
                 _endings.spawn(self._end(last_event_of(self.scope)), name=describe(self.scope))
             raise
 
+    async def _serve_all(self, receive: Receive) -> None:
+        """Serve, and tell a disconnect that was called beside a handler when no handler will be called any more."""
+        try:
+            await self._serve(receive)
+        finally:
+            if self._departure is not None:
+                self._departure.handled()
+        if self._departure is not None:
+            await self._end_departed(self._departure)
+
     async def _serve(self, receive: Receive) -> None:
         last = False
         while not last and not self._answered:
             event = await receive()
             kind = event["type"]
+            if self._told and (kind in self._ends or kind in self._layer_handlers):
+                last = kind in self._ends  # it was called beside a handler; what the peer had sent is handled
+                continue
             if kind in self._last:
                 last = not event.get("more_body")
                 if kind in self._ends:
                     self._told, self._goodbye = True, event
+                    if self._departure is not None:
+                        self._departure.stop()
+            self._handling = event
             if kind in self.asks:
                 self._asking = event
             try:
@@ -256,8 +293,59 @@ class Consumer(Generic[R]):
                     raise
                 # The peer has left, which ended this handler at its send. Events that the peer sent before it left
                 # are still handled, and then the disconnect.
+            self._handling = None
             if self._asking is not None:
                 self._look_for_answer(event)
+
+    def _departed(self, event: Any) -> None:
+        """Note that the peer has left; ``event`` is the disconnect, which is still to be received."""
+        if self._told:
+            return
+        self._goodbye = event
+        self._departure = Departure(event)
+        if self.disconnect_wait is not None:
+            self._departure.watch(self.disconnect_wait, lambda: self._handling, self._overtake)
+
+    def _overtake(self, event: Any) -> Coroutine[Any, Any, None]:
+        """Return a call of the method for the disconnect, beside a handler, and of what follows it."""
+        self._told = True
+        return self._disconnect_beside(event)
+
+    async def _disconnect_beside(self, event: Any) -> None:
+        try:
+            if (handler := self._handlers.get(event["type"])) is not None:
+                with logged_disconnect(self.scope):
+                    await self._call_beside(handler, event)
+        finally:
+            if self._layer_handlers:
+                await self._leave_layer(forget=False)
+
+    async def _end_departed(self, departure: Departure) -> None:
+        """Call the method for the disconnect, or wait for the call that was made beside a handler."""
+        if self._told:
+            await departure.wait_called()
+        else:
+            await self._end(departure.event)
+
+    async def _end_cancelled(self, receive: Receive) -> None:
+        if not self._told:
+            await self._end(await self._last_event(receive))
+        elif self._departure is not None:
+            await self._departure.wait_called(CLEAN_UP)
+
+    @property
+    def is_disconnected(self) -> bool:
+        """Whether the peer has left: what is sent to it from now on reaches nobody. For handlers that work for long."""
+        return self._left or self._goodbye is not None
+
+    def wait_for_handlers(self) -> R:
+        """Wait, in the method for the disconnect, until a handler that is still running has returned, and what the peer
+        sent before it left is handled."""
+        return self.perform(self._wait_for_handlers())
+
+    async def _wait_for_handlers(self) -> None:
+        if self._departure is not None and self._departure.is_called:
+            await self._departure.wait_handled()
 
     def _look_for_answer(self, event: Any) -> None:
         """Note that the method for ``event`` has returned without an answer."""
@@ -333,6 +421,10 @@ class Consumer(Generic[R]):
     @abstractmethod
     async def _call(self, handler: Handler, event: Any) -> Any:
         """Run ``handler`` on the loop or on a thread, and return its result."""
+
+    @abstractmethod
+    async def _call_beside(self, handler: Handler, event: Any) -> None:
+        """Run the method for the disconnect while another one runs."""
 
     @abstractmethod
     def perform(self, coroutine: Coroutine[Any, Any, None]) -> R:

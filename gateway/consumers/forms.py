@@ -49,6 +49,9 @@ class AsyncForm(Consumer[Awaited]):
         result = handler(self, event)
         return result if result is None else await result
 
+    async def _call_beside(self, handler: Handler, event: Any) -> None:
+        await self._call(handler, event)
+
     def perform(self, coroutine: Awaited) -> Awaited:
         return coroutine
 
@@ -95,7 +98,7 @@ class SyncForm(Consumer[None]):
         try:
             result = await run_in_thread(self._work, handler, event)
         except asyncio.CancelledError:
-            if self._begun is not event:  # no thread was free; a disconnect is still to be called
+            if self._begun is not event and event["type"] in self._ends:  # no thread was free: it is still to be called
                 self._told = False
             raise
         if inspect.iscoroutine(result):  # from a method that is not async itself
@@ -136,6 +139,11 @@ class SyncForm(Consumer[None]):
                 return
         call = _last_calls.spawn(run_in_thread(self._catch_up, handler, event), name="disconnect")
         await asyncio.wait({call}, timeout=CLEAN_UP)
+
+    async def _call_beside(self, handler: Handler, event: Any) -> None:
+        """Call the last method on a thread of its own. If none is free, it is called once one is."""
+        call = _last_calls.spawn(run_in_thread(self._catch_up, handler, event), name="disconnect")
+        await asyncio.wait({call})
 
     def perform(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self._wait_for(coroutine)

@@ -45,6 +45,14 @@ def check_layer_events(consumer: type, marked: Iterable[str], received: Iterable
         raise TypeError(f"{consumer.__name__}: @layer_event({kind!r}) is an event of the peer; choose another type")
 
 
+def check_groups(consumer: type, groups: Any, marked: Iterable[str]) -> None:
+    """Raise TypeError for ``groups`` that are no list of names, or of which no message could be handled."""
+    if isinstance(groups, str) or not isinstance(groups, Iterable) or not all(isinstance(name, str) for name in groups):
+        raise TypeError(f'{consumer.__name__}.groups is {groups!r}; write a list of names, such as ["readings"]')
+    if groups and not marked:
+        raise TypeError(f"{consumer.__name__} joins groups and has no @layer_event method for their messages")
+
+
 def check_no_generators(consumer: type, methods: Mapping[str, Callable[..., Any]]) -> None:
     """Raise TypeError for a method with a ``yield``: a call of it runs none of its lines."""
     for name, method in methods.items():

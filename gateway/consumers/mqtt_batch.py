@@ -94,6 +94,8 @@ class MqttBatchMethods(MqttConnection[R]):
     max_delay: ClassVar[float] = 0.05
     """Seconds that the first of them waits for others. What comes from the store does not wait."""
 
+    disconnect_wait = None  # it comes when all of this connection's messages are handled
+
     gathering: Gathering[MqttMessage]
     """Shared by the connections of one application."""
     _part: GatheredPart[MqttMessage]

@@ -5,19 +5,24 @@ import json
 import logging
 from typing import Any, ClassVar, TypeVar
 
-from gateway.consumers import arguments
-from gateway.consumers.base import Asked, Consumer
+from gateway.consumers import arguments, send_queue
+from gateway.consumers.base import CLEAN_UP, Asked, Consumer
 from gateway.consumers.forms import AsyncForm, Awaited, SyncForm
 from gateway.consumers.header_fields import Headers, header_fields
 from gateway.consumers.hooks import Call, takes
 from gateway.consumers.json_text import parsed
+from gateway.consumers.send_queue import SendQueue, SlowReceiver
 from protocols.asgi import (
+    Receive,
+    Send,
     WebSocketConnectEvent,
     WebSocketDisconnectEvent,
     WebSocketReceiveEvent,
     WebSocketScope,
     describe,
 )
+from protocols.errors import Disconnected, LocalProtocolError
+from protocols.events import Event
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +38,11 @@ class WebsocketMethods(Consumer[R]):
 
     scope: WebSocketScope
 
+    send_queue: ClassVar[int] = 0
+    """Messages that may wait for a slow peer. 0: ``send`` itself waits until the peer has read."""
+    slow_receiver: ClassVar[SlowReceiver] = "drop_oldest"
+    """What happens when one more would wait: the oldest is dropped, or the connection is closed with 1013."""
+
     asks = {"websocket.connect": Asked("connect", "self.accept() or self.close()")}
     states = {
         "waiting": "the connection is not accepted; call self.accept() first",
@@ -42,10 +52,19 @@ class WebsocketMethods(Consumer[R]):
     instead = {**asks, "websocket.receive": Asked("receive", "self.send(text)")}
     _hooks = {"connect": Call(), "receive": Call(("text",), by_name=True), "disconnect": Call(("code",))}
     _text_only: ClassVar[bool] = False
+    _queue: SendQueue | None = None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        send_queue.check(cls, cls.send_queue, cls.slow_receiver)
         cls._text_only = inspect.isfunction(cls.receive) and not takes(cls.receive, _BYTES)
+
+    async def run(self, scope: WebSocketScope, receive: Receive, send: Send) -> None:
+        try:
+            await super().run(scope, receive, send)
+        finally:
+            if self._queue is not None:
+                await self._queue.flush(0 if self.is_disconnected else CLEAN_UP)
 
     def websocket_connect(self, event: WebSocketConnectEvent) -> Any:
         return self.connect(event)
@@ -77,13 +96,39 @@ class WebsocketMethods(Consumer[R]):
             arguments.name("accept", "subprotocol", subprotocol, 'text, one of self.scope["subprotocols"], or None')
         fields = header_fields("accept", headers)
         event = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields}
-        return self.perform(self._emit(event, "accept"))
+        return self.perform(self._accept(event))
+
+    async def _accept(self, event: Event) -> None:
+        await self._emit(event, "accept")
+        if self.send_queue:
+            self._queue = SendQueue(self.scope, self._emit, self.send_queue, self.slow_receiver)
 
     def send(self, text: str | None = None, bytes: bytes | None = None) -> R:
         """Send one message: either ``text`` or ``bytes``."""
         if type(text) is not str or bytes is not None:
             text, bytes = _either(text, bytes)
-        return self.perform(self._emit({"type": "websocket.send", "text": text, "bytes": bytes}, "send"))
+        return self.perform(self._send({"type": "websocket.send", "text": text, "bytes": bytes}, "send"))
+
+    async def _send(self, event: Event, helper: str) -> None:
+        """Send ``event`` after the messages that wait. Raises, as without a queue, when the connection is over."""
+        queue = self._queue
+        if queue is None or self.is_disconnected:
+            await self._emit(event, helper)
+        elif queue.closed:
+            raise LocalProtocolError(f"{helper}: {self.states['over']}")
+        elif event["type"] == "websocket.close":
+            await queue.close(event)
+        else:
+            if event["text"] is not None:
+                event["text"].encode()  # an error of it belongs to the line that sends it
+            await self._put(queue, event)
+
+    async def _put(self, queue: SendQueue, event: Event) -> None:
+        try:
+            await queue.put(event)
+        except Disconnected:
+            self._left = True
+            raise
 
     def send_json(self, content: Any) -> R:
         """Send ``content`` as JSON text. Raises TypeError or ValueError if it cannot be written as JSON."""
@@ -93,7 +138,7 @@ class WebsocketMethods(Consumer[R]):
         """Close the connection. Before ``accept`` the peer gets HTTP 403."""
         arguments.integer("close", "code", code, "1000 or an integer from 3000 to 4999: close(code, reason)")
         arguments.text("close", "reason", reason)
-        return self.perform(self._emit({"type": "websocket.close", "code": code, "reason": reason}, "close"))
+        return self.perform(self._send({"type": "websocket.close", "code": code, "reason": reason}, "close"))
 
 
 def _either(text: Any, data: Any) -> tuple[str | None, bytes | None]:

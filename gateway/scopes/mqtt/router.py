@@ -17,6 +17,7 @@ from gateway.routing.router import Route, Router
 from gateway.routing.unrouted import refuse
 from gateway.scopes.mqtt.patterns import Topic
 from gateway.spans import spans
+from protocols.app_run import Departure, on_departure
 from protocols.asgi import (
     MQTTConnectEvent,
     MQTTDisconnectEvent,
@@ -113,7 +114,7 @@ class TopicRouter(Router):
             async with asyncio.TaskGroup() as group:
 
                 def branch(route: Route) -> _Branch:
-                    return _Branch(route, scope, connect, send, group)
+                    return _Branch(route, scope, connect, receive, send, group)
 
                 await self._dispatch(branches, branch, receive, send)
         except BaseExceptionGroup as crashes:
@@ -175,10 +176,28 @@ async def _acknowledge_unrouted(event: MQTTReceiveEvent, send: Send) -> None:
 class _Branch:
     """One route's application within one connection."""
 
-    __slots__ = ("_counts", "_had_one", "_left", "_send", "_state", "_table", "_task", "_timed", "_topic", "events")
+    __slots__ = (
+        "_counts",
+        "_had_one",
+        "_left",
+        "_receive",
+        "_send",
+        "_state",
+        "_table",
+        "_task",
+        "_timed",
+        "_topic",
+        "events",
+    )
 
     def __init__(
-        self, route: Route, scope: MQTTScope, connect: MQTTConnectEvent, send: Send, group: asyncio.TaskGroup
+        self,
+        route: Route,
+        scope: MQTTScope,
+        connect: MQTTConnectEvent,
+        receive: Receive,
+        send: Send,
+        group: asyncio.TaskGroup,
     ) -> None:
         self.events: Queue[_Received] = Queue(WINDOW)
         self.events.put(connect)
@@ -189,6 +208,8 @@ class _Branch:
         self._counts = current_counts.get().messages.of("mqtt", route.label)
         self._table = SERVER if scope["role"] == "server" else CLIENT
         self._state = next(iter(self._table))
+        self._receive = receive
+        """The ``receive`` of the connection."""
         self._send = send
         self._left = False
         self._task = group.create_task(self._run(route, scope))
@@ -233,6 +254,10 @@ class _Branch:
         if spans.by is not None:
             spans.by.takes(event)
         return event
+
+    def on_departure(self, tell: Departure) -> None:
+        """Call ``tell`` with the disconnect as soon as the device has left."""
+        on_departure(self._receive, tell)
 
     async def send(self, event: dict[str, Any]) -> None:
         kind = type_of(event)

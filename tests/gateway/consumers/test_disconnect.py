@@ -85,6 +85,12 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No handler here takes so long that the disconnect is called beside it, however busy the machine is."""
+    monkeypatch.setattr(base.Consumer, "disconnect_wait", 60.0)
+
+
+@pytest.fixture(autouse=True)
 def _layer() -> Iterator[None]:
     with installed({channel_layer: InMemoryChannelLayer()}):
         yield
