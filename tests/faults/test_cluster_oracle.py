@@ -1,10 +1,11 @@
 """What the cluster's oracle excuses: what a Mosquitto has lost according to its log, and nothing else."""
 
 import time
+from collections import Counter
 
 import pytest
 from cluster.faults import Fault
-from cluster.oracle import Broker, forgotten
+from cluster.oracle import Book, Broker, Run, doubled, forgotten
 
 NOW = 1000.0
 """By the monotonic clock."""
@@ -62,3 +63,19 @@ def test_one_that_was_killed_may_have_forgotten_what_it_took_last() -> None:
     assert Broker([at(NOW - 9, STARTING), *lines]).forgotten("out/") == 1
     lines.insert(2, at(NOW, "mosquitto version 2.0.11 terminating"))
     assert Broker([at(NOW - 9, STARTING), *lines]).forgotten("out/") == 0
+
+
+def test_a_message_at_qos_2_that_mosquitto_released_and_sent_again_is_another_one() -> None:
+    released = [at(NOW, "Sending PUBREL to gateway-host1 (m626)"), at(NOW, "Sending PUBREL to gateway-host1 (m626)")]
+    done = at(NOW, "Received PUBCOMP from gateway-host1 (Mid: 626, RC:0)")
+    again = at(NOW, "Sending PUBLISH to gateway-host1 (d1, q2, r0, m626, 'plant/2/kept', ... (8 bytes))")
+    runs = [Run("host1", "one", NOW, NOW), Run("host1", "two", NOW + 9, NOW + 9)]
+    fault = Fault("cut", "host1", "broker", NOW, NOW + 5)
+
+    def found(what: str, *lines: str) -> int:
+        return len(doubled(Book({what: runs}), Counter(), [fault], Broker(lines)))
+
+    assert found("qos2-1", *released, again) == 0
+    assert found("qos2-1", *released, done, again) == 1
+    assert found("qos2-1", again) == 1
+    assert found("own2-1", *released, again) == 1

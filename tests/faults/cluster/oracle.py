@@ -38,6 +38,9 @@ class Gap:
 
 SECOND = 1.5
 """The log has the second in which a line was written; and a sender notes an acknowledgement a little later."""
+_RELEASED = re.compile(r"Sending PUBREL to (\S+) \(m(\d+)\)")
+_COMPLETED = re.compile(r"Received PUBCOMP from (\S+) \(Mid: (\d+)")
+_SENT_AGAIN = re.compile(r"Sending PUBLISH to (\S+) \(d1, q2, r\d, m(\d+),")
 _TAKEN = re.compile(r"Received PUBLISH from \S+ \(d\d, q\d, r\d, m\d+, '([^']*)'")
 
 
@@ -47,6 +50,10 @@ class Broker:
     def __init__(self, log: Iterable[str]) -> None:
         self.gaps: list[Gap] = []
         self._taken: list[tuple[float, str]] = []
+        self.sent_anew = 0
+        """Messages at QoS 2 whose PUBREL it had sent, and then PUBLISH again, which MQTT-4.3.3-6 forbids: 2.0.11 does
+        so when two connections end before the PUBCOMP. Their receiver has to take each for another message."""
+        self._released: set[tuple[str, ...]] = set()
         ahead, last, orderly = time.time() - time.monotonic(), 0.0, True
         for line in log:
             stamp, _, said = line.partition(": ")
@@ -62,7 +69,19 @@ class Broker:
                 self.gaps[-1].joined = moment + SECOND
             elif found := _TAKEN.match(said):
                 self._taken.append((moment, found[1]))
+            else:
+                self._follow(said)
             last = moment
+
+    def _follow(self, said: str) -> None:
+        """Follow the messages that it sends at QoS 2."""
+        if found := _RELEASED.match(said):
+            self._released.add(found.groups())
+        elif found := _COMPLETED.match(said):
+            self._released.discard(found.groups())
+        elif (found := _SENT_AGAIN.match(said)) and found.groups() in self._released:
+            self._released.discard(found.groups())
+            self.sent_anew += 1
 
     def may_lose(self, moment: float) -> bool:
         """Whether it may lose what it acknowledges then for a shared subscription."""
@@ -108,20 +127,20 @@ class Book:
         return {what for what, runs in self.runs.items() if any(run.ended for run in runs)}
 
 
-def doubled(book: Book, copies: Counter[str], faults: Sequence[Fault]) -> list[str]:
+def doubled(book: Book, copies: Counter[str], faults: Sequence[Fault], broker: Broker) -> list[str]:
     """Runs that no guarantee allows: under another event id, or without a fault since the run before. ``copies``: how
     many messages there may be that say the same, where that is more than one."""
-    found = []
+    found, anew = [], []
     for what, runs in book.runs.items():
         if not what.startswith(DEDUPLICATED):
             continue
         events = list(dict.fromkeys(run.event for run in runs))
         if len(events) > max(1, copies[what]) and not _excused(what, runs, faults):
-            found.append(f"{what}: {len(events)} event ids: {_story(runs)}")
+            (anew if what.startswith("qos2") else found).append(f"{what}: {len(events)} event ids: {_story(runs)}")
         for earlier, later in itertools.pairwise(runs):
             if earlier.event == later.event and not any(_between(fault, earlier, later) for fault in faults):
                 found.append(f"{what}: again, and nothing had failed: {_story(runs)}")
-    return found
+    return found + (anew if len(anew) > broker.sent_anew else [])
 
 
 def _excused(what: str, runs: Sequence[Run], faults: Sequence[Fault]) -> bool:

@@ -204,7 +204,7 @@ class Trial:
         return oracle.Book.read(self._cluster.book)
 
     def _judge(self) -> None:
-        self._failures += oracle.doubled(self._book(), self._clients.copies(), self._faults)[:20]
+        self._failures += oracle.doubled(self._book(), self._clients.copies(), self._faults, self._mosquitto())[:20]
         acknowledged = self._clients.acknowledged("atomic") - self._forgotten()
         self._failures += not_once(self._cluster.effects.rows(), acknowledged)[:20]
         for gateway in self._cluster.gateways:
@@ -225,6 +225,7 @@ class Trial:
         yield f"{oracle.again(self._book())} handled again under the same event id"
         without = sum(gap.joined - gap.started for gap in self._mosquitto().gaps[1:])
         alone = f"it had no member of a shared subscription for {without:.0f} s"
+        yield f"{self._mosquitto().sent_anew} sent again at QoS 2 by a Mosquitto that had released them"
         yield f"{len(self._forgotten())} forgotten by a Mosquitto that was killed or restarted; {alone}"
         said = self._clients.acknowledged("say")
         for page in self._clients.pages:
