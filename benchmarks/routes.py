@@ -23,6 +23,7 @@ SERVERS = {
     "email": "{protocol: smtp}",
     "sms": "{protocol: sms, provider: generic, on: web, path: /sms, insecure: true}",
     "http": "{protocol: http}",
+    "websocket": "{protocol: http}",
 }
 
 
@@ -38,6 +39,10 @@ def recipient(address: str) -> Callable[[int], dict[str, Any]]:
     return lambda n: {"type": "email", "mail_from": "", "rcpt_to": [address.format(n)]}
 
 
+def requested(scope_type: str, path: str) -> Callable[[int], dict[str, Any]]:
+    return lambda n: {"type": scope_type, "path": path.format(n), "root_path": ""}
+
+
 KINDS = {
     "address": Kind("email", "address: box{}@example.org", recipient("box{}@example.org")),
     "domain": Kind("email", "domain: d{}.example.org", recipient("ann@d{}.example.org")),
@@ -50,9 +55,9 @@ KINDS = {
     ),
     "topic": Kind("mqtt", 'topic: "sites/{}/door"', lambda n: {"type": "mqtt", "topic": f"sites/{n}/door"}),
     "topic: +/door1/#": Kind("mqtt", 'topic: "+/door{}/#"', lambda n: {"type": "mqtt", "topic": f"a/door{n}/b"}),
-    "path: ^shop1/": Kind(
-        "http", "path: '^shop{}/'", lambda n: {"type": "http", "path": f"/shop{n}/", "root_path": ""}
-    ),
+    "path: ^shop1/": Kind("http", "path: '^shop{}/'", requested("http", "/shop{}/")),
+    "path: ^shop1/(\\d+)/$": Kind("http", "path: '^shop{}/(\\d+)/$'", requested("http", "/shop{}/7/")),
+    "websocket path: ^shop1/": Kind("websocket", "path: '^shop{}/'", requested("websocket", "/shop{}/chat")),
 }
 
 

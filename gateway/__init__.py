@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.consumers import *
     from gateway.layers import *
     from gateway.routing import *
+    from gateway.scopes.http.static_files import *
     from gateway.scopes.routers import *
     from gateway.sending import *
 else:
@@ -62,6 +63,7 @@ else:
                 "leaves",
                 "name_of",
             ),
+            "gateway.scopes.http.static_files": ("StaticFiles",),
             "gateway.scopes.routers": (
                 "EmailFromRouter",
                 "EmailToRouter",

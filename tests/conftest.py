@@ -138,7 +138,17 @@ def _process_as_it_was() -> Iterator[None]:
     os.environ.update(environment)
 
 
-POOLS = ("handler-", "log", "login_", "mail reader_", "operator", "store", "pytest_timeout", "ThreadPoolExecutor-")
+POOLS = (
+    "handler-",
+    "log",
+    "login_",
+    "mail reader_",
+    "operator",
+    "static files_",
+    "store",
+    "pytest_timeout",
+    "ThreadPoolExecutor-",
+)
 """Names of threads that a process keeps while it lives. The last one is asgiref's, which runs sync code of an async
 caller that is in no thread-sensitive context."""
 

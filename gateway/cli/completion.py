@@ -72,7 +72,8 @@ def routes(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def _targets(routes: Any) -> Iterator[str]:
     for _, line in _lines(routes):
-        yield line if isinstance(line, str) else line.app
+        if target := line if isinstance(line, str) else line.app:
+            yield target
 
 
 def _lines(routes: Any) -> Iterator[tuple[ScopeKind, Any]]:

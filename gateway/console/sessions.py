@@ -50,7 +50,7 @@ class Sessions:
         self._clock = clock
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
         self._closed: OrderedDict[bytes, None] = OrderedDict()
-        """Those that ended last. Another worker may tell of their use before it hears of their end."""
+        """Sessions that ended last. Another worker may tell of their use before it hears of their end."""
         self.tell: Callable[[Mapping[str, Any]], object] | None = None
         """Tells other workers what has become of a session, as plain data for their :meth:`learn`. Their clock is the
         same."""

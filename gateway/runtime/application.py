@@ -20,6 +20,7 @@ from gateway.routing.targets import Named
 from gateway.runtime.importing import TargetError, import_target, place_of, source_lines
 from gateway.scopes.installed import KINDS
 from gateway.scopes.kind import ScopeKind
+from gateway.scopes.routes import KeyMistake
 from protocols.asgi import Application
 from protocols.errors import describe_error
 from protocols.lazy_names import imported
@@ -66,7 +67,7 @@ class ApplicationBuilder:
 
     def _whole(self, kind: str, line: Any, loc: Loc, place: Loc) -> Named:
         """Make the application that takes all scopes of one type. The file names it at ``place``."""
-        named = self._answering(kind, line.app, place)
+        named = self._answering(kind, line.app, place) if line.app else self._target_of(kind, loc, line)
         self._check(kind, loc, line)
         return replace(named, app=guarded(named.app, _policy(line), f"{kind} -> {line.app}"))
 
@@ -93,7 +94,7 @@ class ApplicationBuilder:
         return router if not self.diagnostics else _unusable
 
     def _route(self, kind: str, loc: Loc, line: Any) -> Route | None:
-        target = self._answering(kind, line.app, (*loc, "app"))
+        target = self._target_of(kind, loc, line)
         self._check(kind, loc, line)
         given = self._given(kind, line)
         if not given and self.parsed.spoiled(*loc):
@@ -115,6 +116,17 @@ class ApplicationBuilder:
         except Exception as error:  # a mistake in a package that brings a scope type
             self._report((*loc, place), f"the scope type {kind} failed{place_of(error)}: {describe_error(error)}")
         return None
+
+    def _target_of(self, kind: str, loc: Loc, line: Any) -> Named:
+        try:
+            made = KINDS[kind].application_of(line, self.parsed.document.folder)
+        except KeyMistake as mistake:
+            if mistake.key:
+                self._report((*loc, mistake.key), f"{label((*loc, mistake.key))}: {mistake}")
+            elif not self.parsed.spoiled(*loc):  # the key that it lacks may be a misspelt one
+                self._report(loc, f"{label(loc)} {mistake}")
+            return Named(_unusable, "nothing")
+        return self._answering(kind, line.app, (*loc, "app")) if made is None else made
 
     def _check(self, kind: str, loc: Loc, line: Any) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from gateway.arrivals import Watch
@@ -12,6 +13,7 @@ from gateway.delivery.reach import StoreReach
 from gateway.recording.replay_run import ReplayRun, UncheckedReplay
 from gateway.routing.patterns import Pattern
 from gateway.routing.router import Route, Router, takes
+from gateway.routing.targets import Named
 from gateway.scopes.routes import keys_of
 from gateway.scopes.server_kind import Given, ServerKind, is_configured
 from gateway.services import Service
@@ -99,6 +101,11 @@ class ScopeKind(ABC):
     def route_of(self, key: str, line: Any, target: Any, policy: Policy) -> Route:
         """Make the route that ``line`` of the file says, an object of :attr:`route`. Raises ValueError."""
         return self.make_route(key, getattr(line, key), target, policy)
+
+    def application_of(self, line: Any, folder: Path) -> Named | None:
+        """Make the application of a route whose own keys say what answers, in place of ``app``; None: ``app`` says it.
+        Relative paths start in ``folder``. Raises :class:`~gateway.scopes.routes.KeyMistake`."""
+        return None
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -26,6 +26,14 @@ WITH_POLICY = settings_config(json_schema_extra=_own_keys_first)
 """``__pydantic_config__`` of a route's settings that extend :class:`~gateway.delivery.policy.Policy`."""
 
 
+class KeyMistake(ValueError):
+    """A key of a route, ``key``, has a value that it cannot have; empty: the route lacks one."""
+
+    def __init__(self, key: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.key = key
+
+
 @cache
 def keys_of(route: type) -> tuple[str, ...]:
     """The fields by which a route says what it takes, in their order."""

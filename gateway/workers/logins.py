@@ -15,7 +15,7 @@ class KnownLogins:
     def __init__(self) -> None:
         self._last: dict[str, Told] = {}
         self._closed: dict[str, None] = {}
-        """Those that ended last. A worker may tell of their use before it hears of their end."""
+        """Sessions that ended last. A worker may tell of their use before it hears of their end."""
 
     def note(self, told: Told) -> None:
         digest = told["digest"]

@@ -3,43 +3,31 @@
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from gateway.delivery.policy import Policy
 from gateway.recording.replay_run import ReplayRun
 from gateway.routing.router import Route
+from gateway.routing.targets import Named
 from gateway.scopes.http.arrivals import HTTPWatch
 from gateway.scopes.http.router import URLRouter, url
+from gateway.scopes.http.routes import FILES, HTTPRoute, PathRoute, files_of, mistake_before_files
 from gateway.scopes.kind import Running, ScopeKind
 from gateway.scopes.reachable import called_here, is_reachable
-from gateway.scopes.routes import Target
 from gateway.scopes.server_kind import ServerKind
 from protocols.asgi import Application
 from protocols.events import Event
 from protocols.http.events import CHECKS, HTTP
 from protocols.http.settings import HTTPSettings
-from protocols.server import SETTINGS_CONFIG
 
 _NOT_FOUND = b"Not Found\n"
 _NOT_FOUND_HEADERS = [
     (b"content-type", b"text/plain; charset=utf-8"),
     (b"content-length", str(len(_NOT_FOUND)).encode()),
 ]
-
-
-@dataclass(frozen=True)
-class PathRoute:
-    """A route of the http or websocket scope."""
-
-    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
-
-    app: Target
-    """What answers: `module.attribute`, `module:attribute`, or `django`."""
-    path: str | None = None
-    """A regular expression, searched in the path without its leading slash, as Django does."""
 
 
 _NAMED = re.compile(r"(?<!\(\?P)<(?:\w+:)?(?P<django>\w+)>|(?<!\$)\{(?P<braces>[A-Za-z_]\w*)(?::\w+)?\}")
@@ -61,7 +49,7 @@ def _mistake(pattern: str) -> str:
 class PathKind(ScopeKind):
     """What http and websocket share: both are routed by path."""
 
-    route: ClassVar = PathRoute
+    route: ClassVar[type] = PathRoute
     router: ClassVar = URLRouter
     everything: ClassVar = 'path: "^"'
 
@@ -86,6 +74,8 @@ def _paths(routes: Sequence[Route]) -> Iterator[str]:
     """Paths that these routes may take, where that is easily seen."""
     yield "/"
     for route in routes:
+        if getattr(route.app, "is_static", False):
+            continue
         yield from (f"/{text}" for kind, text in route.pattern.conditions if kind in ("text", "beginning"))
 
 
@@ -102,6 +92,8 @@ class _Replay(ReplayRun):
 
 class HTTPKind(PathKind):
     name: ClassVar = "http"
+    route: ClassVar = HTTPRoute
+    options: ClassVar = FILES
     traced: ClassVar = "gateway.scopes.http.tracing:TracedHTTP"
     watch: ClassVar = HTTPWatch
     results: ClassVar = ("2xx", "3xx", "4xx", "5xx", "client left")
@@ -116,6 +108,14 @@ class HTTPKind(PathKind):
     aliases: ClassVar = ("https",)
     bare: ClassVar = "/.*"
     send: ClassVar = "gateway.scopes.http.send:http"
+
+    def application_of(self, line: Any, folder: Path) -> Named | None:
+        return files_of(line, folder)
+
+    def route_of(self, key: str, line: Any, target: Any, policy: Policy) -> Route:
+        if line.files is not None and (mistake := mistake_before_files(line.path)):
+            raise ValueError(f"{line.path!r} {mistake}")
+        return super().route_of(key, line, target, policy)
 
     def records(self, arrival: Any) -> bool:
         return bool(arrival.verdict != "client left")

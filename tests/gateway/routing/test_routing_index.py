@@ -89,6 +89,17 @@ DEVICES = st.one_of(made(Topic, FILTERS), st.just(Default()))
 PHONES = st.one_of(made(Phone, NUMBERS), made(Country, st.sampled_from(["GB", "DE", "US"])), st.just(Default()))
 
 
+SEGMENTS = st.sampled_from(["shop", "shop1", "shop12", "api", "v1", "v2", "a", "", "A", "i", "\u0130"])
+URLS = st.lists(SEGMENTS, max_size=4).map("/".join)
+URL_PARTS = SEGMENTS | st.sampled_from([r"(?P<id>\d+)", r"[^/]+", r"\w*", ".*", "shop1?", "(?:api|shop)", r"shop\d+"])
+URL_PATTERNS = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["^", "^", "^", "", r"\A", "(?i)^", "^/?"]),
+    st.lists(URL_PARTS, max_size=4).map("/".join),
+    st.sampled_from(["", "", "$", "/$", "/", r"\Z", "/?$"]),
+)
+
+
 def lists_of(patterns: st.SearchStrategy[Pattern]) -> st.SearchStrategy[list[Pattern]]:
     return st.lists(patterns, max_size=20)
 
@@ -120,6 +131,13 @@ def test_recipients(patterns: list[Pattern], recipient: str) -> None:
 def test_paths(patterns: list[Pattern], path: str) -> None:
     tested = routed(URLRouter, patterns)
     assert tested.find(scope("http", path=f"/{path}")) == first(tested.routes, lambda _: path)
+
+
+@settings(max_examples=200, deadline=None)
+@given(lists_of(made(Regex, URL_PATTERNS)), URLS, st.sampled_from(["http", "websocket"]))
+def test_urls(patterns: list[Pattern], path: str, kind: str) -> None:
+    tested = routed(URLRouter, patterns)
+    assert tested.find(scope(kind, path=f"/{path}")) == first(tested.routes, lambda _: path)
 
 
 @settings(max_examples=400, deadline=None)
@@ -191,8 +209,9 @@ MANY = 20_000
         (TopicRouter, lambda n: Topic(f"sites/{n}/door"), lambda n: scope("mqtt", topic=f"sites/{n}/door")),
         (TopicRouter, lambda n: Topic(f"sites/+/door{n}/#"), lambda n: scope("mqtt", topic=f"sites/7/door{n}/x")),
         (URLRouter, lambda n: Regex(f"^shop{n}/$"), lambda n: scope("http", path=f"/shop{n}/")),
+        (URLRouter, lambda n: Regex(f"^shop{n}/"), lambda n: scope("websocket", path=f"/shop{n}/chat")),
     ],
-    ids=["address", "domain", "whole", "end", "longer end", "number", "topic", "filter", "path"],
+    ids=["address", "domain", "whole", "end", "longer end", "number", "topic", "filter", "path", "beginning"],
 )
 def test_one_among_many_is_asked_alone(kind: Any, make: Any, asked: Any) -> None:
     tested = routed(kind, [*map(make, range(MANY)), Default()])

@@ -1,0 +1,82 @@
+"""The routes of the http and websocket scopes, as gateway.yaml writes them."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final
+
+from gateway.routing.targets import Named
+from gateway.scopes.routes import KeyMistake, Target
+from protocols.lazy_names import imported
+from protocols.server import SETTINGS_CONFIG
+from protocols.setting_forms import Text
+
+
+@dataclass(frozen=True)
+class PathRoute:
+    """A route of the websocket scope."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    app: Target
+    """What answers: `module.attribute`, `module:attribute`, or `django`."""
+    path: str | None = None
+    """A regular expression, searched in the path without its leading slash, as Django does."""
+
+
+@dataclass(frozen=True)
+class HTTPRoute:
+    """A route of the http scope. It has `app` or `files`."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    app: Target | None = None
+    """What answers: `module.attribute`, `module:attribute`, or `django`."""
+    path: str | None = None
+    """A regular expression, searched in the path without its leading slash, as Django does."""
+    files: Annotated[str, Text(least=1)] | None = None
+    """A folder. What the path has after the match is the path of a file in it."""
+    cache_control: Annotated[str, Text(least=1, most=200)] | None = None
+    """`Cache-Control` of `files`. Default: `public, max-age=60`. It is not for those that `immutable` finds, unless it
+    has `private` or `no-store`."""
+    immutable: Annotated[str, Text(least=1, most=200)] | None = None
+    """A regular expression, searched in the path below `files`: such a file never changes, and caches keep it for a
+    year. Default: names with a hash, `app.55e7cbb9ba48.css`."""
+
+
+FILES: Final = ("files", "cache_control", "immutable")
+"""The keys of a route for files."""
+_TO_THE_END = re.compile(r"(?:(?<!\\)(?:\(\?P<\w+>|\()?\.[*+]\??\)?)?(?:(?<!\\)\$|\\Z)?\Z")
+
+
+def files_of(line: HTTPRoute, folder: Path) -> Named | None:
+    """Make the application of a route for files; None: it has a target. Raises KeyMistake."""
+    if line.files is None:
+        _check_target(line)
+        return None
+    if line.app is not None:
+        raise KeyMistake("files", "app is here as well; write one of them")
+    if folder.resolve().is_relative_to((folder / line.files).resolve()):
+        raise KeyMistake("files", "this file is in that folder, so that everybody could read it; write one below")
+    options = {key: value for key in FILES[1:] if (value := getattr(line, key)) is not None}
+    try:
+        app = imported("gateway.scopes.http.static_files:StaticFiles")(folder / line.files, name=line.files, **options)
+    except ValueError as error:
+        raise KeyMistake(getattr(error, "argument", "files"), str(error)) from error
+    return Named(app, app.target_name)
+
+
+def _check_target(line: HTTPRoute) -> None:
+    for key in FILES[1:]:
+        if getattr(line, key) is not None:
+            raise KeyMistake(key, "it is for static files; write files: FOLDER, too")
+    if line.app is None:
+        raise KeyMistake("", "needs 'app', or 'files' for a folder of static files")
+
+
+def mistake_before_files(path: str) -> str:
+    """Return what is wrong with a path in front of files; empty: nothing."""
+    found = _TO_THE_END.search(path)
+    if found is None or not found[0]:
+        return ""
+    return "takes the path to its end, and leaves no name of a file; end it with a slash, as '^static/'"
