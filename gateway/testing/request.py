@@ -40,7 +40,7 @@ def request_scope(
     added = [field for field in pairs([("host", HOST), *own]) if field[0] not in names]
     return http_scope(
         method.upper(),
-        quote(path, safe="/?&=:@!$'()*+,;%~-._[]") or "/",
+        (quote(path, safe="/?&=:@!$'()*+,;%~-._[]") or "/").encode(),
         [*added, *given],
         root_path=root_path,
         state={},

@@ -1,8 +1,4 @@
-"""One HTTP request and its response: one ``http`` scope.
-
-One light object is request *and* response to aiohttp's ``RequestHandler``, which needs next to nothing of it;
-``tests/protocols/http/test_http_surface.py`` fails if a new aiohttp needs more.
-"""
+"""One HTTP request and its response: one ``http`` scope."""
 
 import asyncio
 import contextlib
@@ -10,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from protocols.app_run import AppRun, observed
 from protocols.asgi import (
@@ -27,15 +23,7 @@ from protocols.http import events
 from protocols.http.access import Access, without_secrets
 from protocols.http.connection import HTTPConnection
 from protocols.http.head import encode, interim, plain, status_line
-from protocols.http.library import (
-    EMPTY_PAYLOAD,
-    TRANSFER_ENCODING,
-    HttpVersion10,
-    HttpVersion11,
-    RawRequestMessage,
-    RequestPayloadError,
-    StreamReader,
-)
+from protocols.http.request import Body, MalformedBody, Request
 from protocols.http.scope import http_scope
 from protocols.tasks import is_thrown_away
 
@@ -63,15 +51,14 @@ class Exchange(AppRun):
         "_keeps",
         "_left",
         "_missed",
-        "_reading",
+        "_reads",
         "_since",
         "_told",
         "_unread",
         "_waits",
         "_warned",
         "connection",
-        "message",
-        "payload",
+        "request",
         "service",
         "size",
         "status",
@@ -81,15 +68,14 @@ class Exchange(AppRun):
     sends: ClassVar[Table] = events.HTTP
     checks: ClassVar[Checks] = events.CHECKS
 
-    def __init__(self, connection: HTTPConnection, message: RawRequestMessage, payload: StreamReader) -> None:
+    def __init__(self, connection: HTTPConnection, request: Request) -> None:
         self.connection = connection
-        self.message = message
-        self.payload = payload
+        self.request = request
         self.service = connection.service
         self.status = 0
         self.size = 0
         """Bytes of the response's body so far."""
-        self._keeps = not message.should_close
+        self._keeps = request.keeps
         """Whether the connection may serve another request after this one."""
         self._begun = False
         """Whether the head of the response is written."""
@@ -114,8 +100,8 @@ class Exchange(AppRun):
         """Whether the application's own task waits in ``receive``, and not another one beside it."""
         self._is_freed = False
         """Whether the connection goes on without waiting for the application."""
-        self._reading: asyncio.Timeout | None = None
-        """The timeout of a task that waits for a piece of the body."""
+        self._reads = False
+        """Whether a task waits for a piece of the body."""
         super().__init__(connection.service.app, self._scope())
         self.busy = connection.service.busy
 
@@ -134,14 +120,14 @@ class Exchange(AppRun):
 
     async def serve(self) -> None:
         """Run the application, and make sure that the peer gets an answer. Raises only CancelledError."""
-        service, connection = self.service, self.connection
+        service, connection, body = self.service, self.connection, self.request.body
         try:
             self.admit()
             error = await self.run()
             if not self._complete:
                 self.unanswered(error)
-            if self._keeps and not self._is_freed and not self.payload.is_eof():
-                await self._discard()
+            if body is not None and self._keeps and not self._is_freed and not body.complete:
+                await self._discard(body)
         except RemoteProtocolError as error:
             self.answer(int(error.answer or 400), str(error))
         except asyncio.CancelledError:
@@ -165,47 +151,28 @@ class Exchange(AppRun):
         if self._is_freed or not self.connection.may_leave(self):
             return
         self._is_freed = True
-        if self.payload.is_eof() or not self._keeps:
+        body = self.request.body
+        if body is None or body.complete or not self._keeps:
             self._release()
         else:
             self._unread = False  # the unread rest of the body is discarded from now on
-            self.service.tasks.spawn(self._discard_and_release(), name="discard a body")
+            self.service.tasks.spawn(self._discard_and_release(body), name="discard a body")
 
-    async def _discard_and_release(self) -> None:
+    async def _discard_and_release(self, body: Body) -> None:
         try:
-            await self._discard()
+            await self._discard(body)
         finally:
             self._release()
 
     def _release(self) -> None:
-        self.connection.served(self.payload, keep=self._keeps and not self.service.draining)
+        self.connection.served(self.request, keep=self._keeps and not self.service.draining)
         if self.service.settings.access_log:
             self._log()
 
     def admit(self) -> None:
         """Raise RemoteProtocolError for a request that the application must not get."""
-        message = self.message
-        if message.version is not HttpVersion11 and message.version is not HttpVersion10:
-            raise RemoteProtocolError("its version of HTTP is neither 1.0 nor 1.1", answer=505)
-        if message.method == "CONNECT":
-            raise RemoteProtocolError("its method is CONNECT, which is for proxies", answer=501)
-        if "#" in message.path:  # RFC 9112, 3.2: no form of a request target has a fragment
-            raise RemoteProtocolError("its request target has a fragment", answer=400)
-        if TRANSFER_ENCODING in message.headers:
-            self._admit_coding(message.headers[TRANSFER_ENCODING])
-        elif self.payload is not EMPTY_PAYLOAD:
-            length = int(message.headers.get("Content-Length", 0))
-            if length > self.service.settings.max_body:
-                raise RemoteProtocolError("its body is longer than max_body", answer=413)
-
-    def _admit_coding(self, coding: str) -> None:
-        """Refuse any coding that another server on the way may have framed differently (RFC 9112, 6.1)."""
-        if self.message.version is HttpVersion10:
-            raise RemoteProtocolError("it has a Transfer-Encoding in HTTP/1.0", answer=400)
-        if not coding:
-            raise RemoteProtocolError("its Transfer-Encoding is empty", answer=400)
-        if coding.lower() != "chunked":
-            raise RemoteProtocolError("its Transfer-Encoding is not chunked", answer=501)
+        if self.request.length > self.service.settings.max_body:
+            raise RemoteProtocolError("its body is longer than max_body", answer=413)
 
     def final_result(self) -> str | int:
         """Return the status of the response; 500 if the application has not begun one."""
@@ -216,9 +183,15 @@ class Exchange(AppRun):
 
     def lost(self) -> None:
         """Tell the application that the connection is lost, unless it has had its last event."""
-        self.payload.set_exception(ConnectionResetError("the peer is gone"))
+        if self.request.body is not None:
+            self.request.body.fail(ConnectionResetError("the peer is gone"))
         if not self._complete:
             self._leave_told()
+
+    def stalled(self) -> None:
+        """Note that the body does not come."""
+        if self.request.body is not None:
+            self.request.body.fail(TimeoutError())
 
     def _leave_told(self) -> None:
         """Note that the peer is gone, and tell the application once."""
@@ -227,21 +200,17 @@ class Exchange(AppRun):
         elif not self.gone:
             self._peer_left()
 
-    def _cancel(self, error: BaseException) -> None:
-        """Called by aiohttp's RequestHandler when the connection is lost: it needs nothing else of a request."""
-        self.lost()
-
-    async def _discard(self) -> None:
+    async def _discard(self, body: Body) -> None:
         """Read the rest of the body, which the application has not read: the next request comes after it."""
         try:
             async with asyncio.timeout(self.service.settings.stall_timeout):
-                while self._reading is not None:  # noqa: ASYNC110 -- _over() has woken the reader, which ends at once
+                while self._reads:  # noqa: ASYNC110 -- _over() has woken the reader, which ends at once
                     await asyncio.sleep(0)
-                while not self.payload.at_eof() and self.payload.total_bytes <= self.service.settings.max_body:
-                    await self._next_piece()
-        except (TimeoutError, ConnectionError, RequestPayloadError):
+                while not body.is_taken and body.size <= self.service.settings.max_body:
+                    await body.take()
+        except (TimeoutError, ConnectionError, MalformedBody):
             pass
-        self._keeps = self.payload.at_eof()
+        self._keeps = body.is_taken
 
     def unanswered(self, error: BaseException | None) -> None:
         """Answer 500, because the application has ended too early; if the response has begun, abort."""
@@ -279,16 +248,11 @@ class Exchange(AppRun):
         self.service.refusals[str(status)] += 1
         self._answer(status)
 
-    def malformed(self, why: str) -> None:
-        """End a malformed body: the parser cannot find its end, nor another request behind it."""
-        self._keeps = False
-        self.payload.set_exception(RequestPayloadError(why))
-        self.payload.feed_eof()
-
     @property
     def awaits_body(self) -> bool:
         """Whether the request's body has not come to its end."""
-        return not self.payload.is_eof()
+        body = self.request.body
+        return body is not None and not body.complete and not body.broken
 
     @property
     def task(self) -> "asyncio.Task[Any] | None":
@@ -344,8 +308,8 @@ class Exchange(AppRun):
             return
         self._told = self._warned = True
         self.feed(self._farewell())
-        if self._unread and self.payload is not EMPTY_PAYLOAD:
-            self.payload.set_exception(ConnectionResetError("the server is stopping"))
+        if self._unread and self.request.body is not None:
+            self.request.body.fail(ConnectionResetError("the server is stopping"))
 
     @property
     def server_name(self) -> str:
@@ -367,7 +331,7 @@ class Exchange(AppRun):
         self.status = status
         self._keeps = False
         self._complete = True
-        answer = plain(status, body=self.message.method != "HEAD", fields=self.service.refusal_fields)
+        answer = plain(status, body=self.request.method != "HEAD", fields=self.service.refusal_fields)
         self.size = len(answer.partition(b"\r\n\r\n")[2])
         self.connection.say(answer)
 
@@ -375,8 +339,8 @@ class Exchange(AppRun):
         """Allow no further event. An application that waits in ``receive`` learns of it now, others later."""
         self._complete = True
         self._goto("over")
-        if self._reading is not None and not self._reading.expired():
-            self._reading.reschedule(0)
+        if self._reads and self.request.body is not None:
+            self.request.body.wake()
         elif self._queue.awaited:
             self._told = True
             self.feed(self._farewell())
@@ -386,15 +350,15 @@ class Exchange(AppRun):
 
     def _log(self) -> None:
         scope: Any = self.scope
-        message, seconds = self.message, time.monotonic() - self._since
+        request, seconds = self.request, time.monotonic() - self._since
         told = Access(
             server=self.service.name,
             scope=scope["type"],
             client=scope["client"],
-            method=message.method,
-            target=without_secrets(message.path),
+            method=request.method,
+            target=without_secrets(request.target.decode("latin-1")),
             version=scope["http_version"],
-            headers=message.raw_headers,
+            headers=tuple(request.headers),
             status=self.status,
             size=self.size,
             seconds=seconds,
@@ -402,7 +366,7 @@ class Exchange(AppRun):
         if self.service.settings.access_log == "combined":
             access.info("%s", told.combined(), extra={"access": told, "is_whole": True})
         else:
-            words = (self.connection.label, message.method, scope["path"], self.status, self.size, seconds * 1000)
+            words = (self.connection.label, request.method, scope["path"], self.status, self.size, seconds * 1000)
             access.info("%s %s %r %d %d %.0f ms", *words, extra={"access": told})
 
     def passes_over(self, event: Event) -> bool:
@@ -455,49 +419,45 @@ class Exchange(AppRun):
 
     async def _read(self) -> HTTPRequestEvent | None:
         """Return the next piece of the body; None if there is none, because the peer erred or left."""
-        if self.payload is EMPTY_PAYLOAD:
+        if (body := self.request.body) is None:
             self._unread = False
             return {"type": "http.request", "body": b"", "more_body": False}
-        if self._reading is not None:
+        if self._reads:
             await asyncio.sleep(0)  # a task that only polls for an event is cancelled here
             raise LocalProtocolError("receive: another task of the application waits for the body; read it in one")
-        self._continue()
-        body: bytes | None = None
+        self._continue(body)
         try:
-            async with asyncio.timeout(self.service.settings.stall_timeout) as self._reading:
-                body = await self._next_piece()
+            piece = await self._next_piece(body)
         except TimeoutError:
             self._break_off(408, "the body did not come within stall_timeout")
-        except RequestPayloadError as error:
-            self._break_off(400, f"malformed body, {error}")
-        except ConnectionError:
-            pass
-        finally:
-            self._reading = None
-        if body is None:
             return None
-        if self.payload.total_bytes > self.service.settings.max_body:
+        except MalformedBody as error:
+            self._break_off(400, f"malformed body, {error}")
+            return None
+        except ConnectionError:
+            return None
+        if body.size > self.service.settings.max_body:
             self._break_off(413, "the body is longer than max_body")
             return None
-        self._unread = not self.payload.at_eof()
-        return {"type": "http.request", "body": body, "more_body": self._unread}
+        self._unread = not body.is_taken
+        return None if piece is None else {"type": "http.request", "body": piece, "more_body": self._unread}
 
-    async def _next_piece(self) -> bytes:
-        """Wait for a piece of the body. Raises ConnectionError if the connection is lost."""
+    async def _next_piece(self, body: Body) -> bytes | None:
+        """Wait for a piece of ``body``; the connection sees to it that it comes within ``stall_timeout``."""
+        if body.has_come:
+            return await body.take()
+        self._reads = True
+        self.connection.wait(self.service.settings.stall_timeout)
         try:
-            return await self.payload.readany()
-        except RuntimeError as error:  # aiohttp's error of a connection that is closing, and not closed yet
-            raise ConnectionResetError("the connection is closing") from error
+            return await body.take()
+        finally:
+            self._reads = False
+            self.connection.wait_no_more()
 
-    def _continue(self) -> None:
+    def _continue(self, body: Body) -> None:
         """Tell a waiting peer to send its body, because the application wants it."""
-        if not self._begun and self._is_awaited():
+        if self.request.expects and not self._begun and not body.size:
             self.connection.say(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def _is_awaited(self) -> bool:
-        """Whether the peer waits for 100 Continue before it sends its body (RFC 9110, 10.1.1)."""
-        expects = self.message.headers.get("Expect", "").lower() == "100-continue"
-        return expects and not self.payload.total_bytes and self.message.version is HttpVersion11
 
     def _break_off(self, status: int, why: str) -> None:
         if self._complete:
@@ -512,16 +472,16 @@ class Exchange(AppRun):
         self.status = self.result = event["status"]
         fields, self._left, close = encode(event.get("headers") or ())
         self._fields = status_line(self.status) + fields
-        self._bodiless = self.status in (204, 304) or self.message.method == "HEAD"
+        self._bodiless = self.status in (204, 304) or self.request.method == "HEAD"
         if close or self.service.draining:
             self._keeps = False
         self.service.head_waits(self)
 
     def http_response_early_hint(self, event: Event) -> Awaitable[None] | None:
         hint = interim(103, [(b"link", link) for link in event["links"]])
-        if self.message.version is HttpVersion11:  # RFC 8297; a 1.0 peer knows no interim responses
+        if self.request.version == "1.1":  # RFC 8297; a 1.0 peer knows no interim responses
             self.connection.write(hint)
-        return self._drain() if self.connection._paused else None
+        return self._drain() if self.connection.is_full else None
 
     def http_response_body(self, event: Event) -> Awaitable[None] | None:
         return self._push(event.get("body", b""), more=event.get("more_body", False))
@@ -541,11 +501,11 @@ class Exchange(AppRun):
             if self._left and not self._bodiless:
                 self._ended_short(self._left)
             self._over()
-            if not connection._paused:
+            if not connection.is_full:
                 self.free()
                 return None
             return self._drain_and_free()
-        return self._drain() if connection._paused else None
+        return self._drain() if connection.is_full else None
 
     async def _drain(self) -> None:
         """Wait for a slow peer. If it leaves meanwhile, only the next ``send`` says so.
@@ -554,7 +514,7 @@ class Exchange(AppRun):
         waits, and not in ``send``: the generator cleans up at once, instead of when it is garbage-collected.
         """
         with contextlib.suppress(Disconnected):
-            await self.connection._drain_helper()
+            await self.connection.drain()
 
     async def _drain_and_free(self) -> None:
         await self._drain()  # otherwise answers to pipelined requests would fill the memory
@@ -562,7 +522,7 @@ class Exchange(AppRun):
 
     def _head(self, length: int | None) -> bytes:
         """Return the head with its framing (RFC 9112, 6.3). ``length`` is that of the whole body, if it is known."""
-        if self._unread and self.payload is not EMPTY_PAYLOAD and self._is_awaited():
+        if self._unread and self.request.expects and not cast(Body, self.request.body).size:
             self._keeps = False  # the peer may send its body or not: the next bytes could be either
         if self._left is None and not self._bodiless:
             self._left = length
@@ -570,7 +530,7 @@ class Exchange(AppRun):
             framing = b"content-length: %d\r\n" % self._left
         elif self._bodiless:
             framing = b""
-        elif self.message.version is HttpVersion11:
+        elif self.request.version == "1.1":
             self._chunked = True
             framing = b"transfer-encoding: chunked\r\n"
         else:
@@ -578,7 +538,7 @@ class Exchange(AppRun):
             framing = b""
         if not self._keeps:
             framing += b"connection: close\r\n"
-        elif self.message.version is HttpVersion10:
+        elif self.request.version == "1.0":
             framing += b"connection: keep-alive\r\n"
         return b"%b%b%b\r\n" % (self._fields, self.service.fields, framing)
 
@@ -617,22 +577,15 @@ class Exchange(AppRun):
     # The scope.
 
     def _scope(self) -> HTTPScope | WebSocketScope:
-        message, connection = self.message, self.connection
-        headers = [(name.lower(), value) for name, value in message.raw_headers]
-        target = message.path
-        if target[0] not in "/*":  # the absolute form, which is for proxies, but servers must accept it
-            # RFC 9112, 3.2.2: the target's authority counts, whatever Host says
-            host = (b"host", (message.url.host_port_subcomponent or "").encode())
-            headers = [host, *(field for field in headers if field[0] != b"host")]
-            target = message.url.raw_path + "".join(target.partition("?")[1:])
+        request, connection = self.request, self.connection
         client, scheme = connection.client, connection.scheme
         if self.service.settings.proxies:
-            client, scheme = self.service.proxies.origin(client, scheme, headers)
+            client, scheme = self.service.proxies.origin(client, scheme, request.headers)
         return http_scope(
-            message.method,
-            target,
-            headers,
-            http_version="1.1" if message.version is HttpVersion11 else "1.0",
+            request.method,
+            request.target,
+            request.headers,
+            http_version=request.version,
             scheme=scheme,
             root_path=self.service.settings.root_path,
             client=client,

@@ -15,7 +15,7 @@ Headers = list[tuple[bytes, bytes]]
 
 def http_scope(
     method: str,
-    target: str,
+    target: bytes,
     headers: Headers,
     *,
     state: dict[str, Any],
@@ -79,12 +79,10 @@ def _subprotocols(headers: Any) -> list[str]:
     return [each for line in offered for each in map(str.strip, line.split(",")) if each]
 
 
-def _split(target: str, root_path: str) -> tuple[str, bytes, bytes]:
+def _split(target: bytes, root_path: str) -> tuple[str, bytes, bytes]:
     """Return ASGI's path, raw_path and query_string."""
-    path, _, query = target.partition("?")
-    raw = path.encode("utf-8", "surrogateescape")
-    if "%" in path or not path.isascii():
-        path = unquote_to_bytes(raw).decode("utf-8", "replace")
+    raw, _, query = target.partition(b"?")
+    path = unquote_to_bytes(raw).decode("utf-8", "replace") if b"%" in raw else raw.decode("utf-8", "replace")
     if root_path:
         path, raw = root_path + path, root_path.encode() + raw
-    return path, raw, query.encode("utf-8", "surrogateescape") if query else b""
+    return path, raw, query

@@ -10,11 +10,11 @@ from protocols.asgi import Application
 from protocols.http.connection import HTTPConnection
 from protocols.http.exchange import Exchange
 from protocols.http.head import plain
-from protocols.http.library import Manager, RawRequestMessage, StreamReader
+from protocols.http.request import Request
 from protocols.http.resources import clients
 from protocols.http.service import HTTPService
 from protocols.http.settings import HTTPSettings
-from protocols.http.websocket import WebSocket, wants_websocket
+from protocols.http.websocket import WebSocket
 from protocols.net.listener import Listener
 from protocols.net.traffic import Traffic
 from protocols.resources import Resource
@@ -27,7 +27,7 @@ IDLE_GRACE = 1.0
 
 
 class HTTPServer(Server):
-    """HTTP/1.1 and WebSocket on one address, on aiohttp's low-level server."""
+    """HTTP/1.1 and WebSocket on one address."""
 
     protocol = "http"
     refusal_reasons = ("400", "413", "414", "426", "431", "501", "505")
@@ -81,10 +81,9 @@ class HTTPServer(Server):
         return clients(self.service.connections)
 
     async def start(self) -> None:
-        manager = Manager(_begin)  # type: ignore[arg-type]  # never called: connections run their exchanges themselves
         service = self.service
         await self.listener.start(
-            lambda: HTTPConnection(service, manager, _begin),
+            lambda: HTTPConnection(service, _begin),
             count=service.connections.__len__,
             limit=self.settings.max_connections,
             refusal=plain(503, fields=service.refusal_fields, dated=False),
@@ -131,8 +130,7 @@ class HTTPServer(Server):
         self.status = ServerStatus("stopped")
 
 
-def _begin(message: RawRequestMessage, payload: StreamReader, connection: HTTPConnection) -> Exchange:
-    kind = WebSocket if message.upgrade and wants_websocket(message) else Exchange
-    exchange = kind(connection, message, payload)
+def _begin(request: Request, connection: HTTPConnection) -> Exchange:
+    exchange = (WebSocket if request.upgrades else Exchange)(connection, request)
     exchange.begin()
     return exchange

@@ -21,6 +21,8 @@ _CANCEL = 5.0
 """Seconds for a cancelled application to end."""
 _FLUSH = 1.0
 """Seconds for sending the last bytes of finished answers."""
+_SWEEP = 0.5
+"""Seconds between two looks at the deadlines of all connections."""
 _HALF = 0.5
 """The part of the grace after which applications that still run are told that they will be cancelled."""
 
@@ -43,6 +45,8 @@ class InFlight(Protocol):
     def cancel(self) -> None: ...
     def flush_head(self) -> None: ...
     def free(self) -> None: ...
+    def lost(self) -> None: ...
+    def stalled(self) -> None: ...
     def goodbye(self) -> None: ...
     def warn(self) -> None: ...
 
@@ -54,7 +58,9 @@ class OpenConnection(Counted, Protocol):
     client: HostPort | None
     scheme: str
     generation: int
+    deadline: float
 
+    def expire(self) -> None: ...
     @property
     def waits(self) -> bool: ...
     def doing(self) -> tuple[str, str]: ...
@@ -100,6 +106,7 @@ class HTTPService:
         self.tasks = Tasks(name)
         self._empty = asyncio.Event()
         self._heads: list[InFlight] = []
+        self._sweep: asyncio.TimerHandle | None = None
 
     def become(self, made: "HTTPService", context: Context) -> None:
         """Serve requests that begin from now on as ``made`` would, in ``context``."""
@@ -131,6 +138,25 @@ class HTTPService:
         if oldest is not None:
             oldest.abort()
         return oldest is not None
+
+    def made(self, connection: OpenConnection) -> None:
+        """Note that ``connection`` is open."""
+        self.connections.add(connection)
+        if self._sweep is None:
+            self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        timeout = min(self.settings.keepalive_timeout, self.settings.stall_timeout)
+        self._sweep = asyncio.get_running_loop().call_later(min(_SWEEP, timeout / 4), self._end_waiting)
+
+    def _end_waiting(self) -> None:
+        """Expire the connections whose deadlines have passed. One timer for all costs a request nothing."""
+        self._sweep = None
+        now = asyncio.get_running_loop().time()
+        for connection in [each for each in self.connections if each.deadline < now]:
+            connection.expire()
+        if self.connections:
+            self._sweep_later()
 
     def lost(self, connection: OpenConnection) -> None:
         """Note that ``connection`` is lost."""

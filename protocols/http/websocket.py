@@ -18,15 +18,11 @@ from protocols.asgi import Carrier, HTTPScope, WebSocketDisconnectEvent, WebSock
 from protocols.errors import Disconnected, RemoteProtocolError
 from protocols.events import Event, as_bytes, utf8
 from protocols.http import events
-from protocols.http.connection import HTTPConnection
+from protocols.http.connection import Hold, HTTPConnection
 from protocols.http.exchange import Exchange
 from protocols.http.head import encode
 from protocols.http.library import (
-    EMPTY_PAYLOAD,
     WS_KEY,
-    HttpVersion11,
-    RawRequestMessage,
-    StreamReader,
     WebSocketDataQueue,
     WebSocketError,
     WebSocketReader,
@@ -34,6 +30,7 @@ from protocols.http.library import (
     ws_ext_gen,
     ws_ext_parse,
 )
+from protocols.http.request import Request
 from protocols.http.scope import websocket_scope
 from protocols.log_facts import about_peer
 
@@ -51,11 +48,6 @@ _CONTROL = 1000
 """Pings and pongs handled in one turn of the loop."""
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
 _SHORT, _MEDIUM, _LONG = Struct("!BB").pack, Struct("!BBH").pack, Struct("!BBQ").pack
-
-
-def wants_websocket(message: RawRequestMessage) -> bool:
-    """Whether a request with ``Connection: upgrade`` is a WebSocket's opening handshake (RFC 6455, 4.2.1)."""
-    return message.method == "GET" and message.headers.get("Upgrade", "").strip().lower() == "websocket"
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
@@ -80,13 +72,13 @@ class WebSocket(Exchange):
     websocket_http_response_body = Exchange.http_response_body
     receive = AppRun.receive
 
-    def __init__(self, connection: HTTPConnection, message: RawRequestMessage, payload: StreamReader) -> None:
-        super().__init__(connection, message, payload)
+    def __init__(self, connection: HTTPConnection, request: Request) -> None:
+        super().__init__(connection, request)
         self.busy = None
         settings = self.service.settings
         loop = asyncio.get_running_loop()
-        offered = message.headers.get("Sec-WebSocket-Extensions") if settings.compression else None
-        compress, notakeover = ws_ext_parse(offered, isserver=True)
+        offered = request.header(b"sec-websocket-extensions") if settings.compression else None
+        compress, notakeover = ws_ext_parse(offered.decode("latin-1") if offered else None, isserver=True)
         self._keeps = self._unread = False
         self._accepted = False
         self._messages_received = self._messages_sent = 0
@@ -109,14 +101,14 @@ class WebSocket(Exchange):
     def admit(self) -> None:
         """Check the opening handshake (RFC 6455, 4.2.1). Raises RemoteProtocolError."""
         super().admit()
-        headers = self.message.headers
-        if self.payload is not EMPTY_PAYLOAD:  # otherwise a proxy could take for a body what we take for frames
+        request = self.request
+        if request.body is not None:  # otherwise a proxy could take for a body what we take for frames
             raise RemoteProtocolError("its WebSocket handshake has a body", answer=400)
-        if self.message.version is not HttpVersion11:
+        if request.version != "1.1":
             raise RemoteProtocolError("its WebSocket handshake is in HTTP/1.0", answer=400)
-        if headers.get("Sec-WebSocket-Version") != "13":
+        if request.header(b"sec-websocket-version") != b"13":
             raise RemoteProtocolError("its version of WebSocket is not 13", answer=426)
-        if not _is_key(headers.get("Sec-WebSocket-Key", "")):
+        if not _is_key(request.header(b"sec-websocket-key")):
             raise RemoteProtocolError("its Sec-WebSocket-Key is not 16 bytes in base64", answer=400)
         self.feed({"type": "websocket.connect"})
 
@@ -211,7 +203,7 @@ class WebSocket(Exchange):
     def websocket_accept(self, event: Event) -> None:
         lines = [
             b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n",
-            b"sec-websocket-accept: %b\r\n" % _accept(self.message.headers["Sec-WebSocket-Key"]),
+            b"sec-websocket-accept: %b\r\n" % _accept(cast("bytes", self.request.header(b"sec-websocket-key"))),
         ]
         subprotocol = event.get("subprotocol")
         own = [(b"sec-websocket-protocol", utf8(event, "subprotocol"))] if subprotocol else []
@@ -221,8 +213,7 @@ class WebSocket(Exchange):
         self.connection.write(b"".join([*lines, fields, self.service.fields, b"\r\n"]))
         self.status = 101
         self._accepted = self._begun = True
-        self.connection.keep_alive(val=False)  # stops its timer
-        self.connection.set_parser(self)  # type: ignore[arg-type]  # feed_data and feed_eof are all that it needs
+        self.connection.become_raw(self)
         if self.service.draining:
             self.goodbye()
         elif self._reconnects:
@@ -243,7 +234,7 @@ class WebSocket(Exchange):
         if self._deflate is not None:
             return _told(self._deflate.send_frame(payload, opcode))
         self.connection.write(frame(opcode, payload))
-        return self.connection._drain_helper() if self.connection._paused else None
+        return self.connection.drain() if self.connection.is_full else None
 
     def websocket_close(self, event: Event) -> None:
         if self._accepted:
@@ -263,9 +254,9 @@ class WebSocket(Exchange):
         self._stop_timer()
         self._timer = asyncio.get_running_loop().call_later(seconds, self.connection.abort)
 
-    # What the peer sends: RequestHandler's "payload parser", and what the reader finds.
+    # What the peer sends, and what the reader finds.
 
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+    def feed_data(self, data: bytes) -> None:
         if self._silent:
             self._silent = False
             self._next_ping()
@@ -274,20 +265,19 @@ class WebSocket(Exchange):
         if not self._masks:
             if len(data) < 2:
                 self._held = data
-                return False, b""
+                return
             if data[1] < 0x80:  # a client masks all frames or none: the first one shows which
                 self.failed(WebSocketError(1002, "a frame that is not masked (RFC 6455, 5.1)"))
-                return False, b""
+                return
             self._masks = True
         for start in range(0, len(data), _SLICE):
             if self._paused:
                 self._held = data[start:]
-                return False, b""
+                return
             self._reader.feed_data(data[start : start + _SLICE])
             if self._control > _CONTROL:
                 self._rest()
         self._held = b""
-        return False, b""
 
     def _rest(self) -> None:
         """Pause reading for one turn of the loop, because so many pings and pongs keep other connections waiting."""
@@ -302,9 +292,6 @@ class WebSocket(Exchange):
             self._paused = False
             self.resume()
 
-    def feed_eof(self) -> None:
-        """Do nothing: the connection is lost, and ``_cancel`` handles that."""
-
     def heard(self, kind: int, content: Any, extra: Any, size: int) -> None:
         """Handle a complete message or a control frame from the reader."""
         if kind in (_PING, _PONG):
@@ -314,7 +301,7 @@ class WebSocket(Exchange):
         elif kind == _BINARY:
             self._receive({"type": "websocket.receive", "bytes": content}, size)
         elif kind == _PING:
-            if not self.connection._paused and not self._complete:
+            if not self.connection.is_full and not self._complete:
                 self.connection.say(frame(_PONG, content))
         elif kind == _CLOSE:
             self._closed_by_peer(int(content or 1005), extra)
@@ -354,14 +341,14 @@ class WebSocket(Exchange):
         self.disconnect(self._farewell())
 
     def pause(self) -> None:
-        self.connection.pause_reading()
+        self.connection.hold(Hold.INBOX)
 
     def resume(self) -> None:
         held, self._held = self._held, b""
         if held:
             self.feed_data(held)
         if not self._paused:
-            self.connection.resume_reading()
+            self.connection.let(Hold.INBOX)
 
     # Keep-alive pings.
 
@@ -396,7 +383,7 @@ class _Sink(WebSocketDataQueue):
     """Passes what aiohttp's reader has parsed straight to the WebSocket, instead of a queue."""
 
     def __init__(self, websocket: WebSocket, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(websocket.connection, _LARGE, loop=loop)
+        super().__init__(cast("Any", websocket.connection), _LARGE, loop=loop)
         self._websocket = websocket
 
     def feed_data(self, data: Any, size: int) -> None:
@@ -406,9 +393,21 @@ class _Sink(WebSocketDataQueue):
         self._websocket.failed(exc)
 
 
+class _Peer:
+    """The connection as aiohttp's writer wants it: its protocol and its transport. It counts what is written."""
+
+    def __init__(self, connection: HTTPConnection) -> None:
+        self._connection = connection
+        self.write, self.is_closing, self._drain_helper = connection.write, connection.is_closing, connection.drain
+
+    @property
+    def _paused(self) -> bool:
+        return self._connection.is_full
+
+
 def _deflater(connection: HTTPConnection, compress: int, *, notakeover: bool) -> WebSocketWriter:
-    transport = cast("asyncio.Transport", connection)  # it counts what is written
-    return WebSocketWriter(connection, transport, compress=compress, notakeover=notakeover)
+    peer: Any = _Peer(connection)
+    return WebSocketWriter(peer, peer, compress=compress, notakeover=notakeover)
 
 
 async def _told(sending: Awaitable[None]) -> None:
@@ -419,12 +418,12 @@ async def _told(sending: Awaitable[None]) -> None:
         raise Disconnected("the peer is gone") from error
 
 
-def _is_key(key: str) -> bool:
+def _is_key(key: bytes | None) -> bool:
     try:
-        return len(base64.b64decode(key, validate=True)) == 16
+        return key is not None and len(base64.b64decode(key, validate=True)) == 16
     except (binascii.Error, ValueError):
         return False
 
 
-def _accept(key: str) -> bytes:
-    return base64.b64encode(hashlib.sha1(key.encode() + WS_KEY, usedforsecurity=False).digest())
+def _accept(key: bytes) -> bytes:
+    return base64.b64encode(hashlib.sha1(key + WS_KEY, usedforsecurity=False).digest())

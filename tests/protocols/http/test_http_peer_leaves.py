@@ -104,7 +104,7 @@ async def test_a_peer_that_leaves_while_its_next_requests_wait_is_noticed(leave:
             peer.sendall(GET)
             await until(lambda: heard)
             peer.sendall(b"GET /next HTTP/1.1\r\nHost: a\r\nX-Fill: %b\r\n\r\n" % (b"x" * 4000) * 20)
-            await until(lambda: all(each._buffer_paused for each in server.service.connections))  # type: ignore[attr-defined]
+            await until(lambda: all(each._holds for each in server.service.connections))  # type: ignore[attr-defined]
             await asyncio.sleep(0.2)
             assert len(heard) == 1, "a peer that is there keeps its connection"
         finally:

@@ -1,0 +1,310 @@
+"""Reads HTTP/1.1 requests (RFC 9112) from bytes, by httptools, which is llhttp, the parser of Node.js.
+
+It finds the parts of a message and refuses what is malformed. What it leaves to us is here: sizes and numbers, Host,
+Transfer-Encoding, versions, targets, and protocols that a peer wants to change to. Everything else in this package
+knows requests and bodies only, so another parser can take its place.
+"""
+
+import re
+from typing import Any, NoReturn
+
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from protocols.http.request import Body, Flow, Headers, MalformedBody, Refusal, Request
+
+MOST_FIELDS = 128
+"""Header fields of a request."""
+_HEAD = 4 * 1024
+"""Bytes of heads that are parsed at a time: at most some two hundred requests in them wait for their turn."""
+_CHUNKED = 16 * 1024
+"""Bytes of a chunked body that are parsed at a time. Its end is not known beforehand."""
+_FRAMING = 16 * 1024
+"""Bytes of chunk extensions and trailers of one body that are skipped."""
+_CHUNK = 24
+"""Bytes of the framing of a chunk without extensions, at most."""
+_NOTED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+"""The fields that the server reads."""
+# RFC 9110, 7.2; RFC 3986, 3.2.2 and 3.2.3.
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.vV]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(:[0-9]*)?")
+_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://([^/?]*)(.*)", re.DOTALL)
+
+
+_TOO_MANY = f"it has more than {MOST_FIELDS} header fields"
+_TOO_LONG = {414: "its request target is too long", 431: "one of its header fields is too long"}
+
+
+class _Refused(Exception):
+    """Ends the parsing, out of a callback. The parser has the refusal."""
+
+
+class RequestParser:
+    """Bytes of one connection in, :attr:`messages` out.
+
+    ``max_line`` is the longest target, and the longest field, in bytes.
+    """
+
+    __slots__ = (
+        "_body",
+        "_chunks",
+        "_completed",
+        "_flow",
+        "_framing",
+        "_headers",
+        "_host",
+        "_left",
+        "_max_line",
+        "_noted",
+        "_parser",
+        "_refusal",
+        "_request",
+        "_silent",
+        "_target",
+        "messages",
+    )
+
+    def __init__(self, flow: Flow, max_line: int) -> None:
+        self._flow = flow
+        self._max_line = max_line
+        self._parser: Any = HttpRequestParser(self)
+        self.messages: list[Request | Refusal] = []
+        """What has come and waits for its turn. After a refusal there is nothing more."""
+        self._request: Request | None = None
+        """The request whose body comes, or has just come."""
+        self._body: Body | None = None
+        """Its body, as long as that is not complete."""
+        self._completed = False
+        """Whether a request has come to its end in the bytes that are being parsed."""
+        self._left = 0
+        """Bytes of the body that are still to come, if they are counted; -1 if it is chunked."""
+        self._framing = self._chunks = 0
+        """Bytes of a chunked body that are no content, and its chunks."""
+        self._target = b""
+        self._headers: Headers = []
+        self._noted: dict[bytes, bytes] = {}
+        self._silent = 0
+        """Bytes of a head since the last field in it that was complete."""
+        self._host = b""
+        """The last Host that was valid."""
+        self._refusal: Refusal | None = None
+
+    # Bytes.
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is parsed: after a mistake, a last request, or one that asks for a WebSocket."""
+        return self._parser is None
+
+    def close(self) -> None:
+        """Parse nothing more. httptools' parser has a reference to this object, which ends here."""
+        self._parser = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Parse ``data`` until a request is complete, or a few in the same bytes; return the rest.
+
+        Nothing raises: a mistake of the peer is a refusal, or an error of the body.
+        """
+        self._completed = False
+        if self._body is None and len(data) <= _HEAD:
+            return self._parse(data)
+        view, at = memoryview(data), 0
+        while at < len(data) and not self._completed and self._parser is not None:
+            piece = view[at : at + self._step()]
+            at += len(piece) - len(self._parse(piece))
+        return data[at:]
+
+    def _step(self) -> int:
+        if self._body is None:
+            return _HEAD
+        return max(self._left, _HEAD) if self._left >= 0 else _CHUNKED
+
+    def _parse(self, data: bytes | memoryview) -> bytes:
+        """Parse all of ``data``. Return the bytes that follow the head of a request that asks for another protocol."""
+        if (parser := self._parser) is None:
+            return bytes(data)
+        if self._left < 0:
+            self._framing += len(data)
+        headers, count = self._headers, len(self._headers)
+        try:
+            parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            return self._go_on_after(bytes(data[upgrade.args[0] :]))
+        except HttpParserError as error:
+            self._fail(error)
+            return b""
+        if self._request is None:
+            is_silent = self._headers is headers and len(headers) == count
+            self._count_silence(len(data), self._silent if is_silent else 0)
+        elif self._left < 0 and self._framing > _FRAMING + _CHUNK * self._chunks:
+            self._break_off("its chunk extensions or trailers are too long")
+        return b""
+
+    def _count_silence(self, size: int, before: int) -> None:
+        """Bound what httptools holds back of a field that does not end."""
+        self._silent = before + size
+        if self._silent > self._max_line + _HEAD:
+            self._give_up(Refusal(431, _TOO_LONG[431]))
+        elif len(self._headers) > MOST_FIELDS:
+            self._give_up(Refusal(431, _TOO_MANY))
+
+    def _give_up(self, refusal: Refusal) -> None:
+        self._parser = None
+        self.messages.append(refusal)
+
+    def _fail(self, error: HttpParserError) -> None:
+        if isinstance(error, HttpParserCallbackError) and self._refusal is None:
+            raise error.__context__ or error
+        request = self._request
+        if request is not None and self._body is None and not request.keeps:
+            self._parser = None  # what follows the last request is ignored
+        elif self._body is not None:
+            self._break_off(self._refusal.why if self._refusal else str(error))
+        else:
+            self._give_up(self._refusal or Refusal(400, str(error)))
+
+    def _break_off(self, why: str) -> None:
+        body, self._body, self._parser = self._body, None, None
+        if body is not None:
+            body.fail(MalformedBody(why))
+
+    def _go_on_after(self, rest: bytes) -> bytes:
+        """Parse ``rest`` as if its request had not asked for another protocol, unless that is a WebSocket."""
+        request = self._request
+        if request is None or request.upgrades:
+            self._parser = None
+            return rest
+        self._parser = HttpRequestParser(self)
+        if (body := self._body) is not None:
+            length = b"transfer-encoding: chunked" if self._left < 0 else b"content-length: %d" % self._left
+            left = self._left
+            self._parser.feed_data(b"POST / HTTP/1.1\r\nhost:\r\n%b\r\n\r\n" % length)
+            self.messages.pop()
+            self._request, self._body, self._left = request, body, left
+        return rest
+
+    # What httptools finds.
+
+    def on_message_begin(self) -> None:
+        self._request = None
+        self._target = b""
+        self._headers = []
+        self._noted = {}
+
+    def on_url(self, piece: bytes) -> None:
+        self._target += piece
+        if len(self._target) > self._max_line:
+            self._refuse(414, _TOO_LONG[414])
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if self._request is not None:
+            return  # a trailer: nothing needs it
+        headers = self._headers
+        value = value.rstrip(b" \t")
+        headers.append((name, value))
+        if len(name) + len(value) > self._max_line:
+            self._refuse(431, _TOO_LONG[431])
+        if name in _NOTED:
+            if name in self._noted:
+                self._repeated(name)
+            self._noted[name] = value
+
+    def _repeated(self, name: bytes) -> None:
+        if name == b"host":
+            self._refuse(400, "it has more than one Host")
+
+    def on_headers_complete(self) -> None:
+        parser, noted = self._parser, self._noted
+        version: str = parser.get_http_version()
+        method: str = parser.get_method().decode()
+        if version != "1.1" and version != "1.0":
+            self._refuse(505, "its version of HTTP is neither 1.0 nor 1.1")
+        if len(self._headers) > MOST_FIELDS:
+            self._refuse(431, _TOO_MANY)
+        host = noted.get(b"host")
+        if host != self._host or host is None:
+            self._check_host(host, version)
+        target = self._target
+        if target[:1] != b"/" or b"#" in target or method == "CONNECT":
+            target = self._plain_target(method, target)
+        request = Request(method, target, version, self._headers, keeps=parser.should_keep_alive())
+        self._left = 0
+        if len(noted) > (host is not None):
+            self._frame(request, noted)
+        self._request = request
+        self.messages.append(request)
+
+    def _check_host(self, host: bytes | None, version: str) -> None:
+        if host is None:
+            if version == "1.1":
+                self._refuse(400, "it has no Host")
+        elif _HOST.fullmatch(host) is None:
+            self._refuse(400, "its Host is not a host and a port")
+        else:
+            self._host = host
+
+    def _plain_target(self, method: str, target: bytes) -> bytes:
+        """Return ``target`` as a path with its query, or ``*`` (RFC 9112, 3.2)."""
+        if method == "CONNECT":
+            self._refuse(501, "its method is CONNECT, which is for proxies")
+        if b"#" in target:
+            self._refuse(400, "its request target has a fragment")
+        if target == b"*":
+            if method != "OPTIONS":
+                self._refuse(400, "its request target is *, which is for OPTIONS")
+            return target
+        found = _ABSOLUTE.fullmatch(target)
+        if found is None or _HOST.fullmatch(found[1]) is None:
+            self._refuse(400, "its request target is neither a path nor a URL")
+        # The target's authority counts, whatever Host says.
+        self._headers = [(b"host", found[1]), *(field for field in self._headers if field[0] != b"host")]
+        return found[2] if found[2][:1] == b"/" else b"/" + found[2]
+
+    def _frame(self, request: Request, noted: dict[bytes, bytes]) -> None:
+        """Find out how the body is framed (RFC 9112, 6), and what else the peer wants."""
+        coding = noted.get(b"transfer-encoding")
+        if coding is not None:
+            self._check_coding(coding, request.version)
+            self._left = -1
+            self._framing = self._chunks = 0
+        else:
+            self._left = request.length = int(noted.get(b"content-length", b"0"))
+        if self._left:
+            self._body = request.body = Body(self._flow)
+            request.expects = request.version == "1.1" and noted.get(b"expect", b"").lower() == b"100-continue"
+        if self._parser.should_upgrade() and request.method == "GET":
+            request.upgrades = noted.get(b"upgrade", b"").lower() == b"websocket"
+
+    def _check_coding(self, coding: bytes, version: str) -> None:
+        """Refuse any coding that another server on the way may have framed differently (RFC 9112, 6.1)."""
+        if version == "1.0":
+            self._refuse(400, "it has a Transfer-Encoding in HTTP/1.0")
+        if coding.lower() != b"chunked":
+            names = [each.strip() for each in coding.lower().split(b",")]
+            status = 501 if names[-1:] == [b"chunked"] and names.count(b"chunked") == 1 else 400  # RFC 9112, 6.1 and 6.3
+            self._refuse(status, "its Transfer-Encoding is not chunked")
+
+    def on_chunk_header(self) -> None:
+        self._chunks += 1
+
+    def on_body(self, piece: bytes) -> None:
+        size = len(piece)
+        if self._left < 0:
+            self._framing -= size
+        else:
+            self._left -= size
+        if self._body is not None:
+            self._body.feed(piece)
+
+    def on_message_complete(self) -> None:
+        if (body := self._body) is not None:
+            if self._left > 0 or (self._left < 0 and not self._chunks):
+                return  # the body of a request that asks for another protocol: it follows
+            self._body = None
+            body.finish()
+        self._left = 0
+        self._completed = True
+
+    def _refuse(self, status: int, why: str) -> NoReturn:
+        self._refusal = Refusal(status, why, is_head=self._parser.get_method() == b"HEAD")
+        raise _Refused
+
