@@ -207,7 +207,8 @@ class Exchange(AppRun):
                 while self._reads:  # noqa: ASYNC110 -- _over() has woken the reader, which ends at once
                     await asyncio.sleep(0)
                 while not body.is_taken and body.size <= self.service.settings.max_body:
-                    await body.take()
+                    await body.wait()
+                    body.take()
         except (TimeoutError, ConnectionError, MalformedBody):
             pass
         self._keeps = body.is_taken
@@ -392,7 +393,7 @@ class Exchange(AppRun):
         """Return ``http.request`` as long as there is body, which is read from the socket only now; after that
         ``http.disconnect``, each time."""
         if self._unread and not self.gone:
-            event = await self._read()
+            event = self._read_now() or await self._read()
             if event is not None:
                 if observed.by is not None:
                     observed.by.received(self, event)
@@ -417,39 +418,45 @@ class Exchange(AppRun):
         """
         return self._farewell() if (self.gone or self._told) and not self._queue else None
 
-    async def _read(self) -> HTTPRequestEvent | None:
-        """Return the next piece of the body; None if there is none, because the peer erred or left."""
-        if (body := self.request.body) is None:
+    def _read_now(self) -> HTTPRequestEvent | None:
+        """Return the next piece of the body if it is there; None if it is not, or something else is to be done."""
+        body = self.request.body
+        if body is None:
             self._unread = False
             return {"type": "http.request", "body": b"", "more_body": False}
+        if self._reads or not body.has_come or body.broken or body.size > self.service.settings.max_body:
+            return None
+        self._unread = not body.complete
+        return {"type": "http.request", "body": body.take(), "more_body": self._unread}
+
+    async def _read(self) -> HTTPRequestEvent | None:
+        """Wait for the next piece of the body; None if there is none, because the peer erred or left."""
+        body = cast("Body", self.request.body)
         if self._reads:
             await asyncio.sleep(0)  # a task that only polls for an event is cancelled here
             raise LocalProtocolError("receive: another task of the application waits for the body; read it in one")
         self._continue(body)
         try:
-            piece = await self._next_piece(body)
+            await self._next_piece(body)
         except TimeoutError:
             self._break_off(408, "the body did not come within stall_timeout")
-            return None
         except MalformedBody as error:
             self._break_off(400, f"malformed body, {error}")
-            return None
         except ConnectionError:
-            return None
-        if body.size > self.service.settings.max_body:
-            self._break_off(413, "the body is longer than max_body")
-            return None
-        self._unread = not body.is_taken
-        return None if piece is None else {"type": "http.request", "body": piece, "more_body": self._unread}
+            pass
+        else:
+            if body.size > self.service.settings.max_body:
+                self._break_off(413, "the body is longer than max_body")
+            elif body.has_come:
+                return self._read_now()
+        return None
 
-    async def _next_piece(self, body: Body) -> bytes | None:
+    async def _next_piece(self, body: Body) -> None:
         """Wait for a piece of ``body``; the connection sees to it that it comes within ``stall_timeout``."""
-        if body.has_come:
-            return await body.take()
         self._reads = True
         self.connection.wait(self.service.settings.stall_timeout)
         try:
-            return await body.take()
+            await body.wait()
         finally:
             self._reads = False
             self.connection.wait_no_more()

@@ -22,8 +22,8 @@ _FRAMING = 16 * 1024
 """Bytes of chunk extensions and trailers of one body that are skipped."""
 _CHUNK = 24
 """Bytes of the framing of a chunk without extensions, at most."""
-_NOTED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
-"""The fields that the server reads."""
+_READ = frozenset({b"content-length", b"transfer-encoding", b"upgrade"})
+"""The fields that say what follows the head."""
 # RFC 9110, 7.2; RFC 3986, 3.2.2 and 3.2.3.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.vV]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(:[0-9]*)?")
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://([^/?]*)(.*)", re.DOTALL)
@@ -53,10 +53,10 @@ class RequestParser:
         "_host",
         "_left",
         "_max_line",
-        "_noted",
         "_parser",
         "_refusal",
         "_request",
+        "_seen",
         "_silent",
         "_target",
         "messages",
@@ -80,7 +80,8 @@ class RequestParser:
         """Bytes of a chunked body that are no content, and its chunks."""
         self._target = b""
         self._headers: Headers = []
-        self._noted: dict[bytes, bytes] = {}
+        self._seen: tuple[Headers, int] = (self._headers, 0)
+        """The fields that were complete when the last bytes of a head had been parsed."""
         self._silent = 0
         """Bytes of a head since the last field in it that was complete."""
         self._host = b""
@@ -123,7 +124,6 @@ class RequestParser:
             return bytes(data)
         if self._left < 0:
             self._framing += len(data)
-        headers, count = self._headers, len(self._headers)
         try:
             parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
@@ -132,15 +132,16 @@ class RequestParser:
             self._fail(error)
             return b""
         if self._request is None:
-            is_silent = self._headers is headers and len(headers) == count
-            self._count_silence(len(data), self._silent if is_silent else 0)
+            self._count_silence(len(data))
         elif self._left < 0 and self._framing > _FRAMING + _CHUNK * self._chunks:
             self._break_off("its chunk extensions or trailers are too long")
         return b""
 
-    def _count_silence(self, size: int, before: int) -> None:
+    def _count_silence(self, size: int) -> None:
         """Bound what httptools holds back of a field that does not end."""
-        self._silent = before + size
+        seen = self._headers, len(self._headers)
+        self._silent = self._silent + size if seen[0] is self._seen[0] and seen[1] == self._seen[1] else size
+        self._seen = seen
         if self._silent > self._max_line + _HEAD:
             self._give_up(Refusal(431, _TOO_LONG[431]))
         elif len(self._headers) > MOST_FIELDS:
@@ -187,7 +188,6 @@ class RequestParser:
         self._request = None
         self._target = b""
         self._headers = []
-        self._noted = {}
 
     def on_url(self, piece: bytes) -> None:
         self._target += piece
@@ -195,45 +195,40 @@ class RequestParser:
             self._refuse(414, _TOO_LONG[414])
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if self._request is not None:
-            return  # a trailer: nothing needs it
-        headers = self._headers
-        value = value.rstrip(b" \t")
-        headers.append((name, value))
-        if len(name) + len(value) > self._max_line:
-            self._refuse(431, _TOO_LONG[431])
-        if name in _NOTED:
-            if name in self._noted:
-                self._repeated(name)
-            self._noted[name] = value
-
-    def _repeated(self, name: bytes) -> None:
-        if name == b"host":
-            self._refuse(400, "it has more than one Host")
+        if self._request is None:  # else it is a trailer, which nothing needs
+            self._headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        parser, noted = self._parser, self._noted
+        parser, fields = self._parser, dict(self._headers)
         version: str = parser.get_http_version()
         method: str = parser.get_method().decode()
         if version != "1.1" and version != "1.0":
             self._refuse(505, "its version of HTTP is neither 1.0 nor 1.1")
+        if self._silent or self._max_line < _HEAD:  # else it came in few enough bytes
+            self._check_sizes()
         if len(self._headers) > MOST_FIELDS:
             self._refuse(431, _TOO_MANY)
-        host = noted.get(b"host")
-        if host != self._host or host is None:
+        host = fields.get(b"host")
+        if host != self._host or len(fields) != len(self._headers):
             self._check_host(host, version)
         target = self._target
         if target[:1] != b"/" or b"#" in target or method == "CONNECT":
             target = self._plain_target(method, target)
         request = Request(method, target, version, self._headers, keeps=parser.should_keep_alive())
         self._left = 0
-        if len(noted) > (host is not None):
-            self._frame(request, noted)
+        if not _READ.isdisjoint(fields):
+            self._frame(request, fields)
         self._request = request
         self.messages.append(request)
 
+    def _check_sizes(self) -> None:
+        self._silent = 0
+        if any(len(name) + len(value) > self._max_line for name, value in self._headers):
+            self._refuse(431, _TOO_LONG[431])
+
     def _check_host(self, host: bytes | None, version: str) -> None:
+        if sum(name == b"host" for name, _ in self._headers) > 1:
+            self._refuse(400, "it has more than one Host")
         if host is None:
             if version == "1.1":
                 self._refuse(400, "it has no Host")
@@ -259,20 +254,20 @@ class RequestParser:
         self._headers = [(b"host", found[1]), *(field for field in self._headers if field[0] != b"host")]
         return found[2] if found[2][:1] == b"/" else b"/" + found[2]
 
-    def _frame(self, request: Request, noted: dict[bytes, bytes]) -> None:
+    def _frame(self, request: Request, fields: dict[bytes, bytes]) -> None:
         """Find out how the body is framed (RFC 9112, 6), and what else the peer wants."""
-        coding = noted.get(b"transfer-encoding")
+        coding = fields.get(b"transfer-encoding")
         if coding is not None:
             self._check_coding(coding, request.version)
             self._left = -1
             self._framing = self._chunks = 0
         else:
-            self._left = request.length = int(noted.get(b"content-length", b"0"))
+            self._left = request.length = int(fields.get(b"content-length", b"0"))
         if self._left:
             self._body = request.body = Body(self._flow)
-            request.expects = request.version == "1.1" and noted.get(b"expect", b"").lower() == b"100-continue"
-        if self._parser.should_upgrade() and request.method == "GET":
-            request.upgrades = noted.get(b"upgrade", b"").lower() == b"websocket"
+            request.expects = request.version == "1.1" and fields.get(b"expect", b"").lower() == b"100-continue"
+        if b"upgrade" in fields and self._parser.should_upgrade() and request.method == "GET":
+            request.upgrades = fields[b"upgrade"].lower() == b"websocket"
 
     def _check_coding(self, coding: bytes, version: str) -> None:
         """Refuse any coding that another server on the way may have framed differently (RFC 9112, 6.1)."""

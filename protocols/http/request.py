@@ -86,7 +86,7 @@ class Body:
 
     @property
     def has_come(self) -> bool:
-        """Whether :meth:`take` does not wait."""
+        """Whether :meth:`wait` returns at once."""
         return bool(self._pieces) or self.complete or self._error is not None
 
     @property
@@ -111,19 +111,19 @@ class Body:
         self.wake()
 
     def fail(self, error: BaseException) -> None:
-        """Let each :meth:`take` raise ``error``. Only the first one counts."""
+        """Let each :meth:`wait` raise ``error``. Only the first one counts."""
         if self._error is None and not self.is_taken:
             self._error = error
             self._drop()
             self.wake()
 
     def wake(self) -> None:
-        """Let a task that waits in :meth:`take` look again."""
+        """Let the task in :meth:`wait` look again."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def take(self) -> bytes | None:
-        """Return what has come; empty at the end. Waits at most once: None if it was woken for another reason."""
+    async def wait(self) -> None:
+        """Wait until there is something to take, or :meth:`wake` is called. Raises the error of :meth:`fail`."""
         if not self.has_come:
             self._waiter = asyncio.get_running_loop().create_future()
             try:
@@ -132,8 +132,9 @@ class Body:
                 self._waiter = None
         if self._error is not None:
             raise self._error
-        if not self._pieces:
-            return b"" if self.complete else None
+
+    def take(self) -> bytes:
+        """Return what has come, and not been taken yet."""
         taken = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._drop()
         return taken
