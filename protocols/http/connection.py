@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 
 from protocols.asgi import HostPort
 from protocols.errors import Disconnected
+from protocols.http.handshake import refusal_of
 from protocols.http.head import plain
 from protocols.http.parser import RequestParser
 from protocols.http.request import Refusal, Request
@@ -220,10 +221,14 @@ class HTTPConnection(asyncio.Protocol):
         self.deadline = _NEVER
         if isinstance(message, Refusal):
             self._refuse(message, data)
-            return
-        self._exchange = exchange = self._begin(message, self)
-        if self._last:
-            exchange.close_after()
+        elif message.length > self.service.settings.max_body:
+            self._refuse(Refusal(413, "its body is longer than max_body"))
+        elif message.upgrades and (refusal := refusal_of(message)) is not None:
+            self._refuse(refusal)
+        else:
+            self._exchange = exchange = self._begin(message, self)
+            if self._last:
+                exchange.close_after()
 
     def served(self, request: Request, *, keep: bool) -> None:
         """Go on after a request that is answered: run the next one, wait for it, or close."""
@@ -283,7 +288,7 @@ class HTTPConnection(asyncio.Protocol):
         else:
             self.force_close()
 
-    def _refuse(self, refusal: Refusal, data: bytes) -> None:
+    def _refuse(self, refusal: Refusal, data: bytes = b"") -> None:
         """Answer bytes that are no request that an application may get."""
         status = refusal.status
         told = about_peer("http", self.service.name, self.client, str(status))

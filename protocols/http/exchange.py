@@ -17,7 +17,7 @@ from protocols.asgi import (
     WebSocketScope,
     describe,
 )
-from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
+from protocols.errors import Disconnected, LocalProtocolError
 from protocols.events import Checks, Event, Table
 from protocols.http import events
 from protocols.http.access import Access, without_secrets
@@ -47,6 +47,7 @@ class Exchange(AppRun):
         "_chunked",
         "_complete",
         "_fields",
+        "_is_due",
         "_is_freed",
         "_keeps",
         "_left",
@@ -98,6 +99,8 @@ class Exchange(AppRun):
         """Whether it has been given its disconnect because the server stops."""
         self._waits = False
         """Whether the application's own task waits in ``receive``, and not another one beside it."""
+        self._is_due = False
+        """Whether the service calls :meth:`end_turn` at the end of this turn of the loop."""
         self._is_freed = False
         """Whether the connection goes on without waiting for the application."""
         self._reads = False
@@ -122,14 +125,11 @@ class Exchange(AppRun):
         """Run the application, and make sure that the peer gets an answer. Raises only CancelledError."""
         service, connection, body = self.service, self.connection, self.request.body
         try:
-            self.admit()
             error = await self.run()
             if not self._complete:
                 self.unanswered(error)
             if body is not None and self._keeps and not self._is_freed and not body.complete:
                 await self._discard(body)
-        except RemoteProtocolError as error:
-            self.answer(int(error.answer or 400), str(error))
         except asyncio.CancelledError:
             self.cut(503)
             raise
@@ -168,11 +168,6 @@ class Exchange(AppRun):
         self.connection.served(self.request, keep=self._keeps and not self.service.draining)
         if self.service.settings.access_log:
             self._log()
-
-    def admit(self) -> None:
-        """Raise RemoteProtocolError for a request that the application must not get."""
-        if self.request.length > self.service.settings.max_body:
-            raise RemoteProtocolError("its body is longer than max_body", answer=413)
 
     def final_result(self) -> str | int:
         """Return the status of the response; 500 if the application has not begun one."""
@@ -242,12 +237,6 @@ class Exchange(AppRun):
             self.connection.abort()
         else:
             self._answer(status)
-
-    def answer(self, status: int, why: str) -> None:
-        """Answer a mistake of the peer in plain text, and log one line."""
-        logger.info("%s: %s; answered %d", self.connection.label, why, status)
-        self.service.refusals[str(status)] += 1
-        self._answer(status)
 
     @property
     def awaits_body(self) -> bool:
@@ -320,13 +309,25 @@ class Exchange(AppRun):
     def disconnect_grace(self) -> float:
         return self.service.settings.disconnect_grace
 
-    def flush_head(self) -> None:
-        """Write the head alone, because no piece of the body came in the same turn of the loop."""
-        if self.state == "started" and not self._begun and self.connection.connected:
+    def end_turn(self) -> None:
+        """Write the head alone, because no piece of the body came in the same turn of the loop; or, if the answer is
+        complete and its application goes on, let the next request begin."""
+        self._is_due = False
+        if self.ended:
+            return
+        if self._complete:
+            if not self.connection.is_full:
+                self.free()
+        elif self.state == "started" and not self._begun and self.connection.connected:
             if self.service.draining:
                 self._keeps = False
             self._begun = True
             self.connection.write(self._head(None))
+
+    def _be_due(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self.service.due(self)
 
     def _answer(self, status: int) -> None:
         self.status = status
@@ -477,12 +478,16 @@ class Exchange(AppRun):
 
     def http_response_start(self, event: Event) -> None:
         self.status = self.result = event["status"]
-        fields, self._left, close = encode(event.get("headers") or ())
-        self._fields = status_line(self.status) + fields
+        fields, self._left, close, dated = encode(event.get("headers") or ())
+        self._fields = b"%b%b%b" % (
+            status_line(self.status),
+            fields,
+            self.service.fields if dated else self.service.dated,
+        )
         self._bodiless = self.status in (204, 304) or self.request.method == "HEAD"
         if close or self.service.draining:
             self._keeps = False
-        self.service.head_waits(self)
+        self._be_due()
 
     def http_response_early_hint(self, event: Event) -> Awaitable[None] | None:
         hint = interim(103, [(b"link", link) for link in event["links"]])
@@ -508,10 +513,13 @@ class Exchange(AppRun):
             if self._left and not self._bodiless:
                 self._ended_short(self._left)
             self._over()
-            if not connection.is_full:
+            if connection.is_full:
+                return self._drain_and_free()
+            if self.awaits_body:
                 self.free()
-                return None
-            return self._drain_and_free()
+            else:
+                self._be_due()  # most applications end in the same turn
+            return None
         return self._drain() if connection.is_full else None
 
     async def _drain(self) -> None:
@@ -529,7 +537,7 @@ class Exchange(AppRun):
 
     def _head(self, length: int | None) -> bytes:
         """Return the head with its framing (RFC 9112, 6.3). ``length`` is that of the whole body, if it is known."""
-        if self._unread and self.request.expects and not cast(Body, self.request.body).size:
+        if self._unread and self.request.expects and not cast("Body", self.request.body).size:
             self._keeps = False  # the peer may send its body or not: the next bytes could be either
         if self._left is None and not self._bodiless:
             self._left = length
@@ -547,7 +555,7 @@ class Exchange(AppRun):
             framing += b"connection: close\r\n"
         elif self.request.version == "1.0":
             framing += b"connection: keep-alive\r\n"
-        return b"%b%b%b\r\n" % (self._fields, self.service.fields, framing)
+        return b"%b%b\r\n" % (self._fields, framing)
 
     def _framed(self, body: bytes, *, more: bool) -> bytes:
         """Return ``body`` in the form that is sent."""

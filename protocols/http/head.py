@@ -10,6 +10,12 @@ from http import HTTPStatus
 from protocols.errors import LocalProtocolError
 
 Headers = Iterable[tuple[bytes, bytes]]
+Encoded = tuple[bytes, int | None, bool, bool]
+
+_MOST, _LONGEST = 512, 1024
+"""Heads that are kept, and bytes of one."""
+_IN_VAIN, _REST = 1000, 20_000
+"""Misses in a row after which nothing is looked up, and responses until it is again."""
 
 _ALSO = {426: b"upgrade: websocket\r\nsec-websocket-version: 13\r\n"}
 """Header fields that a status requires (RFC 6455, 4.4)."""
@@ -24,12 +30,50 @@ def status_line(status: int) -> bytes:
     return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
-def encode(headers: Headers) -> tuple[bytes, int | None, bool]:
-    """Return the fields as bytes, the Content-Length, and whether the application asks to close the connection.
+class _Heads:
+    """Heads that were encoded before: most applications send the same few again and again.
 
-    The server does the framing, so Content-Length, Transfer-Encoding and Connection are taken out. A Date of the
-    application's own stays. Raises LocalProtocolError for a field that would break the framing, or holds another one.
+    One with a value of its own in each response (an ETag, a request's id) is never found. After so many misses in a row
+    the next ones are not looked up.
     """
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[tuple[bytes, bytes], ...], Encoded] = {}
+        self._misses = 0
+
+    def encode(self, headers: Headers) -> Encoded:
+        """Return the fields as bytes, the Content-Length, and whether the application asks to close the connection,
+        and has a Date of its own.
+
+        The server does the framing, so Content-Length, Transfer-Encoding and Connection are taken out. Raises
+        LocalProtocolError for a field that would break the framing, or holds another one.
+        """
+        try:
+            if self._misses > _IN_VAIN:
+                self._misses = self._misses + 1 if self._misses < _REST else 0
+                return _checked(headers)
+            found = self._found.get(key := tuple(headers))
+        except TypeError:  # a pair is a list, or no pair at all
+            return _checked(headers)
+        if found is not None:
+            self._misses = 0
+            return found
+        return self._add(key)
+
+    def _add(self, key: tuple[tuple[bytes, bytes], ...]) -> Encoded:
+        self._misses += 1
+        encoded = _checked(key)
+        if len(encoded[0]) <= _LONGEST:
+            if len(self._found) >= _MOST:
+                self._found.clear()
+            self._found[key] = encoded
+        return encoded
+
+
+encode = _Heads().encode
+
+
+def _checked(headers: Headers) -> Encoded:
     try:
         return _encode(headers)
     except (TypeError, ValueError, AttributeError) as error:
@@ -40,7 +84,7 @@ def _no_pairs() -> LocalProtocolError:
     return LocalProtocolError("headers are a list of (name, value) pairs, both of them bytes")
 
 
-def _encode(headers: Headers) -> tuple[bytes, int | None, bool]:
+def _encode(headers: Headers) -> Encoded:
     fields = b""
     length: int | None = None
     close = dated = False
@@ -59,7 +103,7 @@ def _encode(headers: Headers) -> tuple[bytes, int | None, bool]:
         elif ours == b"date":
             fields += line
             dated = True
-    return fields if dated else fields + date(int(time.time())), length, close
+    return fields, length, close, dated
 
 
 @lru_cache(maxsize=1024)

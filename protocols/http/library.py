@@ -9,7 +9,6 @@ from protocols.bare_package import bare_package
 with bare_package("aiohttp"):
     from aiohttp._websocket.reader import WebSocketDataQueue
     from aiohttp.http_websocket import (
-        WS_KEY,
         WebSocketError,
         WebSocketReader,
         WebSocketWriter,
@@ -18,7 +17,6 @@ with bare_package("aiohttp"):
     )
 
 __all__ = [
-    "WS_KEY",
     "WebSocketDataQueue",
     "WebSocketError",
     "WebSocketReader",

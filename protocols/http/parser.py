@@ -275,7 +275,9 @@ class RequestParser:
             self._refuse(400, "it has a Transfer-Encoding in HTTP/1.0")
         if coding.lower() != b"chunked":
             names = [each.strip() for each in coding.lower().split(b",")]
-            status = 501 if names[-1:] == [b"chunked"] and names.count(b"chunked") == 1 else 400  # RFC 9112, 6.1 and 6.3
+            status = (
+                501 if names[-1:] == [b"chunked"] and names.count(b"chunked") == 1 else 400
+            )  # RFC 9112, 6.1 and 6.3
             self._refuse(status, "its Transfer-Encoding is not chunked")
 
     def on_chunk_header(self) -> None:
@@ -302,4 +304,3 @@ class RequestParser:
     def _refuse(self, status: int, why: str) -> NoReturn:
         self._refusal = Refusal(status, why, is_head=self._parser.get_method() == b"HEAD")
         raise _Refused
-

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections import Counter
 from contextvars import Context
 from typing import Any, ClassVar, Protocol
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 from protocols.app_run import Busy
 from protocols.asgi import Application, HostPort
 from protocols.http.forwarded import Proxies
+from protocols.http.head import date
 from protocols.http.scope import extensions_of
 from protocols.http.settings import HTTPSettings
 from protocols.net.traffic import Counted, Traffic
@@ -43,7 +45,7 @@ class InFlight(Protocol):
     @property
     def task(self) -> "asyncio.Task[Any] | None": ...
     def cancel(self) -> None: ...
-    def flush_head(self) -> None: ...
+    def end_turn(self) -> None: ...
     def free(self) -> None: ...
     def lost(self) -> None: ...
     def stalled(self) -> None: ...
@@ -94,6 +96,8 @@ class HTTPService:
         """Requests that no application got, by status."""
         self.fields = f"server: {settings.server_header}\r\n".encode() if settings.server_header else b""
         """The header lines of every response."""
+        self.dated = self.fields
+        """The same with the Date; it is brought up to date twice a second."""
         self.refusal_fields = self.fields + refusal_fields
         """The header lines of answers that the server itself gives."""
         self.extensions = extensions_of(pathsend=settings.pathsend)
@@ -105,32 +109,32 @@ class HTTPService:
         self.connections: set[OpenConnection] = set()
         self.tasks = Tasks(name)
         self._empty = asyncio.Event()
-        self._heads: list[InFlight] = []
+        self._due: list[InFlight] = []
         self._sweep: asyncio.TimerHandle | None = None
 
     def become(self, made: "HTTPService", context: Context) -> None:
         """Serve requests that begin from now on as ``made`` would, in ``context``."""
         self.app, self.settings, self.state = made.app, made.settings, made.state
         self.fields, self.extensions, self.proxies = made.fields, made.extensions, made.proxies
+        self.dated = self.fields + date(int(time.time()))
         self.refusal_fields = made.refusal_fields
         self.context = context
         self.busy = {}  # requests that have begun before are counted where they began
         self.generation += 1
 
-    def head_waits(self, exchange: InFlight) -> None:
-        """Write the response head of ``exchange`` at the end of this turn of the loop, unless a piece of the body comes
-        before: then one write sends both. The peer of a quiet event stream must not wait for the head.
+    def due(self, exchange: InFlight) -> None:
+        """Call ``exchange.end_turn()`` at the end of this turn of the loop.
 
-        There is one callback for all heads of a turn: one for each would be a fiftieth of a short request's time.
+        There is one callback for all of a turn: one for each would be a fiftieth of a short request's time.
         """
-        if not self._heads:
-            asyncio.get_running_loop().call_soon(self._flush_heads)
-        self._heads.append(exchange)
+        if not self._due:
+            asyncio.get_running_loop().call_soon(self._end_turn)
+        self._due.append(exchange)
 
-    def _flush_heads(self) -> None:
-        heads, self._heads = self._heads, []
-        for exchange in heads:
-            exchange.flush_head()
+    def _end_turn(self) -> None:
+        due, self._due = self._due, []
+        for exchange in due:
+            exchange.end_turn()
 
     def make_room(self) -> bool:
         """Close the oldest connection that waits for bytes of a request. Return False if there is none."""
@@ -146,6 +150,7 @@ class HTTPService:
             self._sweep_later()
 
     def _sweep_later(self) -> None:
+        self.dated = self.fields + date(int(time.time()))
         timeout = min(self.settings.keepalive_timeout, self.settings.stall_timeout)
         self._sweep = asyncio.get_running_loop().call_later(min(_SWEEP, timeout / 4), self._end_waiting)
 

@@ -5,9 +5,6 @@ the run's queue; pings are answered, and a close is noticed, however slow the ap
 """
 
 import asyncio
-import base64
-import binascii
-import hashlib
 import logging
 from collections.abc import Awaitable
 from struct import Struct
@@ -15,14 +12,14 @@ from typing import Any, cast
 
 from protocols.app_run import AppRun
 from protocols.asgi import Carrier, HTTPScope, WebSocketDisconnectEvent, WebSocketScope
-from protocols.errors import Disconnected, RemoteProtocolError
+from protocols.errors import Disconnected
 from protocols.events import Event, as_bytes, utf8
 from protocols.http import events
 from protocols.http.connection import Hold, HTTPConnection
 from protocols.http.exchange import Exchange
+from protocols.http.handshake import accept_key
 from protocols.http.head import encode
 from protocols.http.library import (
-    WS_KEY,
     WebSocketDataQueue,
     WebSocketError,
     WebSocketReader,
@@ -98,22 +95,9 @@ class WebSocket(Exchange):
 
     # The run.
 
-    def admit(self) -> None:
-        """Check the opening handshake (RFC 6455, 4.2.1). Raises RemoteProtocolError."""
-        super().admit()
-        request = self.request
-        if request.body is not None:  # otherwise a proxy could take for a body what we take for frames
-            raise RemoteProtocolError("its WebSocket handshake has a body", answer=400)
-        if request.version != "1.1":
-            raise RemoteProtocolError("its WebSocket handshake is in HTTP/1.0", answer=400)
-        if request.header(b"sec-websocket-version") != b"13":
-            raise RemoteProtocolError("its version of WebSocket is not 13", answer=426)
-        if not _is_key(request.header(b"sec-websocket-key")):
-            raise RemoteProtocolError("its Sec-WebSocket-Key is not 16 bytes in base64", answer=400)
-        self.feed({"type": "websocket.connect"})
-
     async def run(self) -> BaseException | None:
         """Run the application, then close the WebSocket (1011 after a crash) and wait for the peer's close."""
+        self.feed({"type": "websocket.connect"})
         error = await super().run()
         if self._accepted:
             if not self._complete and self.reachable():
@@ -203,14 +187,15 @@ class WebSocket(Exchange):
     def websocket_accept(self, event: Event) -> None:
         lines = [
             b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n",
-            b"sec-websocket-accept: %b\r\n" % _accept(cast("bytes", self.request.header(b"sec-websocket-key"))),
+            b"sec-websocket-accept: %b\r\n" % accept_key(self.request),
         ]
         subprotocol = event.get("subprotocol")
         own = [(b"sec-websocket-protocol", utf8(event, "subprotocol"))] if subprotocol else []
         if self._extension:
             own.append((b"sec-websocket-extensions", self._extension.encode()))
-        fields, _, _ = encode([*own, *(event.get("headers") or ())])
-        self.connection.write(b"".join([*lines, fields, self.service.fields, b"\r\n"]))
+        fields, _, _, dated = encode([*own, *(event.get("headers") or ())])
+        server = self.service.fields if dated else self.service.dated
+        self.connection.write(b"".join([*lines, fields, server, b"\r\n"]))
         self.status = 101
         self._accepted = self._begun = True
         self.connection.become_raw(self)
@@ -416,14 +401,3 @@ async def _told(sending: Awaitable[None]) -> None:
         await sending
     except ConnectionError as error:
         raise Disconnected("the peer is gone") from error
-
-
-def _is_key(key: bytes | None) -> bool:
-    try:
-        return key is not None and len(base64.b64decode(key, validate=True)) == 16
-    except (binascii.Error, ValueError):
-        return False
-
-
-def _accept(key: bytes) -> bytes:
-    return base64.b64encode(hashlib.sha1(key + WS_KEY, usedforsecurity=False).digest())
