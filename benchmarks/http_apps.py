@@ -1,6 +1,7 @@
 """The applications of the HTTP and WebSocket rows; ours as a command: ``python -m benchmarks.http_apps hello 8000``."""
 
 import asyncio
+import itertools
 import sys
 from typing import Any
 
@@ -9,6 +10,9 @@ import uvloop
 from protocols.asgi import Receive, Send
 
 BODY = b"Hello, world!"
+TEN_KIB = b"x" * 10240
+MIB = b"x" * 1048576
+NUMBERS = itertools.count()
 START = {
     "type": "http.response.start",
     "status": 200,
@@ -20,6 +24,34 @@ async def hello(scope: Any, receive: Receive, send: Send) -> None:
     assert scope["type"] == "http"
     await send(START)
     await send({"type": "http.response.body", "body": BODY})
+
+
+async def post(scope: Any, receive: Receive, send: Send) -> None:
+    """Read the body to its end, and count it."""
+    size, more = 0, True
+    while more:
+        event: Any = await receive()
+        size += len(event["body"])
+        more = event["more_body"]
+    assert size
+    await send(START)
+    await send({"type": "http.response.body", "body": BODY})
+
+
+async def json(scope: Any, receive: Receive, send: Send) -> None:
+    """10 KiB, and one header that is another one in each response."""
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"10240"),
+        (b"x-request-id", b"%010d" % next(NUMBERS)),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": TEN_KIB})
+
+
+async def large(scope: Any, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1048576")]})
+    await send({"type": "http.response.body", "body": MIB})
 
 
 async def echo(scope: Any, receive: Receive, send: Send) -> None:
@@ -34,10 +66,13 @@ async def echo(scope: Any, receive: Receive, send: Send) -> None:
             return
 
 
+APPS = {"hello": hello, "post": post, "json": json, "large": large, "echo": echo}
+
+
 async def serve(name: str, port: int) -> None:
     from protocols.http.server import HTTPServer, HTTPSettings
 
-    server = HTTPServer({"hello": hello, "echo": echo}[name], HTTPSettings(bind=f"127.0.0.1:{port}"), state={})
+    server = HTTPServer(APPS[name], HTTPSettings(bind=f"127.0.0.1:{port}"), state={})
     await server.start()
     await asyncio.Event().wait()
 

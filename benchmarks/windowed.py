@@ -20,6 +20,7 @@ HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: " + base64.b64encode(os.urandom(16)) + b"\r\n\r\n"
 )
+POST = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: load\r\nAccept: */*\r\nContent-Length: %d\r\n\r\n"
 FRAME = b"\x81\xa0\0\0\0\0" + b"x" * 32  # text, masked (by zeros, which are a mask too), 32 bytes
 
 
@@ -76,6 +77,14 @@ class Hello(Connection):
             self.transport.write(self.request * self.window)
 
 
+class Post(Hello):
+    request = POST % 1024 + b"x" * 1024
+
+
+class Upload(Hello):
+    request = POST % 1048576 + b"x" * 1048576
+
+
 class Echo(Connection):
     request = FRAME
 
@@ -88,7 +97,12 @@ class Echo(Connection):
         self.transport.write(self.request * self.window)
 
 
-KINDS: dict[str, Callable[[int], Connection]] = {"http": Hello, "websocket": Echo}
+KINDS: dict[str, Callable[[int], Connection]] = {
+    "http": Hello,
+    "post": Post,
+    "upload": Upload,
+    "websocket": Echo,
+}
 
 
 async def load(kind: str, port: int, connections: int, window: int, seconds: float) -> float:
