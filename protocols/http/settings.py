@@ -41,7 +41,7 @@ class HTTPSettings:
     """How long an application may go on without asking for another event after its peer has left. Then it is
     cancelled; 0 means never."""
     max_header: Length = 8192
-    """The longest request line (414) and the longest header field (431); there may be 128 fields (400)."""
+    """The longest request line (414) and the longest header field (431); there may be 128 fields (431)."""
     max_body: Bytes = 64 * 1024 * 1024
     """The longest request body (413). Bodies are streamed, so this limits time and disk, not memory."""
     max_message: Length = 1024 * 1024
