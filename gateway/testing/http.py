@@ -40,7 +40,7 @@ class _Exchange(RecordedRun):
         self._told = False
 
     def http_response_start(self, event: Event) -> None:
-        _, length, _ = encode(event.get("headers") or ())
+        _, length, _, _ = encode(event.get("headers") or ())
         self.short = None if self._bodiless or event["status"] in (204, 304) else length
         self.record(event)
 

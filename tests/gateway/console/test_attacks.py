@@ -76,7 +76,7 @@ BAD = {
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
     "a long line": (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414),
     "a long field": (b"GET /api/status HTTP/1.1\r\n" + HOST + b"X: " + b"a" * 9000 + b"\r\n\r\n", 431),
-    "many fields": (b"GET /api/status HTTP/1.1\r\n" + HOST + b"X: y\r\n" * 200 + b"\r\n", 400),
+    "many fields": (b"GET /api/status HTTP/1.1\r\n" + HOST + b"X: y\r\n" * 200 + b"\r\n", 431),
     "a field with a line end": (b"GET /api/status HTTP/1.1\r\n" + HOST + b"X: a\rb\r\n\r\n", 400),
     "two lengths": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
     "another transfer coding": (b"POST /api/login HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: evil\r\n\r\n", 400),
