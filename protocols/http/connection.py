@@ -238,7 +238,7 @@ class HTTPConnection(asyncio.Protocol):
         elif self._parser.messages:
             self._next()
         else:
-            self.wait(self.service.settings.keepalive_timeout)
+            self.deadline = self.loop.time() + self.service.settings.keepalive_timeout
             if self._pipelined:
                 self._read_on()
 

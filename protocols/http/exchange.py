@@ -34,6 +34,8 @@ _DISCONNECT: HTTPDisconnectEvent = {"type": "http.disconnect"}
 AGAIN = 0.05
 """Seconds before an application that calls ``receive`` again gets another disconnect: it may ask for ever."""
 _ANSWERS = ("http.response.start", "http.response.body", "http.response.pathsend", "http.response.early_hint")
+_COPIED = 16 * 1024
+"""Bytes of a body that are copied behind its head. Longer ones are written by themselves."""
 _PIECE = 256 * 1024
 """Bytes of a file that are read and sent at a time."""
 
@@ -107,13 +109,13 @@ class Exchange(AppRun):
         """Whether a task waits for a piece of the body."""
         super().__init__(connection.service.app, self._scope())
         self.busy = connection.service.busy
+        if self.service.settings.access_log:
+            self._since = time.monotonic()
 
     # The run.
 
     def begin(self) -> None:
         """Start serving. From now on the exchange is in flight, and a server that stops waits for it."""
-        if self.service.settings.access_log:
-            self._since = time.monotonic()
         # Tasks would cost as much as the request. Here service.running keeps the exchange, whose task never raises.
         self.service.running.add(self)
         if (context := self.service.context) is None:
@@ -324,11 +326,6 @@ class Exchange(AppRun):
             self._begun = True
             self.connection.write(self._head(None))
 
-    def _be_due(self) -> None:
-        if not self._is_due:
-            self._is_due = True
-            self.service.due(self)
-
     def _answer(self, status: int) -> None:
         self.status = status
         self._keeps = False
@@ -478,16 +475,15 @@ class Exchange(AppRun):
 
     def http_response_start(self, event: Event) -> None:
         self.status = self.result = event["status"]
+        service = self.service
         fields, self._left, close, dated = encode(event.get("headers") or ())
-        self._fields = b"%b%b%b" % (
-            status_line(self.status),
-            fields,
-            self.service.fields if dated else self.service.dated,
-        )
+        self._fields = status_line(self.status) + fields + (service.fields if dated else service.dated)
         self._bodiless = self.status in (204, 304) or self.request.method == "HEAD"
-        if close or self.service.draining:
+        if close or service.draining:
             self._keeps = False
-        self._be_due()
+        if not self._is_due:
+            self._is_due = True
+            service.due(self)
 
     def http_response_early_hint(self, event: Event) -> Awaitable[None] | None:
         hint = interim(103, [(b"link", link) for link in event["links"]])
@@ -496,31 +492,60 @@ class Exchange(AppRun):
         return self._drain() if self.connection.is_full else None
 
     def http_response_body(self, event: Event) -> Awaitable[None] | None:
-        return self._push(event.get("body", b""), more=event.get("more_body", False))
+        body, more = event.get("body", b""), event.get("more_body", False)
+        if more or self._begun or self._bodiless or not self._keeps or self.request.needs_care:
+            return self._push(body, more=more)
+        size = len(body)  # nearly every answer comes in one piece
+        if self._left is not None and self._left != size:
+            return self._push(body, more=more)
+        self._begun = True
+        self._left, self.size = 0, size
+        self._write(b"%bcontent-length: %d\r\n\r\n" % (self._fields, size), body)
+        return self._answered()
 
     def http_response_pathsend(self, event: Event) -> Awaitable[None]:
         return self._send_file(event["path"])
 
     def _push(self, body: bytes, *, more: bool) -> Awaitable[None] | None:
         """Write the next piece of the body, the first one with the head. Return an awaitable if the peer is slow."""
-        connection = self.connection
         head = b"" if self._begun else self._head(None if more else len(body))
-        data = head if self._bodiless else head + self._framed(body, more=more)
+        if self._bodiless:
+            body = b""
+        else:
+            self._count(len(body))
         self._begun = True
-        if data:
-            connection.write(data)
-        if not more:
-            if self._left and not self._bodiless:
-                self._ended_short(self._left)
-            self._over()
-            if connection.is_full:
-                return self._drain_and_free()
-            if self.awaits_body:
-                self.free()
-            else:
-                self._be_due()  # most applications end in the same turn
-            return None
-        return self._drain() if connection.is_full else None
+        if self._chunked and body:
+            head += b"%x\r\n" % len(body)
+        end = b"" if not self._chunked else (b"\r\n" if body else b"") + (b"" if more else b"0\r\n\r\n")
+        self._write(head, body, end)
+        if more:
+            return self._drain() if self.connection.is_full else None
+        if self._left and not self._bodiless:
+            self._ended_short(self._left)
+        return self._answered()
+
+    def _write(self, head: bytes, body: bytes, end: bytes = b"") -> None:
+        """Write in one piece, unless the body is so large that a copy costs more than a second piece."""
+        write = self.connection.write
+        if len(body) <= _COPIED:
+            if data := head + body + end:
+                write(data)
+            return
+        for each in (head, body, end):
+            if each:
+                write(each)
+
+    def _answered(self) -> Awaitable[None] | None:
+        """Note that the answer is complete. Return an awaitable if the peer is slow."""
+        self._over()
+        if self.connection.is_full:
+            return self._drain_and_free()
+        if self.awaits_body:
+            self.free()
+        elif not self._is_due:  # most applications end in the same turn
+            self._is_due = True
+            self.service.due(self)
+        return None
 
     async def _drain(self) -> None:
         """Wait for a slow peer. If it leaves meanwhile, only the next ``send`` says so.
@@ -557,18 +582,13 @@ class Exchange(AppRun):
             framing += b"connection: keep-alive\r\n"
         return b"%b%b\r\n" % (self._fields, framing)
 
-    def _framed(self, body: bytes, *, more: bool) -> bytes:
-        """Return ``body`` in the form that is sent."""
-        size = len(body)
+    def _count(self, size: int) -> None:
+        """Count the bytes of a piece. Raises LocalProtocolError if they are too many."""
         if self._left is not None:
             if size > self._left:
                 raise LocalProtocolError(f"the body is {size - self._left} bytes longer than its content-length")
             self._left -= size
         self.size += size
-        if not self._chunked:
-            return body
-        chunk = b"%x\r\n%b\r\n" % (size, body) if body else b""  # an empty chunk would be the last
-        return chunk if more else chunk + b"0\r\n\r\n"
 
     def _ended_short(self, left: int) -> None:
         logger.error("%s: the response body ended %d bytes short", describe(self.scope), left)

@@ -265,7 +265,8 @@ class RequestParser:
             self._left = request.length = int(fields.get(b"content-length", b"0"))
         if self._left:
             self._body = request.body = Body(self._flow)
-            request.expects = request.version == "1.1" and fields.get(b"expect", b"").lower() == b"100-continue"
+            if request.version == "1.1" and fields.get(b"expect", b"").lower() == b"100-continue":
+                request.expects = request.needs_care = True
         if b"upgrade" in fields and self._parser.should_upgrade() and request.method == "GET":
             request.upgrades = fields[b"upgrade"].lower() == b"websocket"
 

@@ -26,7 +26,18 @@ class MalformedBody(Exception):
 class Request:
     """The head of a request, which has been checked."""
 
-    __slots__ = ("body", "expects", "headers", "keeps", "length", "method", "target", "upgrades", "version")
+    __slots__ = (
+        "body",
+        "expects",
+        "headers",
+        "keeps",
+        "length",
+        "method",
+        "needs_care",
+        "target",
+        "upgrades",
+        "version",
+    )
 
     def __init__(self, method: str, target: bytes, version: str, headers: Headers, *, keeps: bool) -> None:
         self.method = method
@@ -44,6 +55,8 @@ class Request:
         """Bytes of the body, if it says so before it comes."""
         self.expects = False
         """Whether the peer waits for 100 Continue before it sends the body (RFC 9110, 10.1.1)."""
+        self.needs_care = version == "1.0"
+        """Whether the framing of its answer is not the usual one: HTTP/1.0, or a peer that waits for 100 Continue."""
         self.upgrades = False
         """Whether it asks for a WebSocket (RFC 6455, 4.2.1)."""
 

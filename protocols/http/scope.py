@@ -29,7 +29,10 @@ def http_scope(
     """The scope of a request for ``target``, a path with or without a query (RFC 9112, 3.2.1), or ``*``.
 
     Names in ``headers`` are in lower case. The scope gets shallow copies of ``state`` and ``extensions``."""
-    path, raw_path, query = _split(target, root_path)
+    raw_path, _, query = target.partition(b"?")
+    path = (unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path).decode("utf-8", "replace")
+    if root_path:
+        path, raw_path = root_path + path, root_path.encode() + raw_path
     return {
         "type": "http",
         "asgi": _HTTP,
@@ -77,12 +80,3 @@ def extensions_of(*, pathsend: bool) -> dict[str, Any]:
 def _subprotocols(headers: Any) -> list[str]:
     offered = [value.decode("utf-8", "surrogateescape") for name, value in headers if name == b"sec-websocket-protocol"]
     return [each for line in offered for each in map(str.strip, line.split(",")) if each]
-
-
-def _split(target: bytes, root_path: str) -> tuple[str, bytes, bytes]:
-    """Return ASGI's path, raw_path and query_string."""
-    raw, _, query = target.partition(b"?")
-    path = unquote_to_bytes(raw).decode("utf-8", "replace") if b"%" in raw else raw.decode("utf-8", "replace")
-    if root_path:
-        path, raw = root_path + path, root_path.encode() + raw
-    return path, raw, query
