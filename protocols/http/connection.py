@@ -73,6 +73,7 @@ class HTTPConnection(asyncio.Protocol):
         "_peer_check",
         "_pipelined",
         "_raw",
+        "_unread",
         "_waiting",
         "_writers",
         "bytes_received",
@@ -113,6 +114,8 @@ class HTTPConnection(asyncio.Protocol):
         """The exchange that the next request waits for, because too many others go on."""
         self._closing: asyncio.Transport | None = None
         """The transport that is closing and has not sent everything yet."""
+        self._unread = 0
+        """Bytes that it had to send at the last look."""
         self.transport: asyncio.Transport | None = None
         self.is_full = False
         """Whether the peer has not read enough of what was written."""
@@ -167,10 +170,10 @@ class HTTPConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.bytes_received += len(data)
+        if self._is_deaf:
+            return  # we have given our last answer, and must not answer what follows
         if self._raw is not None:
             self._raw.feed_data(data)
-        elif self._is_deaf:
-            return  # we have given our last answer, and must not answer what follows
         elif self._exchange is None:
             self._read(data)
         elif self._pipelined or not self._exchange.awaits_body:
@@ -281,9 +284,13 @@ class HTTPConnection(asyncio.Protocol):
         self.deadline = _NEVER
 
     def expire(self) -> None:
-        """Close, because no request has come in time; or tell the exchange that its body does not come."""
+        """End what has taken too long: the wait for a request, for a body, or for a peer to read or to close."""
         self.deadline = _NEVER
-        if self._exchange is not None:
+        if self._closing is not None:
+            self._flush(self._closing)
+        elif self._is_deaf:
+            self.abort()
+        elif self._exchange is not None:
             self._exchange.stalled()
         else:
             self.force_close()
@@ -335,11 +342,10 @@ class HTTPConnection(asyncio.Protocol):
         self._is_deaf = True
         self._parser.close()
         self._pipelined = b""
-        self.deadline = _NEVER
         self.end_writing()
         if self._holds and self.connected:
             self.transport.resume_reading()
-        self.loop.call_later(LINGER, self.abort)
+        self.wait(LINGER)
 
     def write(self, data: bytes) -> None:
         """Write, or raise Disconnected if the peer is gone.
@@ -452,16 +458,17 @@ class HTTPConnection(asyncio.Protocol):
         self._is_deaf = True
         self.deadline = _NEVER
         if unread := transport.get_write_buffer_size():
-            self._closing = transport
-            self.loop.call_later(self.service.settings.stall_timeout, self._flush, unread)
+            self._closing, self._unread = transport, unread
+            self.wait(self.service.settings.stall_timeout)
         transport.close()
 
-    def _flush(self, unread: int) -> None:
-        left = self._closing.get_write_buffer_size() if self._closing else 0
-        if left >= unread:
+    def _flush(self, closing: asyncio.Transport) -> None:
+        """Cut off a peer that has read nothing since the last look at it."""
+        before, self._unread = self._unread, closing.get_write_buffer_size()
+        if self._unread >= before:
             self._cut_off()
-        elif left:
-            self.loop.call_later(self.service.settings.stall_timeout, self._flush, left)
+        elif self._unread:
+            self.wait(self.service.settings.stall_timeout)
 
     def _cut_off(self) -> None:
         logger.info("%s: disconnected, it reads nothing", self.label)

@@ -181,14 +181,14 @@ class Exchange(AppRun):
     def lost(self) -> None:
         """Tell the application that the connection is lost, unless it has had its last event."""
         if self.request.body is not None:
-            self.request.body.fail(ConnectionResetError("the peer is gone"))
+            self.request.body.fail(ConnectionResetError, "the peer is gone")
         if not self._complete:
             self._leave_told()
 
     def stalled(self) -> None:
         """Note that the body does not come."""
         if self.request.body is not None:
-            self.request.body.fail(TimeoutError())
+            self.request.body.fail(TimeoutError)
 
     def _leave_told(self) -> None:
         """Note that the peer is gone, and tell the application once."""
@@ -301,7 +301,7 @@ class Exchange(AppRun):
         self._told = self._warned = True
         self.feed(self._farewell())
         if self._unread and self.request.body is not None:
-            self.request.body.fail(ConnectionResetError("the server is stopping"))
+            self.request.body.fail(ConnectionResetError, "the server is stopping")
 
     @property
     def server_name(self) -> str:

@@ -44,6 +44,7 @@ class RequestParser:
     """
 
     __slots__ = (
+        "__weakref__",
         "_body",
         "_chunks",
         "_completed",
@@ -63,7 +64,7 @@ class RequestParser:
     )
 
     def __init__(self, flow: Flow, max_line: int) -> None:
-        self._flow = flow
+        self._flow: Flow | None = flow
         self._max_line = max_line
         self._parser: Any = HttpRequestParser(self)
         self.messages: list[Request | Refusal] = []
@@ -96,8 +97,8 @@ class RequestParser:
         return self._parser is None
 
     def close(self) -> None:
-        """Parse nothing more. httptools' parser has a reference to this object, which ends here."""
-        self._parser = None
+        """Parse nothing more. The circles of references end here: httptools' to this object, ours to the connection."""
+        self._parser = self._flow = self._request = self._body = None
 
     def feed(self, data: bytes) -> bytes:
         """Parse ``data`` until a request is complete, or a few in the same bytes; return the rest.
@@ -165,7 +166,7 @@ class RequestParser:
     def _break_off(self, why: str) -> None:
         body, self._body, self._parser = self._body, None, None
         if body is not None:
-            body.fail(MalformedBody(why))
+            body.fail(MalformedBody, why)
 
     def _go_on_after(self, rest: bytes) -> bytes:
         """Parse ``rest`` as if its request had not asked for another protocol, unless that is a WebSocket."""
@@ -263,7 +264,7 @@ class RequestParser:
             self._framing = self._chunks = 0
         else:
             self._left = request.length = int(fields.get(b"content-length", b"0"))
-        if self._left:
+        if self._left and self._flow is not None:
             self._body = request.body = Body(self._flow)
             if request.version == "1.1" and fields.get(b"expect", b"").lower() == b"100-continue":
                 request.expects = request.needs_care = True

@@ -86,7 +86,7 @@ class Body:
         self._buffered = 0
         self._is_held = False
         self._waiter: asyncio.Future[None] | None = None
-        self._error: BaseException | None = None
+        self._error: tuple[type[Exception], str] | None = None
         self.size = 0
         """Bytes that have come."""
         self.complete = False
@@ -123,10 +123,10 @@ class Body:
         self.complete = True
         self.wake()
 
-    def fail(self, error: BaseException) -> None:
-        """Let each :meth:`wait` raise ``error``. Only the first one counts."""
+    def fail(self, error: type[Exception], why: str = "") -> None:
+        """Let each :meth:`wait` raise ``error(why)``. Only the first call counts."""
         if self._error is None and not self.is_taken:
-            self._error = error
+            self._error = error, why
             self._drop()
             self.wake()
 
@@ -144,7 +144,8 @@ class Body:
             finally:
                 self._waiter = None
         if self._error is not None:
-            raise self._error
+            error, why = self._error
+            raise error(why)  # each time another one: its traceback holds what holds this body
 
     def take(self) -> bytes:
         """Return what has come, and not been taken yet."""
