@@ -28,7 +28,7 @@ async def test_a_lost_connection_is_freed_without_the_garbage_collector() -> Non
                 writer.transport.abort()
                 await until(lambda: not server.service.connections and not server.active())
                 await asyncio.sleep(0)
-                await until(lambda left=left: left() is None)  # type: ignore[misc]
+                await until(lambda left=left: left() is None)
             finally:
                 gc.enable()
 
