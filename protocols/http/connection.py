@@ -225,9 +225,9 @@ class HTTPConnection(asyncio.Protocol):
         if isinstance(message, Refusal):
             self._refuse(message, data)
         elif message.length > self.service.settings.max_body:
-            self._refuse(Refusal(413, "its body is longer than max_body"))
+            self._refuse(Refusal(413, "its body is longer than max_body"), request=message)
         elif message.upgrades and (refusal := refusal_of(message)) is not None:
-            self._refuse(refusal)
+            self._refuse(refusal, request=message)
         else:
             self._exchange = exchange = self._begin(message, self)
             if self._last:
@@ -295,7 +295,7 @@ class HTTPConnection(asyncio.Protocol):
         else:
             self.force_close()
 
-    def _refuse(self, refusal: Refusal, data: bytes = b"") -> None:
+    def _refuse(self, refusal: Refusal, data: bytes = b"", request: Request | None = None) -> None:
         """Answer bytes that are no request that an application may get."""
         status = refusal.status
         told = about_peer("http", self.service.name, self.client, str(status))
@@ -303,7 +303,10 @@ class HTTPConnection(asyncio.Protocol):
         logger.info("%s: %s%s; answered %d", self.label, *what, extra=told)
         self.service.refusals[str(status)] += 1
         self.say(plain(status, body=not refusal.is_head, fields=self.service.refusal_fields))
-        self.linger()
+        if request is None:
+            self.linger()  # where the next request begins is unknown
+        else:
+            self._close_after(request)
 
     def _close_after(self, request: Request) -> None:
         body = request.body

@@ -146,7 +146,7 @@ def test_a_ticket_is_readable_on_a_phone(site: Site, tmp_path: Path) -> None:
         phone.run("for (const name of ['username', 'password']) document.getElementsByName(name)[0].value = 'ann'")
         phone.run("document.getElementsByName('password')[0].value = 'secret-ann'; document.forms[0].submit()")
         phone.shows(".mails", "A long line")
-        assert phone.run("return document.documentElement.scrollWidth") == 390
+        until(lambda: phone.run("return document.documentElement.scrollWidth") == 390, "it is styled, and no wider")
         assert phone.run("return document.querySelector('textarea').offsetWidth") > 300
         hidden = "return [...document.querySelectorAll('.mails *')].filter((e) => e.scrollHeight > e.clientHeight + 1"
         assert phone.run(f"{hidden} && e.clientHeight).map((e) => e.className)") == []
