@@ -97,7 +97,8 @@ class URLRoute(TypedDict):
     """What the URL patterns of the routers above have captured, as Channels has it."""
 
     args: tuple[str, ...]
-    kwargs: dict[str, str]
+    kwargs: dict[str, Any]
+    """Text, except where a converter of Django's ``path()`` has made something else of it."""
     rest: NotRequired[str]
     """The end of the path, which a router below matches."""
 

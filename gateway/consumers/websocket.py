@@ -7,6 +7,7 @@ from typing import Any, ClassVar, TypeVar
 
 from gateway.consumers import arguments, send_queue
 from gateway.consumers.base import CLEAN_UP, Asked, Consumer
+from gateway.consumers.cookies import Cookies
 from gateway.consumers.forms import AsyncForm, Awaited, SyncForm
 from gateway.consumers.header_fields import Headers, header_fields
 from gateway.consumers.hooks import Call, takes
@@ -33,7 +34,7 @@ UNSUPPORTED_DATA, INVALID_DATA = 1003, 1007
 _BYTES = Call(("text", "bytes"), by_name=True)
 
 
-class WebsocketMethods(Consumer[R]):
+class WebsocketMethods(Cookies, Consumer[R]):
     """The methods of both forms. Write ``connect``, ``receive`` and ``disconnect``."""
 
     scope: WebSocketScope
@@ -99,7 +100,10 @@ class WebsocketMethods(Consumer[R]):
         return self.perform(self._accept(event))
 
     async def _accept(self, event: Event) -> None:
+        if self._set_cookies:
+            event = {**event, "headers": [*event["headers"], *self._set_cookies]}
         await self._emit(event, "accept")
+        self._headers_sent = True
         if self.send_queue:
             self._queue = SendQueue(self.scope, self._emit, self.send_queue, self.slow_receiver)
 

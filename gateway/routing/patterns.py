@@ -15,7 +15,8 @@ class Captures(NamedTuple):
     """The captures of a pattern: its unnamed and named groups, as in ``scope["url_route"]``."""
 
     args: tuple[str, ...]
-    kwargs: dict[str, str]
+    kwargs: dict[str, Any]
+    """Text, except where a converter of Django's ``path()`` has made something else of it."""
     rest: str = ""
     """The part of a path after the match, for nested routers."""
 

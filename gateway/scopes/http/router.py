@@ -1,9 +1,11 @@
 """The router of the http and websocket scopes: by path."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from gateway.routing.patterns import Captures, Default, Pattern, Regex
 from gateway.routing.router import Route, Router, pattern_text, route
+from gateway.scopes.http.django_routes import DjangoPath, from_django, is_django_route
 from protocols.asgi import HTTPScope, WebSocketScope
 
 _OUTERMOST: dict[str, Any] = {"args": (), "kwargs": {}}
@@ -18,11 +20,18 @@ class URLRouter(Router):
     """The first route whose pattern is found in the path, without its root path and its leading slash.
 
     One below a route of another looks at what that route left of the path, as with Django's ``include``; what both
-    captured is together in ``scope["url_route"]``.
+    captured is together in ``scope["url_route"]``. Routes of Django's ``path()`` and ``re_path()`` are routes, too.
     """
 
     scope_types = ("http", "websocket")
-    patterns = (Regex, Default)
+    patterns = (Regex, DjangoPath, Default)
+
+    def __init__(self, routes: Iterable[Any]) -> None:
+        """Raises ValueError if one is not a route, or not one for this router."""
+        super().__init__(routes)
+
+    def _own(self, route: Any) -> Route:
+        return super()._own(from_django(route) if is_django_route(route) else route)
 
     def key(self, pattern: Pattern, scope: HTTPScope | WebSocketScope) -> str:
         rest: str | None = scope.get("url_route", _OUTERMOST).get("rest")

@@ -1,0 +1,81 @@
+"""Routes that Django's ``path()`` and ``re_path()`` have made, as Channels' URLRouter takes them.
+
+Django is not imported: such a route is told by the module of its class, and it brings what matches.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.routing.patterns import Captures, Condition, Pattern, Regex
+from gateway.routing.router import Route, Router, route
+
+_MODULE = "django.urls.resolvers"
+
+Find = Callable[[str], tuple[str, tuple[str, ...], dict[str, Any]] | None]
+"""Returns the rest of a path, and what was captured; None: the path does not match."""
+
+
+@dataclass(frozen=True)
+class DjangoPath(Pattern):
+    """The pattern of ``path()``. Its converters make the captures, so that they may be of any type."""
+
+    text: str
+    whole: bool
+    """Whether the path ends where the pattern does. It goes on if a router is behind it."""
+    extra: Mapping[str, Any] = field(hash=False)
+    """The captures that the route itself adds."""
+    _find: Find = field(compare=False, repr=False)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        literal, _, rest = self.text.partition("<")
+        if self.whole and not rest:
+            return (("text", literal),)
+        return (("beginning", literal),) if literal else ()
+
+    def match(self, key: str) -> Captures | None:
+        found = self._find(key)
+        if found is None:
+            return None
+        rest, args, kwargs = found
+        return Captures(args, {**kwargs, **self.extra}, rest)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class DjangoRegex(Regex):
+    """The pattern of ``re_path()``, whose route adds captures."""
+
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def match(self, key: str) -> Captures | None:
+        found = super().match(key)
+        return found and found._replace(kwargs={**found.kwargs, **self.extra})
+
+
+def is_django_route(given: object) -> bool:
+    """Whether ``given`` comes from ``path()`` or ``re_path()``."""
+    return type(given).__module__ == _MODULE
+
+
+def from_django(given: Any) -> Route:
+    """Return the route. Raises ValueError for ``include()``, and for a pattern that none of ours can be."""
+    if given.callback is None:
+        raise ValueError(f"URLRouter takes no include(); give {str(given.pattern)!r} a URLRouter of its own")
+    return route(_pattern(given), given.callback)
+
+
+def _pattern(given: Any) -> Pattern:
+    kind = type(given.pattern).__name__
+    if kind == "RegexPattern":
+        text = str(given.pattern)
+        return DjangoRegex(text, extra=given.default_args) if given.default_args else Regex(text)
+    if kind != "RoutePattern":
+        raise ValueError(f"URLRouter takes routes of path() and re_path(), and no {kind}")
+    whole = not isinstance(given.callback, Router)
+    text = str(given.pattern)
+    matcher = given.pattern if whole else type(given.pattern)(text, is_endpoint=False)
+    return DjangoPath(text, whole, given.default_args, matcher.match)

@@ -1,0 +1,108 @@
+"""``url()`` beside Django's ``path()`` and ``re_path()``; Channels' own URLRouter says what is right."""
+
+import asyncio
+import uuid
+from typing import Any
+
+import channels.routing
+import pytest
+from django.conf import settings
+from django.urls import include, path, re_path
+
+from gateway import AsyncHttpConsumer, URLRouter, default, url
+
+if not settings.configured:
+    settings.configure()
+
+
+def telling(name: str) -> Any:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        route = scope["url_route"]
+        await send((name, tuple(route["args"]), route["kwargs"]))
+
+    return application
+
+
+async def answer_of(router: Any, asked: str, **keys: Any) -> Any:
+    told: list[Any] = []
+
+    async def send(event: Any) -> None:
+        told.append(event)
+
+    await router({"type": "http", "path": asked, "method": "GET", **keys}, asyncio.Event().wait, send)
+    return told[0]
+
+
+def routes() -> list[Any]:
+    return [
+        path("", telling("root")),
+        path("rooms/", telling("rooms")),
+        path("rooms/<int:room>/", telling("room")),
+        path("rooms/<slug:room>/", telling("named"), {"by": "name"}),
+        path("files/<uuid:file>/<path:rest>", telling("file")),
+        re_path(r"^readings/(\d+)/$", telling("reading")),
+        re_path(r"^sensors/(?P<sensor>\w+)(?:/(?P<kind>\w+))?/$", telling("sensor"), {"extra": 1}),
+    ]
+
+
+PATHS = [
+    *("/", "/rooms/", "/rooms/17/", "/rooms/blue-one/", "/readings/5/", "/sensors/t1/", "/sensors/t1/hot/"),
+    f"/files/{uuid.UUID(int=5)}/a/b.txt",
+]
+
+
+@pytest.mark.parametrize("asked", PATHS)
+async def test_a_path_is_routed_as_by_channels(asked: str) -> None:
+    theirs, ours = channels.routing.URLRouter(routes()), URLRouter(routes())
+    assert await answer_of(ours, asked) == await answer_of(theirs, asked)
+
+
+@pytest.mark.parametrize("asked", PATHS)
+async def test_many_routes_are_looked_up_and_give_the_same(asked: str) -> None:
+    many = [path(f"other{number}/<int:number>/", telling("other")) for number in range(50)]
+    router = URLRouter([*many, *routes()])
+    assert await answer_of(router, asked) == await answer_of(URLRouter(routes()), asked)
+    assert await answer_of(router, "/other7/3/") == ("other", (), {"number": 3})
+
+
+@pytest.mark.parametrize("asked", ["/rooms", "/rooms/17", "/rooms/a b/", "/rooms/17/x", "/readings/x/", "/files/1/a"])
+async def test_a_path_without_a_route_goes_to_the_next(asked: str) -> None:
+    router = URLRouter([*routes(), default(telling("none"))])
+    assert (await answer_of(router, asked))[0] == "none"
+    with pytest.raises(ValueError, match="No route found"):
+        await answer_of(channels.routing.URLRouter(routes()), asked)
+
+
+def nested(router: Any) -> Any:
+    inner = router([path("<int:page>/", telling("page")), re_path(r"^last/$", telling("last"))])
+    return router([path("books/<slug:book>/", inner, {"shelf": 2}), re_path(r"^x(\w)/", inner)])
+
+
+@pytest.mark.parametrize("asked", ["/books/red/7/", "/books/red/last/", "/xa/last/"])
+async def test_a_router_behind_a_path_gets_the_rest_of_it(asked: str) -> None:
+    assert await answer_of(nested(URLRouter), asked) == await answer_of(nested(channels.routing.URLRouter), asked)
+
+
+async def test_a_root_path_is_left_out() -> None:
+    assert await answer_of(URLRouter(routes()), "/app/rooms/17/", root_path="/app") == ("room", (), {"room": 17})
+
+
+async def test_django_routes_and_ours_are_in_one_list() -> None:
+    router = URLRouter([url("^a/$", telling("a")), path("b/", telling("b")), default(telling("rest"))])
+    assert [(await answer_of(router, asked))[0] for asked in ("/a/", "/b/", "/c/")] == ["a", "b", "rest"]
+
+
+def test_a_consumer_is_the_target_as_everywhere() -> None:
+    class Page(AsyncHttpConsumer):
+        async def handle(self, body: bytes) -> None:
+            await self.respond("x")
+
+    router = URLRouter([path("a/", Page.as_asgi()), path("b/", Page)])
+    assert [route.label.partition(" -> ")[0] for route in router.routes] == ["a/", "b/"]
+
+
+def test_what_no_route_can_be_is_reported() -> None:
+    with pytest.raises(ValueError, match=r"URLRouter takes no include\(\); give 'a/' a URLRouter of its own"):
+        URLRouter([path("a/", include([path("b/", telling("b"))]))])
+    with pytest.raises(ValueError, match="can take forever"):
+        URLRouter([re_path("^(a+)+$", telling("a"))])
