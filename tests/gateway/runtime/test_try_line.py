@@ -19,6 +19,7 @@ from gateway import (
     ProtocolTypeRouter,
     SMSConsumer,
     SMSFromRouter,
+    StaticFiles,
     TopicRouter,
     URLRouter,
     WebsocketConsumer,
@@ -139,6 +140,7 @@ HERE = "http://127.0.0.1:8000"
         (URLRouter([url("^a/", URLRouter([url("^b/$", Page)]))]), {}, NOTHING),
         (URLRouter([url("^", DOCUMENTED)]), {}, f"try:  {HERE}/docs"),
         (URLRouter([url("^", BARE)]), {}, NOTHING),
+        (URLRouter([url("^static/", StaticFiles("."))]), {}, NOTHING),  # its folder need not have an index.html
         (Page, {"bind": "0.0.0.0:8000"}, f"try:  {HERE}/"),
         (Page, {"bind": "[::]:8000"}, "try:  http://[::1]:8000/"),
         (Page, {"tls": PAIR}, "try:  gateway send http /"),
