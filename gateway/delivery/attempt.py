@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from gateway.counts import UNREAD, counted
-from gateway.delivery.cut_off import Undeliverable
+from gateway.delivery.cut_off import Explained
 from gateway.delivery.time_limit import NoThread
 from gateway.sender import current_keeper
 from protocols.app_run import AppRun
@@ -52,7 +52,7 @@ class Outcome:
         """The text that the store keeps: the end of the traceback, or ``deferred`` if the handler did not crash."""
         if self.error is None:
             return "deferred"
-        if isinstance(self.error, Undeliverable):  # there is no code to look at
+        if isinstance(self.error, Explained):  # there is no code to look at
             return str(self.error)
         return "".join(traceback.format_exception(self.error))[-LONGEST_FAILURE:].rstrip()
 

@@ -3,7 +3,11 @@
 from gateway.delivery.policy import Policy
 
 
-class Undeliverable(Exception):
+class Explained(Exception):
+    """An error whose text says all that there is to know: no code of the application has raised it."""
+
+
+class Undeliverable(Explained):
     """No attempt can succeed, so that the message is a dead letter at once. The text is a sentence for the operator."""
 
 

@@ -69,6 +69,10 @@ class DeliveryKind(ABC):
         """The message in a few words, for lists and logs."""
         return describe(scope)
 
+    def unrouted(self, scope: Any) -> Any:
+        """Return a stored ``scope`` as it was before routers saw it: its routes have changed, and it is routed anew."""
+        return scope
+
     @abstractmethod
     def attempt(self, app: Application, scope: Any, events: Sequence[Any]) -> Attempt:
         """One run of ``app`` over the whole message."""

@@ -35,7 +35,8 @@ class Policy:
     """With `inbox: true`: how many messages of this route are handled at once, in each process; more wait in the store.
     A route with slow handlers then leaves threads, and the 64 places for stored messages, to the others."""
     order: Literal["key", "none"] = "none"
-    """`key`: messages of one MQTT topic, or of one sender, are handled in the order in which they came."""
+    """`key`: messages of one MQTT topic or of one sender, and stored requests for one path, are handled in the order in
+    which they came."""
 
     atomic: bool = False
     """Commit the handler's rows in the store's database, what it sends, and that the message is handled, in one

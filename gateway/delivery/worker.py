@@ -210,6 +210,8 @@ class Worker(Poller[Message]):
             current_route.set(message.route)
             context.policy = route.policy
             app = under_policy(route.app, route.policy, message.attempts, context.part)
+        else:
+            scope = kind.unrouted(scope)
         extensions = {**scope["extensions"], "delivery": self._delivery(message)}
         scope = {**scope, "state": self._state.copy(), "extensions": extensions}
         current_delivery.set(context)

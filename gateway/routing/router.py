@@ -100,8 +100,7 @@ class Router:
             )
         if len(self.scope_types) == 1:
             check_answers(route.app, *self.scope_types)
-        for kind in self.scope_types:
-            check_policies((route,), kind)
+            check_policies((route,), *self.scope_types)
         return route
 
     def check(self, kind: str) -> None:

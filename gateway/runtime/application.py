@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -69,7 +69,7 @@ class ApplicationBuilder:
         """Make the application that takes all scopes of one type. The file names it at ``place``."""
         named = self._answering(kind, line.app, place) if line.app else self._target_of(kind, loc, line)
         self._check(kind, loc, line)
-        return replace(named, app=guarded(named.app, _policy(line), f"{kind} -> {line.app}"))
+        return replace(named, app=guarded(named.app, _policy(kind, line), f"{kind} -> {line.app}"))
 
     def _router(self, kind: str, lines: list[tuple[Loc, Any]]) -> Any:
         made = [(loc, route) for loc, line in lines if (route := self._route(kind, loc, line)) is not None]
@@ -107,7 +107,7 @@ class ApplicationBuilder:
         key = given[0]
         place = next(each for each in (key, *KINDS[kind].enough) if _says(line, each))
         try:
-            route = KINDS[kind].route_of(key, line, target, _policy(line))
+            route = KINDS[kind].route_of(key, line, target, _policy(kind, line))
             if not isinstance(route, Route):
                 raise TypeError(f"make_route returned {route!r}, not a Route")
             return route
@@ -130,7 +130,7 @@ class ApplicationBuilder:
 
     def _check(self, kind: str, loc: Loc, line: Any) -> None:
         try:
-            check_policy(kind, _policy(line))
+            check_policy(kind, _policy(kind, line))
         except ValueError as error:
             self._report(loc, f"{label(loc)}: {error}")
 
@@ -199,17 +199,19 @@ def _says(line: Any, key: str) -> bool:
     return getattr(line, key) is not None
 
 
-_POLICY = attrgetter(*(key.name for key in fields(Policy)))
+def _policy(kind: str, line: Any) -> Policy:
+    """Return the policy of a route; a route for websocket has none."""
+    return _policy_of(kind, *attrgetter(*_keys(kind))(line)) if isinstance(line, Policy) else PLAIN
 
 
-def _policy(line: Any) -> Policy:
-    """Return the policy of a route; a route for http or websocket has none."""
-    return _policy_of(*_POLICY(line)) if isinstance(line, Policy) else PLAIN
+@cache
+def _keys(kind: str) -> tuple[str, ...]:
+    return tuple(key.name for key in fields(KINDS[kind].policy))
 
 
 @lru_cache(maxsize=256)  # a long file has many routes with few policies
-def _policy_of(*values: Any) -> Policy:
-    return Policy(*values)
+def _policy_of(kind: str, *values: Any) -> Policy:
+    return KINDS[kind].policy(**dict(zip(_keys(kind), values, strict=True)))
 
 
 def _how_many(kind: str, loc: Loc, given: list[str]) -> str:

@@ -14,15 +14,22 @@ Target = Annotated[str, Text(least=1, most=200)]
 _POLICY = {key.name for key in fields(Policy)}
 
 
-def _own_keys_first(schema: dict[str, Any]) -> None:
-    """Put a route's own keys before those of its policy. pydantic puts a parent's fields first, and reads the
-    docstrings of a class's own source only."""
-    policy = imported("pydantic:TypeAdapter")(Policy).json_schema()["properties"]
-    own = {key: value for key, value in schema["properties"].items() if key not in policy}
-    schema["properties"] = own | policy
+def with_policy(policy: type[Policy]) -> dict[str, Any]:
+    """Return the ``__pydantic_config__`` of settings that extend ``policy``."""
+
+    def own_keys_first(schema: dict[str, Any]) -> None:
+        """Put a route's own keys before those of its policy. pydantic puts a parent's fields first, and reads the
+        docstrings of a class's own source only."""
+        inherited = imported("pydantic:TypeAdapter")(policy).json_schema()["properties"]
+        found = schema["properties"]
+        own = {key: value for key, value in found.items() if key not in inherited}
+        described = {key: {"description": each.get("description", "")} | found[key] for key, each in inherited.items()}
+        schema["properties"] = own | described
+
+    return settings_config(json_schema_extra=own_keys_first)
 
 
-WITH_POLICY = settings_config(json_schema_extra=_own_keys_first)
+WITH_POLICY = with_policy(Policy)
 """``__pydantic_config__`` of a route's settings that extend :class:`~gateway.delivery.policy.Policy`."""
 
 

@@ -13,8 +13,10 @@ from gateway.recording.replay_run import ReplayRun
 from gateway.routing.router import Route
 from gateway.routing.targets import Named
 from gateway.scopes.http.arrivals import HTTPWatch
+from gateway.scopes.http.delivery import HTTPDelivery
 from gateway.scopes.http.router import URLRouter, url
 from gateway.scopes.http.routes import FILES, HTTPRoute, PathRoute, files_of, mistake_before_files
+from gateway.scopes.http.webhooks.policy import WEBHOOKS, WebhookPolicy
 from gateway.scopes.kind import Running, ScopeKind
 from gateway.scopes.reachable import called_here, is_reachable
 from gateway.scopes.server_kind import ServerKind
@@ -56,7 +58,7 @@ class PathKind(ScopeKind):
     def make_route(self, key: str, value: Any, target: Any, policy: Policy) -> Route:
         if mistake := _mistake(value):
             raise ValueError(f"{value!r} {mistake}")
-        return url(value, target)
+        return url(value, target, policy)
 
     def subject(self, text: str) -> dict[str, Any]:
         """The path, also of a whole URL, as a server passes it on: decoded, and without the query."""
@@ -92,10 +94,12 @@ class _Replay(ReplayRun):
 
 class HTTPKind(PathKind):
     name: ClassVar = "http"
-    route: ClassVar = HTTPRoute
-    options: ClassVar = FILES
+    route: ClassVar[type] = HTTPRoute
+    policy: ClassVar = WebhookPolicy
+    options: ClassVar = (*FILES, *WEBHOOKS)
     traced: ClassVar = "gateway.scopes.http.tracing:TracedHTTP"
     watch: ClassVar = HTTPWatch
+    delivery: ClassVar = HTTPDelivery()
     results: ClassVar = ("2xx", "3xx", "4xx", "5xx", "client left")
     words: ClassVar = "HTTP requests, by path."
     servers: ClassVar = (ServerKind(HTTPSettings, "protocols.http.server:HTTPServer", carries=True),)

@@ -3,17 +3,18 @@
 from collections.abc import Iterable
 from typing import Any
 
+from gateway.delivery.policy import Policy
 from gateway.routing.patterns import Captures, Default, Pattern, Regex
-from gateway.routing.router import Route, Router, pattern_text, route
+from gateway.routing.router import PLAIN, Route, Router, pattern_text, route
 from gateway.scopes.http.django_routes import DjangoPath, from_django, is_django_route
 from protocols.asgi import HTTPScope, WebSocketScope
 
 _OUTERMOST: dict[str, Any] = {"args": (), "kwargs": {}}
 
 
-def url(pattern: str, target: Any) -> Route:
+def url(pattern: str, target: Any, policy: Policy = PLAIN) -> Route:
     """A path without its leading slash, by ``re.search``, as Django does; groups go to ``scope["url_route"]``."""
-    return route(Regex(pattern_text(pattern)), target)
+    return route(Regex(pattern_text(pattern)), target, policy)
 
 
 class URLRouter(Router):

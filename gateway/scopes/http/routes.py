@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
 from gateway.routing.targets import Named
-from gateway.scopes.routes import KeyMistake, Target
+from gateway.scopes.http.webhooks.policy import WebhookPolicy
+from gateway.scopes.routes import KeyMistake, Target, with_policy
 from protocols.lazy_names import imported
 from protocols.server import SETTINGS_CONFIG
 from protocols.setting_forms import Text
@@ -24,11 +25,11 @@ class PathRoute:
     """A regular expression, searched in the path without its leading slash, as Django does."""
 
 
-@dataclass(frozen=True)
-class HTTPRoute:
+@dataclass(frozen=True, kw_only=True)
+class HTTPRoute(WebhookPolicy):
     """A route of the http scope. It has `app` or `files`."""
 
-    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+    __pydantic_config__: ClassVar[Any] = with_policy(WebhookPolicy)
 
     app: Target | None = None
     """What answers: `module.attribute`, `module:attribute`, or `django`."""
@@ -42,6 +43,12 @@ class HTTPRoute:
     immutable: Annotated[str, Text(least=1, most=200)] | None = None
     """A regular expression, searched in the path below `files`: such a file never changes, and caches keep it for a
     year. Default: names with a hash, `app.55e7cbb9ba48.css`."""
+
+    def __post_init__(self) -> None:
+        """Check the settings. Raises ValueError if they do not go together."""
+        super().__post_init__()
+        if self.files is not None and self.inbox:
+            raise ValueError("files and inbox: true do not go together: files answer at once, and nothing is stored")
 
 
 FILES: Final = ("files", "cache_control", "immutable")

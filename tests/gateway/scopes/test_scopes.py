@@ -13,8 +13,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None: ...
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind.delivery is None], ids=lambda kind: kind.name)
 def test_a_policy_on_what_is_not_kept_is_an_error(kind: Any) -> None:
-    with pytest.raises(ValueError, match="cannot have a policy"):
-        URLRouter([default(app, Policy(inbox=True))])
+    with pytest.raises(ValueError, match=f"a route for {kind.name} cannot have a policy"):
+        ProtocolTypeRouter({kind.name: URLRouter([default(app, Policy(inbox=True))])})
     with pytest.raises(ValueError, match=f"a route for {kind.name} cannot have a policy"):
         ProtocolTypeRouter({kind.name: default(app, Policy(inbox=True)).app})
 
