@@ -34,7 +34,7 @@ def refusal(scheme: Scheme, headers: dict[str, str], body: bytes = BODY, now: fl
     try:
         scheme.verify(SignedRequest(headers, body, now))
     except RemoteProtocolError as error:
-        return str(error) if error.answer == 403 else f"{error.answer} {error}"
+        return str(error) if error.answer == 403 else f"{error.answer!r} {error}"
     return ""
 
 
