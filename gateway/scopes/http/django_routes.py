@@ -3,6 +3,7 @@
 Django is not imported: such a route is told by the module of its class, and it brings what matches.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,4 +79,8 @@ def _pattern(given: Any) -> Pattern:
     whole = not isinstance(given.callback, Router)
     text = str(given.pattern)
     matcher = given.pattern if whole else type(given.pattern)(text, is_endpoint=False)
+    try:
+        _ = matcher.regex  # Django compiles it at the first request
+    except re.error as error:
+        raise ValueError(f"{text!r} is not a path: {error}") from error
     return DjangoPath(text, whole, given.default_args, matcher.match)

@@ -104,5 +104,7 @@ def test_a_consumer_is_the_target_as_everywhere() -> None:
 def test_what_no_route_can_be_is_reported() -> None:
     with pytest.raises(ValueError, match=r"URLRouter takes no include\(\); give 'a/' a URLRouter of its own"):
         URLRouter([path("a/", include([path("b/", telling("b"))]))])
+    with pytest.raises(ValueError, match="'<int:a>/<int:a>' is not a path: redefinition of group name 'a'"):
+        URLRouter([path("<int:a>/<int:a>", telling("a"))])
     with pytest.raises(ValueError, match="can take forever"):
         URLRouter([re_path("^(a+)+$", telling("a"))])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from conversation import scope
+from django.urls import path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from gateway.routing.index import unreachable
 from gateway.routing.literals import fold
 from gateway.routing.patterns import Default, Pattern, Regex
 from gateway.scopes.email.patterns import Address, Domain
+from gateway.scopes.http.django_routes import from_django
 from gateway.scopes.mqtt.patterns import Topic
 from gateway.scopes.sms.patterns import Country, Phone
 
@@ -100,6 +102,21 @@ URL_PATTERNS = st.builds(
 )
 
 
+DJANGO_PARTS = SEGMENTS | st.sampled_from(["<int:id>", "<slug:name>", "shop<int:n>", "<path:rest>", "<word>"])
+DJANGO_PATHS = st.builds("{}{}".format, st.lists(DJANGO_PARTS, max_size=4).map("/".join), st.sampled_from(["", "/"]))
+OUTER = URLRouter([])
+
+
+def django_path(text: str, whole: bool) -> Pattern | None:
+    try:
+        return from_django(path(text, nothing if whole else OUTER)).pattern
+    except ValueError:  # a name twice
+        return None
+
+
+BY_DJANGO = st.builds(django_path, DJANGO_PATHS, st.booleans()).filter(lambda pattern: pattern is not None)
+
+
 def lists_of(patterns: st.SearchStrategy[Pattern]) -> st.SearchStrategy[list[Pattern]]:
     return st.lists(patterns, max_size=20)
 
@@ -138,6 +155,13 @@ def test_paths(patterns: list[Pattern], path: str) -> None:
 def test_urls(patterns: list[Pattern], path: str, kind: str) -> None:
     tested = routed(URLRouter, patterns)
     assert tested.find(scope(kind, path=f"/{path}")) == first(tested.routes, lambda _: path)
+
+
+@settings(max_examples=200, deadline=None)
+@given(lists_of(BY_DJANGO | made(Regex, URL_PATTERNS)), URLS)
+def test_urls_by_path_of_django_among_regular_expressions(patterns: list[Pattern], path: str) -> None:
+    tested = routed(URLRouter, patterns)
+    assert tested.find(scope("http", path=f"/{path}")) == first(tested.routes, lambda _: path)
 
 
 @settings(max_examples=400, deadline=None)
@@ -210,8 +234,13 @@ MANY = 20_000
         (TopicRouter, lambda n: Topic(f"sites/+/door{n}/#"), lambda n: scope("mqtt", topic=f"sites/7/door{n}/x")),
         (URLRouter, lambda n: Regex(f"^shop{n}/$"), lambda n: scope("http", path=f"/shop{n}/")),
         (URLRouter, lambda n: Regex(f"^shop{n}/"), lambda n: scope("websocket", path=f"/shop{n}/chat")),
+        (
+            URLRouter,
+            lambda n: from_django(path(f"s{n}/<int:i>/", nothing)).pattern,
+            lambda n: scope("http", path=f"/s{n}/7/"),
+        ),
     ],
-    ids=["address", "domain", "whole", "end", "longer end", "number", "topic", "filter", "path", "beginning"],
+    ids=["address", "domain", "whole", "end", "longer end", "number", "topic", "filter", "path", "beginning", "Django"],
 )
 def test_one_among_many_is_asked_alone(kind: Any, make: Any, asked: Any) -> None:
     tested = routed(kind, [*map(make, range(MANY)), Default()])
