@@ -19,7 +19,7 @@ OTHERS = "benchmarks", "examples", ".ci"
 LONGEST = 5
 SCOPE_TYPE = re.compile(r"(?:http|websocket|mqtt|email|sms|task)(?:\.[a-z_.]+)?")
 """A scope type, or the type of one of its events."""
-KNOW_THEM = "scopes", "consumers", "testing"
+KNOW_THEM = "scopes", "consumers", "compat", "testing"
 """The folders of ``gateway`` that may name a scope type."""
 TEMPLATES = "gateway/init/templates/"
 """Projects of their own, which handle what they like."""

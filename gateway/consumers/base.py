@@ -146,9 +146,7 @@ class Consumer(Generic[R]):
         cls._ends = frozenset(kind for kind in cls.received if kind.endswith(".disconnect"))
         cls._handlers = {kind: method for kind, method in methods.items() if method is not None}
         cls._kinds = frozenset(event.partition(".")[0] for event in cls._handlers)
-        members = [getattr(cls, name, None) for name in dir(cls) if not name.startswith("__")]
-        marked = {getattr(member, "layer_event", None): member for member in members if callable(member)}
-        cls._layer_handlers = {kind: method for kind, method in marked.items() if kind is not None}
+        cls._layer_handlers = cls._find_layer_handlers()
         check_layer_events(cls, cls._layer_handlers, cls.received)
         check_groups(cls, cls.groups, cls._layer_handlers)
         cls._told_returned = set()
@@ -156,6 +154,13 @@ class Consumer(Generic[R]):
         if cls._layer_handlers:  # one of them may respond, when the time has come
             cls.asks = {kind: asked for kind, asked in cls.asks.items() if kind != "http.request"}
         cls._last = cls._ends | {kind for kind, end in WHOLE.items() if end not in cls._handlers}
+
+    @classmethod
+    def _find_layer_handlers(cls) -> dict[str, Handler]:
+        """Return the methods that messages of the layer call, by type."""
+        members = [getattr(cls, name, None) for name in dir(cls) if not name.startswith("__")]
+        marked = {getattr(member, "layer_event", None): member for member in members if callable(member)}
+        return {kind: method for kind, method in marked.items() if kind is not None}
 
     @classmethod
     def _called(cls) -> Mapping[str, Callable[..., Any]]:

@@ -15,6 +15,7 @@ TESTS = "a test may give any scope, and look at it"
 RECORDINGS = "what was recorded is run again, whatever it is"
 ANY = {
     ROUTERS: """
+        gateway/compat/routers.py
         gateway/routing/lifespan.py gateway/routing/router.py gateway/routing/scope_types.py gateway/routing/targets.py
         gateway/routing/unrouted.py
         gateway/scopes/email/postmaster.py gateway/scopes/email/router.py gateway/scopes/mqtt/router.py""",
@@ -26,6 +27,7 @@ ANY = {
         gateway/delivery/time_limit.py gateway/delivery/under_policy.py gateway/delivery/worker.py
         gateway/scopes/sms/delivery.py""",
     CONSUMERS: """
+        gateway/compat/worker.py
         gateway/consumers/base.py gateway/consumers/departure.py gateway/consumers/email.py gateway/consumers/forms.py
         gateway/consumers/http.py gateway/consumers/mqtt.py gateway/consumers/mqtt_batch.py gateway/consumers/raw.py
         gateway/consumers/received.py gateway/consumers/unanswered.py gateway/consumers/waiting.py""",

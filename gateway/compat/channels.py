@@ -1,0 +1,44 @@
+"""Names of Channels, with the gateway behind them: a project moves by changing its imports.
+
+``docs/channels.md`` lists what differs.
+"""
+
+from gateway.compat.consumer import (
+    AcceptConnection,
+    AsyncConsumer,
+    DenyConnection,
+    SyncConsumer,
+    database_sync_to_async,
+)
+from gateway.compat.http import AsyncHttpConsumer
+from gateway.compat.routers import ChannelNameRouter, ProtocolTypeRouter
+from gateway.compat.websocket import (
+    AsyncJsonWebsocketConsumer,
+    AsyncWebsocketConsumer,
+    JsonWebsocketConsumer,
+    WebsocketConsumer,
+)
+from gateway.compat.worker import Worker
+from gateway.consumers.base import StopConsumer
+from gateway.layers import InMemoryChannelLayer, get_channel_layer
+from gateway.scopes.http.router import URLRouter
+
+__all__ = [
+    "AcceptConnection",
+    "AsyncConsumer",
+    "AsyncHttpConsumer",
+    "AsyncJsonWebsocketConsumer",
+    "AsyncWebsocketConsumer",
+    "ChannelNameRouter",
+    "DenyConnection",
+    "InMemoryChannelLayer",
+    "JsonWebsocketConsumer",
+    "ProtocolTypeRouter",
+    "StopConsumer",
+    "SyncConsumer",
+    "URLRouter",
+    "WebsocketConsumer",
+    "Worker",
+    "database_sync_to_async",
+    "get_channel_layer",
+]
