@@ -20,11 +20,13 @@ from psycopg.rows import dict_row
 from psycopg.sql import SQL
 from servers.postgresql import emptied
 from test_guard import MAIL, TEXT, deliver, email, sms
+from test_webhook_inbox import routed, serving
 from test_worker import message, mqtt_app, publish, working
 from waiting import until
 
 from gateway import (
     AsyncEmailConsumer,
+    AsyncHttpConsumer,
     AsyncMqttBatchConsumer,
     AsyncMqttConsumer,
     AsyncSMSConsumer,
@@ -42,6 +44,8 @@ from gateway.consumers.forms import AsyncForm
 from gateway.delivery.guard import Guard
 from gateway.layers import channel_layer
 from gateway.layers.ipc import ipc_layer
+from gateway.scopes.http.webhooks.policy import WebhookPolicy
+from gateway.scopes.http.webhooks.unsigned import Unsigned
 from gateway.store import OutcomeUnknown, Store, engine_of
 from gateway.store.parts.transactions import StoreTransaction
 
@@ -753,3 +757,23 @@ async def test_what_the_connection_has_not_is_refused_in_words(store: Store, bas
 
     await run(store, mqtt_app(Sync if base is MqttConsumer else Async, ATOMIC), "go")
     assert len(found) == 1
+
+
+async def test_a_webhooks_rows_are_there_once_and_those_of_an_attempt_that_answered_500_are_not(
+    store: Store, rows: Written
+) -> None:
+    answers = [500, 404, 204]
+
+    class Hook(AsyncHttpConsumer):
+        async def handle(self, body: bytes) -> None:
+            await self.connection.execute(Rows.insert, [f"{body.decode()} {answers[0]}"])
+            await self.respond(b"", status=answers.pop(0))
+
+    policy = WebhookPolicy(inbox=True, atomic=True, attempts=3, backoff=0.01, verify=Unsigned())
+    async with serving(store, routed(Hook, policy)) as client:
+        for body, left in (("failing and then refused", 1), ("paid", 0)):
+            assert (await client.post("/shop", content=body)).status_code == 202
+            await until(lambda left=left: len(answers) == left)
+            await until(lambda: handled(store))
+    assert rows() == ["paid 204"]
+    assert [(each.subject, each.attempts) for each in await store.dead()] == [("http POST /hooks/shop", 2)]

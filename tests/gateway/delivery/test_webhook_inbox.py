@@ -21,7 +21,7 @@ from gateway.scopes.http.webhooks.github import GitHub
 from gateway.scopes.http.webhooks.policy import WebhookPolicy
 from gateway.scopes.http.webhooks.standard import StandardWebhooks
 from gateway.scopes.http.webhooks.unsigned import Unsigned
-from gateway.store import StoreUnavailable
+from gateway.store import Store, StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
 from protocols.http.server import HTTPServer
 from protocols.http.settings import HTTPSettings
@@ -68,7 +68,7 @@ def routed(app: Any, policy: Policy = ANYBODY) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def serving(store: SQLiteStore, app: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def serving(store: Store, app: Any) -> AsyncIterator[httpx.AsyncClient]:
     server = HTTPServer(app, HTTPSettings(bind="127.0.0.1:0"), name="web", state={"shared": True})
     async with server, working(store, app), httpx.AsyncClient(base_url=f"http://{server.address}/hooks") as client:
         yield client
@@ -301,6 +301,21 @@ async def test_requests_for_one_path_are_handled_in_order_where_the_route_asks_f
             await client.post("/shop", content=f"200 {'x' * number}")
         await until(lambda: len(app.seen) == 20)
     assert [len(body) for body in app.bodies] == [4 + number for number in range(20)]
+
+
+async def test_a_stored_request_whose_routes_have_changed_finds_its_new_one_through_several_routers(
+    store: SQLiteStore,
+) -> None:
+    """No test of this file has a table of routes: as after a change of the file, each request is routed anew."""
+    app = Answers()
+    inner = URLRouter([url("^(?P<shop>[a-z]+)/paid$", app, ANYBODY)])
+    async with serving(store, ProtocolTypeRouter({"http": URLRouter([url("^hooks/([0-9]+)/", inner)])})) as client:
+        assert (await client.post("/7/shop/paid", content=b"200")).status_code == 202
+        await until(lambda: app.seen)
+        await until(lambda: is_done(store))
+    route = app.seen[0][0]["url_route"]
+    assert (route["args"], route["kwargs"]) == (("7",), {"shop": "shop"})
+    assert await dead(store) == []
 
 
 def test_a_policy_without_an_inbox_or_without_a_scheme_is_a_mistake() -> None:

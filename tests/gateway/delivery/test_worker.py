@@ -26,7 +26,7 @@ from gateway.delivery.guard import Guard
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.service import deliveries
 from gateway.delivery.worker import Worker
-from gateway.store import StoreUnavailable
+from gateway.store import Store, StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
 
 LIMIT = 10.0
@@ -44,7 +44,7 @@ def message(name: str, payload: bytes, id: int | None = None) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def working(store: SQLiteStore, app: Any) -> AsyncIterator[Worker]:
+async def working(store: Store, app: Any) -> AsyncIterator[Worker]:
     worker = Worker(deliveries.get(), app, {"shared": True})
     worker.start()
     yield worker
