@@ -10,6 +10,7 @@ from cluster.oracle import Book, Broker, Run, doubled, forgotten
 NOW = 1000.0
 """By the monotonic clock."""
 STARTING = "mosquitto version 2.0.11 starting"
+ANSWERS = [("PUBACK", 1), ("PUBCOMP", 3), ("PUBREC", 4)]
 MEMBER = "gateway-host1 2 $share/cluster/plant/#"
 
 
@@ -79,3 +80,13 @@ def test_a_message_at_qos_2_that_mosquitto_released_and_sent_again_is_another_on
     assert found("qos2-1", *released, done, again) == 1
     assert found("qos2-1", again) == 1
     assert found("own2-1", *released, again) == 1
+
+
+def test_messages_that_a_client_does_not_acknowledge_are_counted() -> None:
+    def sent(id_: int, qos: int) -> str:
+        return at(NOW, f"Sending PUBLISH to gateway-host1 (d0, q{qos}, r0, m{id_}, 'plant/1/atomic', ... (8 bytes))")
+
+    answers = [at(NOW, f"Received {kind} from gateway-host1 (Mid: {id_}, RC:0)") for kind, id_ in ANSWERS]
+    lines = [sent(1, 1), sent(2, 1), sent(3, 2), sent(4, 2), sent(5, 0), *answers]
+    assert Broker(lines).unanswered() == {"gateway-host1": 2}
+    assert Broker([*lines, at(NOW, STARTING), sent(2, 1)]).unanswered() == {"gateway-host1": 1}

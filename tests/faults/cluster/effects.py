@@ -37,12 +37,19 @@ class Effects:
     def backlog(self) -> list[tuple[Any, ...]]:
         """What there is in the store that waits for its handler, or to leave: id, state, owner, attempts, when it is
         due, and the last error. A hundred of each at most."""
+        return self._items(f"state < {DEAD}")
+
+    def dead(self) -> list[tuple[Any, ...]]:
+        """The same of dead letters."""
+        return self._items(f"state = {DEAD}")
+
+    def _items(self, condition: str) -> list[tuple[Any, ...]]:
         before, columns = "" if self._is_file else "gateway_", "id, state, owner, attempts, due, error"
         tables = (f"{before}messages", f"{before}outgoing")
         return [
             row
             for table in tables
-            for row in self._execute(f"SELECT {columns} FROM {table} WHERE state < {DEAD} LIMIT 100")  # noqa: S608 -- no input
+            for row in self._execute(f"SELECT {columns} FROM {table} WHERE {condition} LIMIT 100")  # noqa: S608 -- no input
         ]
 
     def rows(self) -> list[tuple[str, str]]:

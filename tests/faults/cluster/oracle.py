@@ -41,6 +41,8 @@ SECOND = 1.5
 _RELEASED = re.compile(r"Sending PUBREL to (\S+) \(m(\d+)\)")
 _COMPLETED = re.compile(r"Received PUBCOMP from (\S+) \(Mid: (\d+)")
 _SENT_AGAIN = re.compile(r"Sending PUBLISH to (\S+) \(d1, q2, r\d, m(\d+),")
+_SENT = re.compile(r"Sending PUBLISH to (\S+) \(d\d, q[12], r\d, m(\d+),")
+_ANSWERED = re.compile(r"Received (?:PUBACK|PUBCOMP) from (\S+) \(Mid: (\d+)")
 _TAKEN = re.compile(r"Received PUBLISH from \S+ \(d\d, q\d, r\d, m\d+, '([^']*)'")
 
 
@@ -54,6 +56,7 @@ class Broker:
         """Messages at QoS 2 whose PUBREL it had sent, and then PUBLISH again, which MQTT-4.3.3-6 forbids: 2.0.11 does
         so when two connections end before the PUBCOMP. Their receiver has to take each for another message."""
         self._released: set[tuple[str, ...]] = set()
+        self._sent: set[tuple[str, ...]] = set()
         ahead, last, orderly = time.time() - time.monotonic(), 0.0, True
         for line in log:
             stamp, _, said = line.partition(": ")
@@ -64,6 +67,7 @@ class Broker:
                 if self.gaps:  # one that had no member until now has ended
                     self.gaps[-1].joined = min(self.gaps[-1].joined, moment)
                 self.gaps.append(Gap(moment if orderly else last - FORGETS, moment))
+                self._sent.clear()  # what it still has it sends again
                 orderly = False
             elif "$share/" in said and self.gaps and self.gaps[-1].joined == math.inf:
                 self.gaps[-1].joined = moment + SECOND
@@ -74,7 +78,11 @@ class Broker:
             last = moment
 
     def _follow(self, said: str) -> None:
-        """Follow the messages that it sends at QoS 2."""
+        """Follow the messages that it sends at QoS 1 and 2."""
+        if found := _SENT.match(said):
+            self._sent.add(found.groups())
+        elif found := _ANSWERED.match(said):
+            self._sent.discard(found.groups())
         if found := _RELEASED.match(said):
             self._released.add(found.groups())
         elif found := _COMPLETED.match(said):
@@ -82,6 +90,10 @@ class Broker:
         elif (found := _SENT_AGAIN.match(said)) and found.groups() in self._released:
             self._released.discard(found.groups())
             self.sent_anew += 1
+
+    def unanswered(self) -> Counter[str]:
+        """How many messages each client has got and not acknowledged."""
+        return Counter(client for client, _ in self._sent)
 
     def may_lose(self, moment: float) -> bool:
         """Whether it may lose what it acknowledges then for a shared subscription."""

@@ -3,6 +3,7 @@
 import argparse
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -23,7 +24,8 @@ KINDS = ("kill", "worker", "restart", "pause", "cut")
 SETTLED = 60.0
 """Seconds within which all that was acknowledged is handled, when nothing fails any more and the store is empty."""
 LONGEST = 240.0
-"""Seconds for which the store may have something that waits: what has failed often waits for its next attempt."""
+"""Seconds for which something may wait in the store or in the mailbox. What has failed often waits for its next
+attempt. A Dovecot that is killed leaves a lock file, which the next one respects for 120 s."""
 HANDLED = ("http", "sms", "smtp", "inbox", "imap", "qos", "direct", "edge", "own", "atomic")
 
 
@@ -167,11 +169,16 @@ class Trial:
         self._end(self._untold, "handled and not told")
         self._end(self._backlog, f"in the store at {time.time():.0f}")
         self._ended.append(f"the store was empty {time.monotonic() - mended:.0f} s after the last fault")
-        self._expect(lambda: not self._cluster.mailbox.left(), lambda: "mails are left")
+        left = self._cluster.mailbox.left
+        self._expect(lambda: not left(), lambda: "mails are left", left)
 
     def _end(self, look: Callable[[], Sequence[str]], what: str) -> None:
         """Wait until ``look`` finds nothing that is left."""
-        self._expect(lambda: not look(), lambda: f"{what}: {_some(look())}", self._cluster.effects.backlog)
+        self._expect(lambda: not look(), lambda: f"{what}: {_some(look())}", self._waiting)
+
+    def _waiting(self) -> object:
+        """What waits where it is not lost."""
+        return self._cluster.effects.backlog() or self._cluster.mailbox.left()
 
     def _backlog(self) -> list[str]:
         """What still waits: a handler that has run may not have been committed."""
@@ -207,6 +214,9 @@ class Trial:
         self._failures += oracle.doubled(self._book(), self._clients.copies(), self._faults, self._mosquitto())[:20]
         acknowledged = self._clients.acknowledged("atomic") - self._forgotten()
         self._failures += not_once(self._cluster.effects.rows(), acknowledged)[:20]
+        self._ended += [f"a dead letter: {each}" for each in self._cluster.effects.dead()]
+        for client, number in self._mosquitto().unanswered().items():
+            self._ended.append(f"Mosquitto waits for {number} acknowledgements of {client}")
         for gateway in self._cluster.gateways:
             if code := gateway.stop():
                 self._failures.append(f"{gateway.name} ended with {code}")
@@ -234,4 +244,6 @@ class Trial:
 
 
 def _some(found: Sequence[str]) -> str:
-    return f"{len(found)}: {', '.join(found[:10])}"
+    """Return how many there are, of each sender too, and the first ten."""
+    senders = Counter(each.rpartition("-")[0] for each in found if " " not in each)
+    return f"{len(found)} {dict(senders)}: {', '.join(found[:10])}"
