@@ -90,3 +90,8 @@ def test_messages_that_a_client_does_not_acknowledge_are_counted() -> None:
     lines = [sent(1, 1), sent(2, 1), sent(3, 2), sent(4, 2), sent(5, 0), *answers]
     assert Broker(lines).unanswered() == {"gateway-host1": 2}
     assert Broker([*lines, at(NOW, STARTING), sent(2, 1)]).unanswered() == {"gateway-host1": 1}
+
+
+def test_messages_that_mosquitto_acknowledges_and_drops_are_counted() -> None:
+    lines = [at(NOW, f"Sending PUBACK to atomic-qos1 (m{id_}, rc{code})") for id_, code in ((1, 0), (2, 16), (3, 16))]
+    assert Broker(lines).refused == {("atomic-qos1", "16"): 2}

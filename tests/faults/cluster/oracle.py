@@ -43,6 +43,7 @@ _COMPLETED = re.compile(r"Received PUBCOMP from (\S+) \(Mid: (\d+)")
 _SENT_AGAIN = re.compile(r"Sending PUBLISH to (\S+) \(d1, q2, r\d, m(\d+),")
 _SENT = re.compile(r"Sending PUBLISH to (\S+) \(d\d, q[12], r\d, m(\d+),")
 _ANSWERED = re.compile(r"Received (?:PUBACK|PUBCOMP) from (\S+) \(Mid: (\d+)")
+_REFUSED = re.compile(r"Sending (?:PUBACK|PUBREC) to (\S+) \(m\d+, rc([1-9]\d*)\)")
 _TAKEN = re.compile(r"Received PUBLISH from \S+ \(d\d, q\d, r\d, m\d+, '([^']*)'")
 
 
@@ -55,6 +56,9 @@ class Broker:
         self.sent_anew = 0
         """Messages at QoS 2 whose PUBREL it had sent, and then PUBLISH again, which MQTT-4.3.3-6 forbids: 2.0.11 does
         so when two connections end before the PUBCOMP. Their receiver has to take each for another message."""
+        self.refused = Counter[tuple[str, ...]]()
+        """How many messages it has acknowledged with a reason code other than 0, by client and code: 16 says that there
+        was no subscriber. A client of 3.1.1 is not told the code."""
         self._released: set[tuple[str, ...]] = set()
         self._sent: set[tuple[str, ...]] = set()
         ahead, last, orderly = time.time() - time.monotonic(), 0.0, True
@@ -83,6 +87,8 @@ class Broker:
             self._sent.add(found.groups())
         elif found := _ANSWERED.match(said):
             self._sent.discard(found.groups())
+        elif found := _REFUSED.match(said):
+            self.refused[found.groups()] += 1
         if found := _RELEASED.match(said):
             self._released.add(found.groups())
         elif found := _COMPLETED.match(said):

@@ -217,6 +217,8 @@ class Trial:
         self._ended += [f"a dead letter: {each}" for each in self._cluster.effects.dead()]
         for client, number in self._mosquitto().unanswered().items():
             self._ended.append(f"Mosquitto waits for {number} acknowledgements of {client}")
+        for (client, code), number in self._mosquitto().refused.items():
+            self._ended.append(f"Mosquitto acknowledged {number} messages of {client} with reason code {code}")
         for gateway in self._cluster.gateways:
             if code := gateway.stop():
                 self._failures.append(f"{gateway.name} ended with {code}")
