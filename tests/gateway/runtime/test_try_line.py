@@ -32,6 +32,7 @@ from gateway import (
     url,
 )
 from gateway.runtime.banner import try_line
+from gateway.scopes.installed import KINDS
 from protocols.access.users import hash_password
 from protocols.http.server import HTTPServer
 from protocols.http.settings import HTTPSettings
@@ -42,6 +43,13 @@ from protocols.net.listener import TLS
 from protocols.secret import Secret
 from protocols.sms.providers.generic import GenericSettings
 from protocols.sms.webhook import SMSWebhook
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kinds() -> None:
+    """The scope types that reading a file makes."""
+    assert dict(KINDS)
+
 
 HANDLERS = """
 from gateway import MqttConsumer
