@@ -128,6 +128,10 @@ class Regex(Pattern):
     def _compiled(self) -> "re.Pattern[str]":
         return re.compile(self.text, re.IGNORECASE if self.ignore_case else 0)
 
+    def is_slow(self, key: str) -> bool:
+        """Whether a search of ``key`` may take long."""
+        return len(key) > self._quick
+
     def match(self, key: str) -> Captures | None:
         """Search ``key``. Raises TookTooLong if the search does not end in time."""
         compiled = self._compiled

@@ -158,7 +158,7 @@ def test_the_example_is_built_without_what_reads_command_lines_and_without_clien
     file = (ROOT / "gateway.yaml.example").read_text().replace("examples/site", f"{ROOT}/examples/site")
     (tmp_path / "gateway.yaml").write_text(file)
     found = built(tmp_path)
-    assert {"aiohttp.web_protocol", "django", "phonenumbers", "protocols.sms.webhook"} <= found
+    assert {"httptools.parser", "django", "phonenumbers", "protocols.sms.webhook"} <= found
     assert not found & {"aiohttp", "aiohttp.client", "pydantic", "pydantic_core", "typer"}
     assert not found & {"gateway.reload", "protocols.mail.imap.reader"}, "it reloads nothing, and has no mailbox yet"
     assert "protocols.mail.oauth.endpoint" not in found, "no login needs a token"

@@ -27,6 +27,8 @@ class DjangoPath(Pattern):
     extra: Mapping[str, Any] = field(hash=False)
     """The captures that the route itself adds."""
     _find: Find = field(compare=False, repr=False)
+    _guard: Regex | None = field(compare=False, repr=False, default=None)
+    """The regular expression of the converters: several ``<path:>`` take long for a long path."""
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -36,6 +38,8 @@ class DjangoPath(Pattern):
         return (("beginning", literal),) if literal else ()
 
     def match(self, key: str) -> Captures | None:
+        if self._guard is not None and self._guard.is_slow(key) and self._guard.match(key) is None:
+            return None
         found = self._find(key)
         if found is None:
             return None
@@ -80,7 +84,8 @@ def _pattern(given: Any) -> Pattern:
     text = str(given.pattern)
     matcher = given.pattern if whole else type(given.pattern)(text, is_endpoint=False)
     try:
-        _ = matcher.regex  # Django compiles it at the first request
+        compiled = matcher.regex  # Django compiles it at the first request
     except re.error as error:
         raise ValueError(f"{text!r} is not a path: {error}") from error
-    return DjangoPath(text, whole, given.default_args, matcher.match)
+    guard = Regex(compiled.pattern) if "<" in text else None
+    return DjangoPath(text, whole, given.default_args, matcher.match, guard)

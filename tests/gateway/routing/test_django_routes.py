@@ -108,3 +108,10 @@ def test_what_no_route_can_be_is_reported() -> None:
         URLRouter([path("<int:a>/<int:a>", telling("a"))])
     with pytest.raises(ValueError, match="can take forever"):
         URLRouter([re_path("^(a+)+$", telling("a"))])
+
+
+async def test_a_path_that_takes_too_long_to_match_is_given_up() -> None:
+    """Django's own search would hold the process for minutes."""
+    router = URLRouter([path("<path:a>/<path:b>/<path:c>/end", telling("three")), default(telling("other"))])
+    assert await answer_of(router, "/x/y/z/end") == ("three", (), {"a": "x", "b": "y", "c": "z"})
+    assert (await answer_of(router, "/" * 8000))["status"] == 404
