@@ -232,6 +232,8 @@ class HTTPConnection(asyncio.Protocol):
             self._exchange = exchange = self._begin(message, self)
             if self._last:
                 exchange.close_after()
+            if self._pipelined and exchange.awaits_body:
+                self._read_body_on()
 
     def served(self, request: Request, *, keep: bool) -> None:
         """Go on after a request that is answered: run the next one, wait for it, or close."""
@@ -250,6 +252,13 @@ class HTTPConnection(asyncio.Protocol):
         data, self._pipelined = self._pipelined, b""
         self.let(Hold.REQUESTS)
         self._read(data)
+
+    def _read_body_on(self) -> None:
+        """Parse the rest of a body whose head came behind the last request, in the same bytes."""
+        data, self._pipelined = self._pipelined, b""
+        self.let(Hold.REQUESTS)
+        if rest := self._parser.feed(data):
+            self._hold_back(rest)
 
     def may_leave(self, exchange: InFlight) -> bool:
         """Whether ``exchange``, which is answered, may go on beside the next one. If not, it may once another ends."""
@@ -281,7 +290,9 @@ class HTTPConnection(asyncio.Protocol):
         self.deadline = self.loop.time() + seconds
 
     def wait_no_more(self) -> None:
-        self.deadline = _NEVER
+        """Wait for no body any more. The deadline of a connection that lingers or closes stays."""
+        if not self._is_deaf:
+            self.deadline = _NEVER
 
     def expire(self) -> None:
         """End what has taken too long: the wait for a request, for a body, or for a peer to read or to close."""

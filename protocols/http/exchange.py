@@ -167,6 +167,10 @@ class Exchange(AppRun):
             self._release()
 
     def _release(self) -> None:
+        body = self.request.body
+        if body is not None and not body.complete:  # the connection ends, and nothing of it comes any more
+            self._unread = False
+            body.fail(ConnectionResetError, "the answer is complete")
         self.connection.served(self.request, keep=self._keeps and not self.service.draining)
         if self.service.settings.access_log:
             self._log()

@@ -48,13 +48,17 @@ class _Heads:
         The server does the framing, so Content-Length, Transfer-Encoding and Connection are taken out. Raises
         LocalProtocolError for a field that would break the framing, or holds another one.
         """
-        try:
-            if self._misses > _IN_VAIN:
-                self._misses = self._misses + 1 if self._misses < _REST else 0
-                return _checked(headers)
-            found = self._found.get(key := tuple(headers))
-        except TypeError:  # a pair is a list, or no pair at all
+        if self._misses > _IN_VAIN:
+            self._misses = self._misses + 1 if self._misses < _REST else 0
             return _checked(headers)
+        try:
+            key = tuple(headers)
+        except TypeError:
+            raise _no_pairs() from None
+        try:
+            found = self._found.get(key)
+        except TypeError:  # a pair is a list, or no pair at all
+            return _checked(key)
         if found is not None:
             self._misses = 0
             return found

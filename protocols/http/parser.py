@@ -106,8 +106,8 @@ class RequestParser:
         Nothing raises: a mistake of the peer is a refusal, or an error of the body.
         """
         self._completed = False
-        if self._body is None and len(data) <= _HEAD:
-            return self._parse(data)
+        if self._body is None and len(data) <= _HEAD and not (data := self._parse(data)):
+            return b""
         view, at = memoryview(data), 0
         while at < len(data) and not self._completed and self._parser is not None:
             piece = view[at : at + self._step()]
@@ -136,12 +136,16 @@ class RequestParser:
             self._count_silence(len(data))
         elif self._left < 0 and self._framing > _FRAMING + _CHUNK * self._chunks:
             self._break_off("its chunk extensions or trailers are too long")
+        elif self._left < 0:  # short chunks leave no credit for long extensions
+            self._framing = max(self._framing, _CHUNK * self._chunks)
         return b""
 
     def _count_silence(self, size: int) -> None:
         """Bound what httptools holds back of a field that does not end."""
         seen = self._headers, len(self._headers)
-        self._silent = self._silent + size if seen[0] is self._seen[0] and seen[1] == self._seen[1] else size
+        self._silent = (
+            self._silent + size if seen[0] is self._seen[0] and seen[1] == self._seen[1] else min(size, _HEAD)
+        )
         self._seen = seen
         if self._silent > self._max_line + _HEAD:
             self._give_up(Refusal(431, _TOO_LONG[431]))
@@ -249,7 +253,7 @@ class RequestParser:
                 self._refuse(400, "its request target is *, which is for OPTIONS")
             return target
         found = _ABSOLUTE.fullmatch(target)
-        if found is None or _HOST.fullmatch(found[1]) is None:
+        if found is None or found[1][:1] in (b"", b":") or _HOST.fullmatch(found[1]) is None:
             self._refuse(400, "its request target is neither a path nor a URL")
         # The target's authority counts, whatever Host says.
         self._headers = [(b"host", found[1]), *(field for field in self._headers if field[0] != b"host")]
@@ -300,6 +304,8 @@ class RequestParser:
                 return  # the body of a request that asks for another protocol: it follows
             self._body = None
             body.finish()
+        if self._left < 0:
+            self._silent = 1  # a head in the same bytes may be longer than _HEAD: its fields are measured
         self._left = 0
         self._completed = True
 

@@ -338,6 +338,8 @@ class WebSocket(Exchange):
     # Keep-alive pings.
 
     def _next_ping(self) -> None:
+        if self._complete:
+            return  # the timer ends the wait for the peer's close
         self._stop_timer()
         self._timer = asyncio.get_running_loop().call_later(self.service.settings.ping_interval, self._ping)
 

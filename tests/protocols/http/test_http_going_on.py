@@ -338,6 +338,34 @@ async def test_a_task_that_listens_while_the_body_comes_hears_that_the_answer_is
     assert warnings(caplog) == []
 
 
+@pytest.mark.parametrize("beside", [True, False], ids=["beside the answer", "after it"])
+async def test_the_last_answer_of_a_connection_ends_the_wait_for_its_body(
+    monkeypatch: pytest.MonkeyPatch, *, beside: bool
+) -> None:
+    """The application hears of the end, and the connection closes in time, although its peer stays."""
+    monkeypatch.setattr("protocols.http.connection.LINGER", 0.1)
+
+    async def listen(receive: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["more_body"]
+        listener = asyncio.create_task(listen(receive)) if beside else None
+        await asyncio.sleep(0)
+        await send(start())
+        await send(piece(b"ok"))
+        await (listener or listen(receive))
+
+    async with serving(app) as server:
+        reader, writer = await connect(server.address)
+        writer.write(CLOSE.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\nhe"))
+        assert (await read_answer(reader)).body == b"ok"
+        await until(lambda: not server.active())
+        await until(lambda: not server.service.connections)
+        writer.close()
+
+
 async def test_two_tasks_do_not_share_a_body() -> None:
     """Each would get some pieces. One that only looks whether the peer has left, as Starlette does it, may do so."""
     said: list[str] = []

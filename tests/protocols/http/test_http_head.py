@@ -33,6 +33,7 @@ def test_the_same_head_is_the_same_bytes_however_often_it_comes() -> None:
     fields = [(b"x-a", b"b"), (b"content-length", b"3"), (b"connection", b"close")]
     first = encode(fields)
     assert encode(iter(fields)) == first
+    assert encode(iter([[b"x-a", b"b"]])) == (b"x-a: b\r\n", None, False, False)
     for number in range(25_000):
         assert encode([(b"etag", b"%d" % number)])[0] == b"etag: %d\r\n" % number
     assert encode(fields) == first

@@ -69,6 +69,35 @@ async def test_bodies_by_length_and_in_chunks() -> None:
     assert app.received == [b"12345", b"abcde"]
 
 
+@pytest.mark.parametrize(
+    "framed", [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"]
+)
+async def test_a_body_in_one_packet_with_a_head_that_asks_for_another_protocol(framed: bytes) -> None:
+    app = Recorder()
+    async with serving(app, stall_timeout=1.0) as server:
+        request = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n" + framed
+        reader, writer = await connect(server.address)
+        writer.write(request + request)
+        assert [(await read_answer(reader)).status for _ in range(2)] == [200, 200]
+        writer.close()
+    assert app.received == [b"hello", b"hello"]
+
+
+@pytest.mark.parametrize("apart", [True, False])
+async def test_a_pipelined_body_comes_whose_head_came_with_the_request_before(*, apart: bool) -> None:
+    app = Recorder()
+    async with serving(app, stall_timeout=1.0) as server:
+        reader, writer = await connect(server.address)
+        writer.write(
+            GET + b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n" + b"x" * (5 if apart else 20_000)
+        )
+        assert (await read_answer(reader)).status == 200
+        writer.write(b"x" * 19_995 + GET if apart else GET)
+        assert [(await read_answer(reader)).status for _ in range(2)] == [200, 200]
+        writer.close()
+    assert app.received == [b"", b"x" * 20_000, b""]
+
+
 async def test_a_body_that_is_not_read_holds_its_sender_back() -> None:
     release = asyncio.Event()
     got = []

@@ -269,6 +269,44 @@ async def test_bad_frames(frames: bytes, code: int, caplog: pytest.LogCaptureFix
     assert [record for record in caplog.records if record.exc_info] == []
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_peer_that_stays_after_a_bad_frame_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, *, at_once: bool
+) -> None:
+    monkeypatch.setattr("protocols.http.websocket.CLOSE_TIMEOUT", 0.1)
+    async with serving(Echo()) as server:
+        reader, writer = await connect(server.address)
+        writer.write(HANDSHAKE + b"\x81\x01a" if at_once else HANDSHAKE)
+        assert (await read_answer(reader)).status == 101
+        if not at_once:
+            writer.write(b"\x81\x01a")
+        await until(lambda: not server.service.connections)
+        writer.close()
+
+
+async def test_a_peer_that_talks_on_after_our_close_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where its bytes would have been the answer to a ping."""
+    monkeypatch.setattr("protocols.http.websocket.CLOSE_TIMEOUT", 0.5)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(ACCEPT)
+        await pinged.wait()
+        await send({"type": "websocket.close"})
+
+    pinged = asyncio.Event()
+    async with serving(app, ping_interval=0.05) as server:
+        reader, writer = await connect(server.address)
+        writer.write(HANDSHAKE)
+        assert (await read_answer(reader)).status == 101
+        assert await reader.readexactly(2) == b"\x89\x00"
+        pinged.set()
+        assert await reader.readexactly(4) == b"\x88\x02\x03\xe8"
+        writer.write(b"\x81\x80\0\0\0\0")
+        assert await reader.read() == b""  # no ping after our close
+        await until(lambda: not server.service.connections)
+        writer.close()
+
+
 async def test_a_ping_is_answered_however_slow_the_application_is() -> None:
     release = asyncio.Event()
 

@@ -181,6 +181,23 @@ def test_chunk_extensions_and_trailers_have_a_bound(framing: bytes) -> None:
     assert [each[3] for each in peer.seen] == [False]
 
 
+def test_short_chunks_are_no_credit_for_a_long_trailer() -> None:
+    peer = Peer().say(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 5000)
+    assert not peer.parser.is_over
+    peer.say(b"0\r\nX: " + b"y" * 40_000)
+    assert peer.parser.is_over
+
+
+@pytest.mark.parametrize(("size", "status"), [(1000, None), (10_000, 431)])
+def test_a_head_behind_a_chunked_body_has_the_limits_of_every_head(size: int, status: int | None) -> None:
+    fields = b"".join(b"x: %b\r\n" % (b"y" * size) for _ in range(14_000 // size))
+    body = b"3a00\r\n" + b"x" * 0x3A00 + b"\r\n0\r\n\r\n"
+    for before in (b"0\r\n\r\n", body):
+        peer = Peer().say(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        peer.say(before + b"GET / HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n")
+        assert peer.seen[1] == (status or ("GET", b"/", b"", True))
+
+
 def test_the_smallest_chunks_are_a_body() -> None:
     peer = Peer().say(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 50_000 + b"0\r\n\r\n")
     assert peer.seen == [("POST", b"/p?q", b"a" * 50_000, True)]
@@ -199,7 +216,7 @@ def test_what_is_no_host(host: bytes) -> None:
     assert Peer().say(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n").seen == [400]
 
 
-@pytest.mark.parametrize("host", NO_HOSTS)
+@pytest.mark.parametrize("host", [*NO_HOSTS, b"", b":1"])
 def test_what_is_no_host_in_a_target(host: bytes) -> None:
     assert Peer().say(b"GET http://" + host + b"/ HTTP/1.1\r\nHost: a\r\n\r\n").seen == [400]
 
