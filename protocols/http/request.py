@@ -7,6 +7,8 @@ Headers = list[tuple[bytes, bytes]]
 
 READ_AHEAD = 64 * 1024
 """Bytes of a body that are read before the application asks for them."""
+_MOST_PIECES = 1000
+"""Pieces of a body that are kept apart. A peer may send it in chunks of a byte or two."""
 
 
 class Flow(Protocol):
@@ -112,6 +114,8 @@ class Body:
         if self._error is not None:
             return
         self._pieces.append(piece)
+        if len(self._pieces) > _MOST_PIECES:  # each costs some fifty bytes beside its own
+            self._pieces = [b"".join(self._pieces)]
         self._buffered += len(piece)
         if self._buffered > READ_AHEAD and not self._is_held:
             self._is_held = True

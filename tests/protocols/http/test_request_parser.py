@@ -1,5 +1,6 @@
 """The parser alone: requests out of bytes, however these come."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -228,6 +229,22 @@ def test_few_requests_wait_in_the_parser() -> None:
     rest = parser.feed(request * 10_000)
     assert len(parser.messages) < 200
     assert len(rest) > 200_000
+
+
+def test_small_chunks_do_not_fill_the_memory() -> None:
+    parser, chunks = Peer().parser, b"2\r\nab\r\n" * 35_000
+    parser.feed(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    tracemalloc.start()
+    try:
+        parser.feed(chunks)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 300_000  # one object each would take 1.5 MB
+    (request,) = parser.messages
+    assert isinstance(request, Request)
+    assert request.body is not None
+    assert request.body.take() == b"ab" * 35_000
 
 
 def test_many_bodies_do_not_fill_the_memory() -> None:
