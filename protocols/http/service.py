@@ -157,11 +157,11 @@ class HTTPService:
     def _end_waiting(self) -> None:
         """Expire the connections whose deadlines have passed. One timer for all costs a request nothing."""
         self._sweep = None
+        if self.connections:
+            self._sweep_later()
         now = asyncio.get_running_loop().time()
         for connection in [each for each in self.connections if each.deadline < now]:
             connection.expire()
-        if self.connections:
-            self._sweep_later()
 
     def lost(self, connection: OpenConnection) -> None:
         """Note that ``connection`` is lost."""
