@@ -2,17 +2,26 @@
 
 import asyncio
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import channels.routing
 import pytest
-from django.conf import settings
 from django.urls import include, path, re_path
 
 from gateway import AsyncHttpConsumer, URLRouter, default, url
 
-if not settings.configured:
-    settings.configure()
+
+@pytest.fixture(scope="module", autouse=True)
+def django_settings() -> Iterator[None]:
+    """Django's defaults, for these tests alone: others try what is said without any settings."""
+    from django.conf import settings  # as a name of the module, the plugin of hypothesis would look into it
+
+    before: Any = settings._wrapped
+    if not settings.configured:
+        settings.configure()
+    yield
+    settings._wrapped = before
 
 
 def telling(name: str) -> Any:

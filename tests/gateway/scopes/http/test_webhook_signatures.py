@@ -4,6 +4,7 @@ import base64
 import hmac
 import json
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
@@ -27,6 +28,22 @@ STRIPE = "whsec_of_stripe"
 BODY = b'{"id": "evt_1", "object": "event", "type": "invoice.paid", "note": "na\xc3\xafve"}'
 NOW = int(time.time())
 NO_MATCH = "its signature does not match: another secret, or another body than was signed"
+
+
+class AtNow(datetime):
+    """The clock of the library of Standard Webhooks, which takes no time that is given."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "AtNow":
+        return cls.fromtimestamp(NOW, tz)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def library_clock() -> Iterator[None]:
+    """``NOW`` is when the tests were collected, which may be long ago."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("standardwebhooks.webhooks.datetime", AtNow)
+        yield
 
 
 def refusal(scheme: Scheme, headers: dict[str, str], body: bytes = BODY, now: float = NOW) -> str:
