@@ -3,24 +3,15 @@
 A POST of 1 KiB that the application reads, an answer of 10 KiB with one header of its own, a GET and a POST of 1 MiB.
 """
 
-from benchmarks.http_hello import GRANIAN, UVICORN
-from benchmarks.side_by_side import Load, Peer, client, compare, python
+from benchmarks.http_hello import peers
+from benchmarks.side_by_side import Load, client, compare
 
-APPS = "benchmarks.http_apps"
 ROWS = [
     ("POST of 1 KiB, 64 connections", "post", "post", 64),
     ("answer of 10 KiB with a fresh header, 64 connections", "json", "http", 64),
     ("GET of 1 MiB, 16 connections", "large", "http", 16),
     ("POST of 1 MiB, 16 connections", "post", "upload", 16),
 ]
-
-
-def peers(app: str) -> list[Peer]:
-    return [
-        Peer("ours", lambda port: python("-m", APPS, app, str(port))),
-        Peer("uvicorn", lambda port: python(*UVICORN, "--lifespan=off", f"--port={port}", f"{APPS}:{app}")),
-        Peer("granian", lambda port: python(*GRANIAN, f"--port={port}", f"{APPS}:{app}")),
-    ]
 
 
 def load(kind: str, connections: int) -> Load:

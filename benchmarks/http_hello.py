@@ -4,13 +4,16 @@ from benchmarks.side_by_side import Peer, client, compare, python
 
 UVICORN = ("-m", "uvicorn", "--loop=uvloop", "--http=httptools", "--no-access-log", "--log-level=warning")
 GRANIAN = ("-m", "granian", "--interface=asginl", "--workers=1", "--loop=uvloop", "--no-ws", "--log-level=warning")
-APP = "benchmarks.http_apps:hello"
+APPS = "benchmarks.http_apps"
 
-PEERS = [
-    Peer("ours", lambda port: python("-m", "benchmarks.http_apps", "hello", str(port))),
-    Peer("uvicorn", lambda port: python(*UVICORN, "--lifespan=off", f"--port={port}", APP)),
-    Peer("granian", lambda port: python(*GRANIAN, f"--port={port}", APP)),
-]
+
+def peers(app: str) -> list[Peer]:
+    """The three servers with the application ``app`` of :mod:`benchmarks.http_apps`."""
+    return [
+        Peer("ours", lambda port: python("-m", APPS, app, str(port))),
+        Peer("uvicorn", lambda port: python(*UVICORN, "--lifespan=off", f"--port={port}", f"{APPS}:{app}")),
+        Peer("granian", lambda port: python(*GRANIAN, f"--port={port}", f"{APPS}:{app}")),
+    ]
 
 
 def load(port: int, seconds: float) -> float:
@@ -18,4 +21,4 @@ def load(port: int, seconds: float) -> float:
 
 
 if __name__ == "__main__":
-    compare("HTTP hello-world, 64 keep-alive connections", PEERS, load, unit="requests/s")
+    compare("HTTP hello-world, 64 keep-alive connections", peers("hello"), load, unit="requests/s")

@@ -46,10 +46,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[object]:
-    """The tests themselves are millions of objects, all of which stay. The garbage collector does not look at them
-    while they are made, nor later: a collection, for which many tests ask, would take a second, not milliseconds.
+    """The collected tests are millions of objects that stay in memory. The garbage collector skips them, while they
+    are made and later: otherwise each collection that a test asks for would take a second instead of milliseconds.
 
-    What is compiled of them is kept, also where PYTHONDONTWRITEBYTECODE is set: each worker would take 10 s for it."""
+    The compiled tests are kept even if PYTHONDONTWRITEBYTECODE is set. Otherwise each worker would compile for 10 s."""
     writes_nothing, sys.dont_write_bytecode = sys.dont_write_bytecode, False
     gc.disable()
     try:

@@ -29,6 +29,7 @@ class AsyncHttpConsumer(AsyncConsumer):
 
     async def handle(self, body: bytes) -> None:
         """Handle one request with its whole body."""
+        # Not abstract, as in Channels: some subclasses write http_request instead, and have no handle.
         raise NotImplementedError("Subclasses of AsyncHttpConsumer must provide a handle() method.")
 
     async def disconnect(self) -> None:

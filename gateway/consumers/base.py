@@ -340,7 +340,7 @@ class Consumer(Generic[R]):
 
     @property
     def is_disconnected(self) -> bool:
-        """Whether the peer has left: what is sent to it from now on reaches nobody. For handlers that work for long."""
+        """Whether the peer has left, so that nothing sent from now on reaches it. Long handlers can look at it."""
         return self._left or self._goodbye is not None
 
     def wait_for_handlers(self) -> R:

@@ -21,7 +21,7 @@ _PATH = re.compile(r"^.*[/\\]|[\x00-\x1f\x7f]", re.DOTALL)
 
 
 class FormError(ValueError):
-    """The body is no form. Unless the handler catches it, the client gets 400."""
+    """The body is not a valid form. Unless the handler catches it, the client gets 400."""
 
 
 class UploadedFile(NamedTuple):

@@ -46,7 +46,7 @@ def check_layer_events(consumer: type, marked: Iterable[str], received: Iterable
 
 
 def check_groups(consumer: type, groups: Any, marked: Iterable[str]) -> None:
-    """Raise TypeError for ``groups`` that are no list of names, or of which no message could be handled."""
+    """Raise TypeError if ``groups`` is not a list of names, or if the class has no handler for their messages."""
     if isinstance(groups, str) or not isinstance(groups, Iterable) or not all(isinstance(name, str) for name in groups):
         raise TypeError(f'{consumer.__name__}.groups is {groups!r}; write a list of names, such as ["readings"]')
     if groups and not marked:

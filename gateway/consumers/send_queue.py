@@ -32,8 +32,8 @@ def check(consumer: type, limit: Any, policy: Any) -> None:
 
 
 class SendQueue:
-    """The messages of one connection, of which at most ``limit`` wait. A task sends them, in order, as fast as the peer
-    reads them, and ends when there are none."""
+    """At most ``limit`` messages that wait to be sent on one connection. A task sends them in order, as fast as the
+    peer reads, and ends when the queue is empty."""
 
     __slots__ = ("_limit", "_policy", "_scope", "_send", "_waiting", "_writer", "closed", "dropped")
 

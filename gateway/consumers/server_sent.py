@@ -11,7 +11,7 @@ HEADERS: Sequence[tuple[bytes, bytes]] = (
     (b"x-accel-buffering", b"no"),  # nginx would keep the events until it has 4 KiB of them
 )
 COMMENT = b":\n\n"
-"""What keeps a quiet stream open, and is no event."""
+"""A comment keeps a quiet stream open. The client does not take it for an event."""
 
 _LINE = re.compile("\r\n|\n|\r")
 """The ends of lines in a stream; ``str.splitlines`` knows more of them."""

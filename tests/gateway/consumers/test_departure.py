@@ -205,7 +205,7 @@ class SyncPage(Soon, HttpConsumer):
 async def test_a_client_that_leaves_before_its_answer(
     page: Any, wait: float | None, story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The disconnect is called once, before or after the answer, which nobody gets."""
+    """``disconnect`` is called once, before or after the answer, which does not reach the peer."""
     monkeypatch.setattr(page, "disconnect_wait", wait)
     async with serving(page.as_asgi(story=story)) as server:
         async with dial(server) as (_, writer):

@@ -34,4 +34,4 @@ class OpenFile:
             os.close(descriptor)
 
     __del__ = close
-    """A request can be cancelled while a thread opens the file, so that nobody gets it who could close it."""
+    """A request can be cancelled while a thread opens its file. Then nothing else closes the file."""

@@ -1,6 +1,7 @@
 """What a scheme of signatures is: it verifies a request. Pure, but for the clock that it is given."""
 
 import hmac
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -35,7 +36,7 @@ class SignedRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scheme:
+class Scheme(ABC):
     """How a sender signs its requests. A subclass has the settings, and the literal ``scheme`` that names it."""
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
@@ -43,10 +44,10 @@ class Scheme:
     ids: ClassVar[Sequence[str]] = ("webhook-id", "idempotency-key")
     """Header fields that name a request, the first that is there, where the signature covers no id."""
 
+    @abstractmethod
     def verify(self, request: SignedRequest) -> str:
         """Return the id that the signature covers, empty if it covers none. Raises RemoteProtocolError, with a sentence
         without secrets, if the request is not the sender's or is too old."""
-        raise NotImplementedError
 
 
 def checked_secrets(secrets: Secrets) -> tuple[Secret, ...]:
