@@ -127,6 +127,7 @@ def _dataclass(type_: Any) -> CoreSchema:
         },
         "fields": [each.name for each in fields(type_)],
         "post_init": has_post_init,
+        "slots": hasattr(type_, "__slots__"),
         "config": {"title": type_.__name__, "extra_fields_behavior": "forbid"},
     }
 

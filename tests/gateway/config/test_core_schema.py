@@ -51,6 +51,19 @@ class Plain:
     name: Annotated[str, Text(least=1, most=3, pattern="^a")] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Slotted:
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    kind: Literal["slotted"]
+    name: str = "a"
+
+
+def test_a_dataclass_with_slots_is_one_to_pydantic_core() -> None:
+    assert plain(core_schema(Slotted), {}) == by_pydantic(Slotted)
+    assert SchemaValidator(core_schema(Slotted)).validate_python({"kind": "slotted"}) == Slotted("slotted")
+
+
 @dataclass(frozen=True)
 class Dated:
     """Its types are pydantic's own business."""
