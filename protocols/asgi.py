@@ -104,11 +104,15 @@ class URLRoute(TypedDict):
 
 
 class HTTPScope(asgiref.HTTPScope):
+    listener: NotRequired[str]
+    """The server's name in gateway.yaml."""
     url_route: NotRequired[URLRoute]
     """Added by a URL router."""
 
 
 class WebSocketScope(asgiref.WebSocketScope):
+    listener: NotRequired[str]
+    """The server's name in gateway.yaml."""
     url_route: NotRequired[URLRoute]
     """Added by a URL router."""
 

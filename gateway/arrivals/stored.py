@@ -42,7 +42,7 @@ class StoredArrivals:
                 time=time.time() - seconds,
                 type=message.type,
                 event=events[0]["type"],
-                server=scope.get("listener", ""),  # a request does not name its server
+                server=scope.get("listener", ""),  # requests of 0.1.0 do not name their server
                 id=message.id,
                 who=watch.who(scope),
                 what=watch.what(scope, events[0]),

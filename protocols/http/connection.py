@@ -202,7 +202,7 @@ class HTTPConnection(asyncio.Protocol):
     def _check_peer(self) -> None:
         """Abort the connection of a peer that has left while reading is paused: its application may wait for that."""
         self._peer_check = None
-        if self.transport is None or len(self._pipelined) <= READ_AHEAD:
+        if self.transport is None or not self._holds & (Hold.BODY | Hold.REQUESTS):
             return
         if has_hung_up(self.transport):
             self.abort()
@@ -342,6 +342,7 @@ class HTTPConnection(asyncio.Protocol):
 
     def hold_body(self) -> None:
         self.hold(Hold.BODY)
+        self._check_peer_later()
 
     def let_body(self) -> None:
         self.let(Hold.BODY)

@@ -624,6 +624,7 @@ class Exchange(AppRun):
             request.method,
             request.target,
             request.headers,
+            listener=self.service.name,
             http_version=request.version,
             scheme=scheme,
             root_path=self.service.settings.root_path,

@@ -13,7 +13,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 Encoded = tuple[bytes, int | None, bool, bool]
 
 _MOST, _LONGEST = 512, 1024
-"""Heads that are kept, and bytes of one."""
+"""Heads that are kept, and bytes of one head or field that is."""
 _IN_VAIN, _REST = 1000, 20_000
 """Misses in a row after which nothing is looked up, and responses until it is again."""
 
@@ -110,18 +110,22 @@ def _encode(headers: Headers) -> Encoded:
     return fields, length, close, dated
 
 
-@lru_cache(maxsize=1024)
 def _line(name: bytes, value: bytes) -> tuple[bytes, bytes | None, int | None]:
-    """Return the field in bytes, its lower-case name if the server handles it, and its value if it is a length.
+    """Return the field in bytes, its lower-case name if the server handles it, and its value if it is a length."""
+    return _short_line(name, value) if len(name) + len(value) <= _LONGEST else _any_line(name, value)
 
-    Cached, because applications send the same fields again and again.
-    """
+
+def _any_line(name: bytes, value: bytes) -> tuple[bytes, bytes | None, int | None]:
     name = name.lower()  # ASGI requires lower case; not every middleware keeps to it
     line = b"%b: %b\r\n" % (name, value)
     if _FIELD.fullmatch(line) is None:
         field = repr(name.decode("latin-1"))
         raise LocalProtocolError(f"the header {field}: its name is not a token, or its value has a control character")
     return line, name if name in _OURS else None, _length(value) if name == b"content-length" else None
+
+
+_short_line = lru_cache(maxsize=1024)(_any_line)
+"""Applications send the same fields again and again. Long ones would fill the memory."""
 
 
 def _length(value: bytes) -> int:

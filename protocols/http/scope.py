@@ -20,6 +20,7 @@ def http_scope(
     *,
     state: dict[str, Any],
     extensions: dict[str, Any],
+    listener: str = "http",
     http_version: str = "1.1",
     scheme: str = "http",
     root_path: str = "",
@@ -36,6 +37,7 @@ def http_scope(
     return {
         "type": "http",
         "asgi": _HTTP,
+        "listener": listener,
         "http_version": http_version,
         "method": method,
         "scheme": scheme,
@@ -56,6 +58,7 @@ def websocket_scope(handshake: HTTPScope, tls: Mapping[str, Any]) -> WebSocketSc
     return {
         "type": "websocket",
         "asgi": _WEBSOCKET,
+        "listener": handshake["listener"],
         "http_version": handshake["http_version"],
         "scheme": "ws" if handshake["scheme"] == "http" else "wss",
         "path": handshake["path"],

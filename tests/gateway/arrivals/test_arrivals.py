@@ -93,7 +93,9 @@ servers:
   mail: {protocol: smtp, bind: "127.0.0.1:0"}
   texts: {protocol: sms, provider: generic, on: web, path: /hooks/sms, secret: s3cret}
 routes:
-  http: [{path: "^shop|broken", app: arrival_handlers.shop}]
+  http:
+    - {path: "^shop|broken", app: arrival_handlers.shop}
+    - {path: "^hooks/shop", app: arrival_handlers.shop, inbox: true, verify: {scheme: none}}
   websocket: [{path: "^chat/", app: arrival_handlers.Chat}]
   mqtt:
     - {topic: sensors/+, app: arrival_handlers.Sensors}
@@ -299,6 +301,15 @@ async def test_what_is_stored_is_heard_again_when_it_is_handled() -> None:
         assert said(dead) == ("mqtt", "devices", "kept", *kept, "dead", "KeyError 'celsius'")
         assert (stored.attempt, dead.attempt) == (0, 1)
         assert stored.id == dead.id != ""
+
+
+async def test_a_stored_request_names_its_server_when_it_is_handled() -> None:
+    async with listening() as heard, aiohttp.ClientSession() as client:
+        async with client.post(f"http://127.0.0.1:{heard.port('web')}/hooks/shop", data=b"order") as answer:
+            assert answer.status == 202
+        stored, handled = [await heard.next("http.request") for _ in range(2)]
+        assert (stored.server, stored.verdict, handled.server, handled.verdict) == ("web", "202", "web", "done")
+        assert stored.id == handled.id
 
 
 async def mail(heard: Heard, subject: str, *to: str) -> str:

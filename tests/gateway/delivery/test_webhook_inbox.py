@@ -95,6 +95,7 @@ async def test_a_request_is_answered_202_with_its_event_id_and_its_handler_gets_
     assert (scope["method"], scope["path"], scope["query_string"]) == ("POST", "/hooks/shop", b"a=1")
     assert (b"x-more", b"yes") in scope["headers"]
     assert (scope["url_route"]["kwargs"], scope["state"]) == ({"shop": "shop"}, {"shared": True})
+    assert scope["listener"] == "web"
     assert scope["extensions"]["webhook"] == {"id": "k1"}
     assert scope["extensions"]["delivery"]["id"] == answer.json()["id"]
     assert await dead(store) == []

@@ -5,9 +5,9 @@ import contextlib
 from typing import Any
 
 import websockets
-from asgiref.typing import HTTPScope, WebSocketScope
 from contract import LIMIT, Outcome, SessionContract, SessionDriver, connect
 
+from protocols.asgi import HTTPScope, WebSocketScope
 from protocols.http.server import HTTPServer, HTTPSettings
 
 GARBAGE = (

@@ -1,5 +1,7 @@
 """Response heads, without a socket."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +41,17 @@ def test_the_same_head_is_the_same_bytes_however_often_it_comes() -> None:
     assert encode(fields) == first
     assert encode([[b"x-a", b"b"]]) == (b"x-a: b\r\n", None, False, False)  # some do
     assert encode([(b"x", b"%d" % number) for number in range(1000)])[0].count(b"\r\n") == 1000
+
+
+def test_long_fields_are_not_remembered() -> None:
+    """A redirect or a cookie may have any length: a thousand of them would fill the memory."""
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            assert len(encode([(b"location", b"/%d/%b" % (number, b"x" * 100_000))])[0]) > 100_000
+        assert tracemalloc.get_traced_memory()[0] < 2_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_date_of_the_application_stays() -> None:

@@ -111,3 +111,29 @@ async def test_a_peer_that_leaves_while_its_next_requests_wait_is_noticed(leave:
             leave(peer)
         await until(lambda: not server.service.connections)
     assert heard[-1] == {"type": "http.disconnect"}
+
+
+@pytest.mark.parametrize("leave", [socket.socket.close, reset])
+async def test_a_peer_that_leaves_while_its_body_waits_for_the_application_is_noticed(leave: Any) -> None:
+    """The application takes one piece of an upload, and then only waits to be told that its peer has left."""
+    heard: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        heard.append((await receive())["type"])
+        await until(lambda: "left" in heard)
+        while heard[-1] != "http.disconnect":
+            heard.append((await receive())["type"])
+
+    async with serving(app, stall_timeout=0.05) as server:
+        peer = connected(server)
+        try:
+            peer.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n" + b"x" * 200_000)
+            await until(lambda: heard and all(each._holds for each in server.service.connections))  # type: ignore[attr-defined]
+            await asyncio.sleep(0.2)
+            assert server.service.connections, "a peer that is there keeps its connection"
+        finally:
+            leave(peer)
+        await until(lambda: not server.service.connections)
+        heard.append("left")
+        await until(lambda: not server.active())
+    assert heard[-1] == "http.disconnect"
