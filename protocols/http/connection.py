@@ -5,17 +5,17 @@ import contextlib
 import math
 import socket
 from collections.abc import Callable, Mapping
-from enum import IntFlag
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from protocols.asgi import HostPort
 from protocols.errors import Disconnected
+from protocols.http.channel import Hold, Raw
 from protocols.http.handshake import refusal_of
 from protocols.http.head import plain
 from protocols.http.parser import RequestParser
 from protocols.http.request import Refusal, Request
-from protocols.http.service import HTTPService, InFlight, logger
+from protocols.http.service import HTTPService, InFlight, Occupant, logger
 from protocols.log_facts import about_peer
 from protocols.net.endpoints import describe_tls
 from protocols.net.hang_up import has_hung_up
@@ -34,24 +34,6 @@ _NEVER = math.inf
 _NO_TLS: Mapping[str, Any] = {}
 Begin = Callable[[Request, "HTTPConnection"], InFlight]
 """Makes the exchange of a request and starts it."""
-
-
-class Hold(IntFlag):
-    """Why a connection does not read."""
-
-    NOTHING = 0
-    BODY = 1
-    """The application does not take the body."""
-    REQUESTS = 2
-    """So many bytes of further requests wait."""
-    INBOX = 4
-    """The WebSocket's application does not take its messages."""
-
-
-class Raw(Protocol):
-    """Takes all bytes of a connection that has left HTTP."""
-
-    def feed_data(self, data: bytes) -> object: ...
 
 
 class HTTPConnection(asyncio.Protocol):
@@ -98,7 +80,7 @@ class HTTPConnection(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self._begin = begin
         self._parser = RequestParser(self, service.settings.max_header)
-        self._exchange: InFlight | None = None
+        self._exchange: Occupant | None = None
         """What is on the connection now."""
         self._last = False
         """Whether the next answer is the last one."""

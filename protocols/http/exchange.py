@@ -21,7 +21,7 @@ from protocols.errors import Disconnected, LocalProtocolError
 from protocols.events import Checks, Event, Table
 from protocols.http import events
 from protocols.http.access import Access, without_secrets
-from protocols.http.connection import HTTPConnection
+from protocols.http.channel import Channel
 from protocols.http.head import encode, interim, plain, status_line
 from protocols.http.request import Body, MalformedBody, Request
 from protocols.http.scope import http_scope
@@ -71,7 +71,7 @@ class Exchange(AppRun):
     sends: ClassVar[Table] = events.HTTP
     checks: ClassVar[Checks] = events.CHECKS
 
-    def __init__(self, connection: HTTPConnection, request: Request) -> None:
+    def __init__(self, connection: Channel, request: Request) -> None:
         self.connection = connection
         self.request = request
         self.service = connection.service
@@ -328,7 +328,10 @@ class Exchange(AppRun):
             if self.service.draining:
                 self._keeps = False
             self._begun = True
-            self.connection.write(self._head(None))
+            self._write_head()
+
+    def _write_head(self) -> None:
+        self.connection.write(self._head(None))
 
     def _answer(self, status: int) -> None:
         self.status = status

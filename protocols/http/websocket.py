@@ -15,7 +15,7 @@ from protocols.asgi import Carrier, HTTPScope, WebSocketDisconnectEvent, WebSock
 from protocols.errors import Disconnected
 from protocols.events import Event, as_bytes, utf8
 from protocols.http import events
-from protocols.http.connection import Hold, HTTPConnection
+from protocols.http.channel import Channel, Hold
 from protocols.http.exchange import Exchange
 from protocols.http.handshake import accept_key
 from protocols.http.head import encode
@@ -69,7 +69,7 @@ class WebSocket(Exchange):
     websocket_http_response_body = Exchange.http_response_body
     receive = AppRun.receive
 
-    def __init__(self, connection: HTTPConnection, request: Request) -> None:
+    def __init__(self, connection: Channel, request: Request) -> None:
         super().__init__(connection, request)
         self.busy = None
         settings = self.service.settings
@@ -185,18 +185,12 @@ class WebSocket(Exchange):
     # What the application sends.
 
     def websocket_accept(self, event: Event) -> None:
-        lines = [
-            b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n",
-            b"sec-websocket-accept: %b\r\n" % accept_key(self.request),
-        ]
         subprotocol = event.get("subprotocol")
         own = [(b"sec-websocket-protocol", utf8(event, "subprotocol"))] if subprotocol else []
         if self._extension:
             own.append((b"sec-websocket-extensions", self._extension.encode()))
         fields, _, _, dated = encode([*own, *(event.get("headers") or ())])
-        server = self.service.fields if dated else self.service.dated
-        self.connection.write(b"".join([*lines, fields, server, b"\r\n"]))
-        self.status = 101
+        self._write_acceptance(fields + (self.service.fields if dated else self.service.dated))
         self._accepted = self._begun = True
         self.connection.become_raw(self)
         if self.service.draining:
@@ -205,6 +199,12 @@ class WebSocket(Exchange):
             self.reconnect()
         elif self.service.settings.ping_interval:
             self._next_ping()
+
+    def _write_acceptance(self, fields: bytes) -> None:
+        self.status = 101
+        switch = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+        key = b"sec-websocket-accept: %b\r\n" % accept_key(self.request)
+        self.connection.write(b"%b%b%b\r\n" % (switch, key, fields))
 
     def websocket_send(self, event: Event) -> Awaitable[None] | None:
         if event.get("text") is None:
@@ -383,7 +383,7 @@ class _Sink(WebSocketDataQueue):
 class _Peer:
     """The connection as aiohttp's writer wants it: its protocol and its transport. It counts what is written."""
 
-    def __init__(self, connection: HTTPConnection) -> None:
+    def __init__(self, connection: Channel) -> None:
         self._connection = connection
         self.write, self.is_closing, self._drain_helper = connection.write, connection.is_closing, connection.drain
 
@@ -392,7 +392,7 @@ class _Peer:
         return self._connection.is_full
 
 
-def _deflater(connection: HTTPConnection, compress: int, *, notakeover: bool) -> WebSocketWriter:
+def _deflater(connection: Channel, compress: int, *, notakeover: bool) -> WebSocketWriter:
     peer: Any = _Peer(connection)
     return WebSocketWriter(peer, peer, compress=compress, notakeover=notakeover)
 
