@@ -17,7 +17,7 @@ from protocols.asgi import Application, HTTPScope, ReceiveEvent
 from protocols.errors import LocalProtocolError
 from protocols.events import Event
 from protocols.http import events
-from protocols.http.head import encode
+from protocols.http.head import encode, trailers
 
 _DISCONNECT: ReceiveEvent = {"type": "http.disconnect"}
 AGAIN = 0.01
@@ -38,8 +38,10 @@ class _Exchange(RecordedRun):
         """Bytes of the body that are still to come, if their number is known."""
         self._bodiless = scope["method"] == "HEAD"
         self._told = False
+        self._has_trailers = False
 
     def http_response_start(self, event: Event) -> None:
+        self._has_trailers = bool(event.get("trailers"))
         _, length, _, _ = encode(event.get("headers") or ())
         self.short = None if self._bodiless or event["status"] in (204, 304) else length
         self.record(event)
@@ -50,13 +52,20 @@ class _Exchange(RecordedRun):
             if self.short < 0:
                 raise LocalProtocolError(f"the body is {-self.short} bytes longer than its content-length")
         self.record(event)
-        if not event.get("more_body", False):
+        if not event.get("more_body", False) and not self._has_trailers:
             self.over(_DISCONNECT)
 
     def http_response_pathsend(self, event: Event) -> None:
         self.short = None
         self.record(event)
-        self.over(_DISCONNECT)
+        if not self._has_trailers:
+            self.over(_DISCONNECT)
+
+    def http_response_trailers(self, event: Event) -> None:
+        trailers(event["headers"])
+        self.record(event)
+        if not event.get("more_trailers", False):
+            self.over(_DISCONNECT)
 
     http_response_early_hint = RecordedRun.record
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from gateway.consumers.header_fields import header_fields
 from protocols.asgi import HostPort, HTTPScope
-from protocols.http.scope import extensions_of, http_scope
+from protocols.http.scope import TRAILERS, extensions_of, http_scope, reads_trailers
 
 HOST = "testserver"
 """The name of the server, which Django allows in its tests."""
@@ -44,7 +44,7 @@ def request_scope(
         [*added, *given],
         root_path=root_path,
         state={},
-        extensions=extensions_of(pathsend=False),
+        extensions=extensions_of(pathsend=False) | (TRAILERS if reads_trailers(given) else {}),
         client=CLIENT,
         server=SERVER,
     )

@@ -148,7 +148,7 @@ class HTTPConnection(asyncio.Protocol):
         self.service.lost(self)
         if self._exchange is not None:
             self._exchange.lost()
-        self._wake_writers()
+        self.wake_writers()
 
     def data_received(self, data: bytes) -> None:
         self.bytes_received += len(data)
@@ -196,7 +196,7 @@ class HTTPConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.is_full = False
-        self._wake_writers()
+        self.wake_writers()
 
     # Requests.
 
@@ -373,12 +373,12 @@ class HTTPConnection(asyncio.Protocol):
         """Wait until the peer has read enough; disconnect a peer that reads nothing for ``stall_timeout``."""
         while self.is_full and self.transport is not None:
             unread = self.transport.get_write_buffer_size()
-            if not await self._drained() and self.connected and self.transport.get_write_buffer_size() >= unread:
-                self._cut_off()
+            if not await self.woken() and self.connected and self.transport.get_write_buffer_size() >= unread:
+                self.cut_off()
         if self.transport is None:
             raise Disconnected("the peer has left, or stopped reading")
 
-    async def _drained(self) -> bool:
+    async def woken(self) -> bool:
         """Whether the peer has read enough, or has left, within ``stall_timeout``."""
         writer = self.loop.create_future()
         self._writers.append(writer)
@@ -389,7 +389,8 @@ class HTTPConnection(asyncio.Protocol):
             timer.cancel()
             self._writers.remove(writer)
 
-    def _wake_writers(self) -> None:
+    def wake_writers(self) -> None:
+        """Let all that wait for the peer look again."""
         for writer in self._writers:
             _tell(writer, drained=True)
 
@@ -463,11 +464,12 @@ class HTTPConnection(asyncio.Protocol):
         """Cut off a peer that has read nothing since the last look at it."""
         before, self._unread = self._unread, closing.get_write_buffer_size()
         if self._unread >= before:
-            self._cut_off()
+            self.cut_off()
         elif self._unread:
             self.wait(self.service.settings.stall_timeout)
 
-    def _cut_off(self) -> None:
+    def cut_off(self) -> None:
+        """Abort the connection of a peer that reads nothing."""
         logger.info("%s: disconnected, it reads nothing", self.label)
         self.abort()
 

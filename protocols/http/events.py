@@ -14,7 +14,7 @@ from protocols.events import Event, as_bytes, utf8, wrong
 HTTP = {
     "waiting": {"http.response.start": "started", "http.response.early_hint": "waiting"},
     "started": {"http.response.body": "streaming", "http.response.pathsend": "streaming"},
-    "streaming": {"http.response.body": "streaming"},
+    "streaming": {"http.response.body": "streaming", "http.response.trailers": "streaming"},
 }
 WEBSOCKET = {
     "waiting": {
@@ -57,6 +57,12 @@ def pathsend(event: Event) -> Event:
     return event
 
 
+def trailers(event: Event) -> Event:
+    if not isinstance(event["headers"], list | tuple):
+        raise wrong(event, "headers", "a list of (name, value) pairs, both of them bytes")
+    return event
+
+
 def close_frame(event: Event) -> tuple[int, str]:
     """Return the code and the reason of a ``websocket.close``. Raises LocalProtocolError."""
     code, reason = event.get("code") or 1000, utf8(event, "reason") if event.get("reason") else b""
@@ -86,6 +92,7 @@ CHECKS = {
     "http.response.early_hint": early_hint,
     "http.response.body": body,
     "http.response.pathsend": pathsend,
+    "http.response.trailers": trailers,
     "websocket.http.response.start": start,
     "websocket.http.response.body": body,
 }

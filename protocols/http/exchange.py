@@ -6,7 +6,8 @@ import logging
 import os
 import time
 from collections.abc import Awaitable
-from typing import Any, ClassVar, cast
+from enum import Enum
+from typing import Any, BinaryIO, ClassVar, cast
 
 from protocols.app_run import AppRun, observed
 from protocols.asgi import (
@@ -22,9 +23,10 @@ from protocols.events import Checks, Event, Table
 from protocols.http import events
 from protocols.http.access import Access, without_secrets
 from protocols.http.channel import Channel
-from protocols.http.head import encode, interim, plain, status_line
+from protocols.http.file_sender import FileSender, can_send
+from protocols.http.head import encode, interim, plain, status_line, trailers
 from protocols.http.request import Body, MalformedBody, Request
-from protocols.http.scope import http_scope
+from protocols.http.scope import INTERIM, TRAILERS, http_scope
 from protocols.tasks import is_thrown_away
 
 logger = logging.getLogger(__name__)
@@ -33,11 +35,29 @@ access = logging.getLogger("protocols.http.access")
 _DISCONNECT: HTTPDisconnectEvent = {"type": "http.disconnect"}
 AGAIN = 0.05
 """Seconds before an application that calls ``receive`` again gets another disconnect: it may ask for ever."""
-_ANSWERS = ("http.response.start", "http.response.body", "http.response.pathsend", "http.response.early_hint")
+_ANSWERS = (
+    "http.response.start",
+    "http.response.body",
+    "http.response.pathsend",
+    "http.response.early_hint",
+    "http.response.trailers",
+)
 _COPIED = 16 * 1024
 """Bytes of a body that are copied behind its head. Longer ones are written by themselves."""
 _PIECE = 256 * 1024
 """Bytes of a file that are read and sent at a time."""
+
+
+class Trailers(Enum):
+    """Whether fields follow the body of a response."""
+
+    NONE = 0
+    ANNOUNCED = 1
+    """They do, and the body is not complete."""
+    DUE = 2
+    """The body is complete, and the next event has trailers."""
+    BEGUN = 3
+    """Some are written, and more follow."""
 
 
 class Exchange(AppRun):
@@ -57,6 +77,7 @@ class Exchange(AppRun):
         "_reads",
         "_since",
         "_told",
+        "_trailers",
         "_unread",
         "_waits",
         "_warned",
@@ -89,6 +110,7 @@ class Exchange(AppRun):
         self._fields = b""
         self._left: int | None = None
         """Bytes of the body that are still to come, if their number is known."""
+        self._trailers = Trailers.NONE
         self._unread = True
         """Whether the application may still read from the request's body."""
         self._since = 0.0
@@ -488,9 +510,22 @@ class Exchange(AppRun):
         self._bodiless = self.status in (204, 304) or self.request.method == "HEAD"
         if close or service.draining:
             self._keeps = False
+        if event.get("trailers"):
+            self._announce_trailers()
         if not self._is_due:
             self._is_due = True
             service.due(self)
+
+    def _announce_trailers(self) -> None:
+        self._trailers = Trailers.ANNOUNCED
+        self.request.needs_care = True  # the body does not end the answer
+        if self._sends_trailers:
+            self._left = None  # only chunks have trailers after them
+
+    @property
+    def _sends_trailers(self) -> bool:
+        """Whether trailers reach the peer. They are discarded if it does not ask for them, or gets no body."""
+        return self.request.takes_trailers and not self._bodiless
 
     def http_response_early_hint(self, event: Event) -> Awaitable[None] | None:
         hint = interim(103, [(b"link", link) for link in event["links"]])
@@ -510,11 +545,41 @@ class Exchange(AppRun):
         self._write(b"%bcontent-length: %d\r\n\r\n" % (self._fields, size), body)
         return self._answered()
 
+    def http_response_trailers(self, event: Event) -> Awaitable[None] | None:
+        if self._trailers in (Trailers.NONE, Trailers.ANNOUNCED):
+            raise LocalProtocolError("http.response.trailers: the body is not complete; more_body=False ends it")
+        fields, more = trailers(event["headers"]) if self._sends_trailers else b"", event.get("more_trailers", False)
+        if self._chunked:
+            first = b"0\r\n" if self._trailers is Trailers.DUE else b""
+            self._write(first + fields, b"", b"" if more else b"\r\n")
+        self._trailers = Trailers.BEGUN
+        if not more:
+            return self._answered()
+        return self._drain() if self.connection.is_full else None
+
     def http_response_pathsend(self, event: Event) -> Awaitable[None]:
         return self._send_file(event["path"])
 
     def _push(self, body: bytes, *, more: bool) -> Awaitable[None] | None:
         """Write the next piece of the body, the first one with the head. Return an awaitable if the peer is slow."""
+        if self._trailers is not Trailers.NONE:
+            return self._push_before_trailers(body, more=more)
+        return self._push_piece(body, more=more)
+
+    def _push_before_trailers(self, body: bytes, *, more: bool) -> Awaitable[None] | None:
+        """Write the next piece of a body that does not end the answer, because trailers follow."""
+        if self._trailers is not Trailers.ANNOUNCED:
+            raise LocalProtocolError("http.response.body: the body is complete, and its trailers are due")
+        if not self._begun and not more and not self._sends_trailers and self._left is None:
+            self._left = len(body)
+        pending = self._push_piece(body, more=True)
+        if not more:
+            self._trailers = Trailers.DUE
+            if self._left and not self._bodiless:
+                self._ended_short(self._left)
+        return pending
+
+    def _push_piece(self, body: bytes, *, more: bool) -> Awaitable[None] | None:
         head = b"" if self._begun else self._head(None if more else len(body))
         if self._bodiless:
             body = b""
@@ -603,20 +668,54 @@ class Exchange(AppRun):
         self.connection.abort()
 
     async def _send_file(self, path: str | os.PathLike[str]) -> None:
-        """Send the file in pieces that are read on a thread: uvloop has no sendfile, and TLS could not use it."""
-        with await asyncio.to_thread(open, path, "rb") as file:
-            left = (await asyncio.to_thread(os.fstat, file.fileno())).st_size
-            if self._left is None:
-                self._left = left
-            while left and not self._bodiless:
-                piece = await asyncio.to_thread(file.read, min(left, _PIECE))
-                left = left - len(piece) if piece else 0  # the file may be truncated meanwhile: _push() notices
-                if (pending := self._push(piece, more=left > 0)) is not None:
-                    await pending
-            if not self._complete and (pending := self._push(b"", more=False)) is not None:
+        """Send the file. It may become shorter meanwhile: then the body ends short, and the connection with it."""
+        file, size = await asyncio.to_thread(_opened, path)
+        close = file.close
+        try:
+            if self._left is None and not (self._trailers is Trailers.ANNOUNCED and self._sends_trailers):
+                self._left = size
+            if not size or self._bodiless:
+                pending = self._push(b"", more=False)
+            elif size > _PIECE and self._left is not None and can_send(self.connection):
+                sender = FileSender(self.connection, file)
+                close = sender.close
+                pending = await self._send_all(sender, size)
+            else:
+                pending = await self._send_pieces(file, size)
+            if pending is not None:
                 await pending
+        finally:
+            close()
+
+    async def _send_all(self, sender: FileSender, size: int) -> Awaitable[None] | None:
+        """Send it by the system."""
+        if (pending := self._push(b"", more=True)) is not None:
+            await pending
+        self._count(size)
+        missing = size - await sender.send(size)
+        if missing:
+            self.size -= missing
+            self._ended_short(missing)
+        return self._push(b"", more=False)
+
+    async def _send_pieces(self, file: BinaryIO, size: int) -> Awaitable[None] | None:
+        """Send it in pieces that are read on a thread: TLS encrypts them, and chunks have a size."""
+        while size:
+            piece = await asyncio.to_thread(file.read, min(size, _PIECE))
+            size = size - len(piece) if piece else 0  # the file may be truncated meanwhile: _push() notices
+            pending = self._push(piece, more=size > 0)
+            if pending is not None and size:
+                await pending
+        return pending
 
     # The scope.
+
+    def _extensions(self) -> dict[str, Any]:
+        """Return the extensions for a peer that reads trailers, or that speaks HTTP/1.0."""
+        found = self.connection.extensions
+        if self.request.version == "1.0":
+            return {name: value for name, value in found.items() if name not in INTERIM}
+        return found | TRAILERS if self.request.takes_trailers else found
 
     def _scope(self) -> HTTPScope | WebSocketScope:
         request, connection = self.request, self.connection
@@ -634,5 +733,11 @@ class Exchange(AppRun):
             client=client,
             server=connection.server,
             state=self.service.state,
-            extensions=connection.extensions,
+            extensions=self._extensions() if request.takes_trailers or request.needs_care else connection.extensions,
         )
+
+
+def _opened(path: str | os.PathLike[str]) -> tuple[BinaryIO, int]:
+    """Return the file and its size in bytes. Blocks."""
+    file = open(path, "rb")  # noqa: SIM115 -- its sender closes it
+    return file, os.fstat(file.fileno()).st_size

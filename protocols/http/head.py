@@ -23,6 +23,26 @@ _ALSO = {426: b"upgrade: websocket\r\nsec-websocket-version: 13\r\n"}
 # RFC 9110, 5.1 and 5.5: a name is a token; a value has visible characters, spaces, tabs and obs-text, no other control.
 _FIELD = re.compile(rb"[!#-'*+\-.^_`|~0-9a-z]+: [\t\x20-\x7e\x80-\xff]*\r\n")
 _OURS = frozenset({b"content-length", b"connection", b"transfer-encoding", b"date"})
+_NO_TRAILERS = _OURS | {
+    b"age",
+    b"authorization",
+    b"cache-control",
+    b"content-encoding",
+    b"content-range",
+    b"content-type",
+    b"expires",
+    b"host",
+    b"keep-alive",
+    b"location",
+    b"retry-after",
+    b"set-cookie",
+    b"te",
+    b"trailer",
+    b"upgrade",
+    b"vary",
+    b"www-authenticate",
+}
+"""Fields of framing, routing, control, authentication and content format (RFC 9110, 6.5.1)."""
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
@@ -146,6 +166,19 @@ def interim(status: int, headers: Headers) -> bytes:
         return _STATUS_LINES[status] + b"".join(_line(*field)[0] for field in headers) + b"\r\n"
     except (TypeError, AttributeError) as error:
         raise _no_pairs() from error
+
+
+def trailers(headers: Headers) -> bytes:
+    """Return fields that follow a chunked body (RFC 9110, 6.5). Raises LocalProtocolError as :func:`encode` does, and
+    for a field that means something in a head only."""
+    try:
+        names = {name.lower() for name, _ in headers}
+        lines = b"".join(_line(*field)[0] for field in headers)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _no_pairs() from error
+    if wrong := _NO_TRAILERS & names:
+        raise LocalProtocolError(f"the field {min(wrong).decode('latin-1')!r} belongs in the head, and not in trailers")
+    return lines
 
 
 def plain(status: int, *, body: bool = True, fields: bytes = b"", dated: bool = True) -> bytes:

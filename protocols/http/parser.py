@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from protocols.http.request import Body, Flow, Headers, MalformedBody, Refusal, Request
+from protocols.http.scope import reads_trailers
 
 MOST_FIELDS = 128
 """Header fields of a request."""
@@ -22,8 +23,8 @@ _FRAMING = 16 * 1024
 """Bytes of chunk extensions and trailers of one body that are skipped."""
 _CHUNK = 24
 """Bytes of the framing of a chunk without extensions, at most."""
-_READ = frozenset({b"content-length", b"transfer-encoding", b"upgrade"})
-"""The fields that say what follows the head."""
+_READ = frozenset({b"content-length", b"te", b"transfer-encoding", b"upgrade"})
+"""The fields that say what follows the head, or the head of the answer."""
 # RFC 9110, 7.2; RFC 3986, 3.2.2 and 3.2.3.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.vV]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(:[0-9]*)?")
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://([^/?]*)(.*)", re.DOTALL)
@@ -272,6 +273,8 @@ class RequestParser:
             self._body = request.body = Body(self._flow)
             if request.version == "1.1" and fields.get(b"expect", b"").lower() == b"100-continue":
                 request.expects = request.needs_care = True
+        if b"te" in fields and request.version == "1.1":
+            request.takes_trailers = reads_trailers(self._headers)
         if b"upgrade" in fields and self._parser.should_upgrade() and request.method == "GET":
             request.upgrades = fields[b"upgrade"].lower() == b"websocket"
 

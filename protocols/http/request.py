@@ -36,6 +36,7 @@ class Request:
         "length",
         "method",
         "needs_care",
+        "takes_trailers",
         "target",
         "upgrades",
         "version",
@@ -59,6 +60,8 @@ class Request:
         """Whether the peer waits for 100 Continue before it sends the body (RFC 9110, 10.1.1)."""
         self.needs_care = version == "1.0"
         """Whether the framing of its answer is not the usual one: HTTP/1.0, or a peer that waits for 100 Continue."""
+        self.takes_trailers = False
+        """Whether its peer reads trailers (RFC 9110, 6.5.1)."""
         self.upgrades = False
         """Whether it asks for a WebSocket (RFC 6455, 4.2.1)."""
 

@@ -74,10 +74,20 @@ def websocket_scope(handshake: HTTPScope, tls: Mapping[str, Any]) -> WebSocketSc
     }
 
 
+INTERIM: dict[str, Any] = {"http.response.early_hint": {}}
+"""The extension of a scope whose peer knows interim responses, as all of HTTP/1.1 do."""
+TRAILERS: dict[str, Any] = {"http.response.trailers": {}}
+"""The extension of a scope whose peer reads trailers."""
+
+
 def extensions_of(*, pathsend: bool) -> dict[str, Any]:
-    """The extensions of every http scope of a server, beside ``tls``."""
-    early_hint: dict[str, Any] = {"http.response.early_hint": {}}
-    return early_hint | {"http.response.pathsend": {}} if pathsend else early_hint
+    """The extensions of every http scope of a server for HTTP/1.1, beside ``tls``."""
+    return INTERIM | {"http.response.pathsend": {}} if pathsend else INTERIM.copy()
+
+
+def reads_trailers(headers: Headers) -> bool:
+    """Whether a peer that sends these fields reads trailers (RFC 9110, 10.1.4)."""
+    return any(name == b"te" and b"trailers" in map(bytes.strip, value.lower().split(b",")) for name, value in headers)
 
 
 def _subprotocols(headers: Any) -> list[str]:

@@ -65,6 +65,9 @@ class WebSocket(Exchange):
     limit = 32
     sends = events.WEBSOCKET
 
+    def _announce_trailers(self) -> None:
+        """A denial has none."""
+
     websocket_http_response_start = Exchange.http_response_start
     websocket_http_response_body = Exchange.http_response_body
     receive = AppRun.receive

@@ -41,22 +41,28 @@ class RequestAttempt(Attempt):
     def __init__(self, app: Application, scope: HTTPScope, events: Iterable[Any]) -> None:
         super().__init__(app, scope, events)
         self._status = 0
-        self._is_complete = False
+        self._is_complete = self._has_trailers = False
 
     def http_response_start(self, event: Event) -> None:
         headers: Any = event.get("headers", ())
         encode(headers)  # finds the mistakes that the server would find
         self._status = event["status"]
+        self._has_trailers = bool(event.get("trailers"))
         fields = {bytes(name).lower(): bytes(value) for name, value in headers}
         if self._status in _DEFERS and b"retry-after" in fields:
             self.decide({"type": "http.defer", **_wish(fields[b"retry-after"])})
 
     def http_response_body(self, event: Event) -> None:
-        if not event.get("more_body"):
+        if not event.get("more_body") and not self._has_trailers:
             self._complete()
 
     def http_response_pathsend(self, event: Event) -> None:
-        self._complete()
+        if not self._has_trailers:
+            self._complete()
+
+    def http_response_trailers(self, event: Event) -> None:
+        if not event.get("more_trailers"):
+            self._complete()
 
     def http_response_early_hint(self, event: Event) -> None:
         pass

@@ -50,7 +50,7 @@ async def test_the_scope() -> None:
     assert (first["method"], first["scheme"], first["root_path"]) == ("OPTIONS", "http", "/app")
     assert first["headers"] == [(b"x-one", b"a"), (b"x-one", b"b")]
     assert second["path"] == "/app/"
-    assert first["extensions"].keys() == {"http.response.early_hint"}
+    assert (first["extensions"], second["extensions"].keys()) == ({}, {"http.response.early_hint"})
 
 
 async def test_the_host_of_an_absolute_target_counts() -> None:
