@@ -77,10 +77,11 @@ def warnings(parsed: ParsedConfig) -> Iterator[Diagnostic]:
     """Find settings that are allowed, and probably not meant."""
     console = parsed.settings.console
     endpoint = parse_address(console.bind) if console is not None else None
-    if console is not None and isinstance(endpoint, TCP) and not (is_local(endpoint) or console.tls or console.proxies):
+    is_remote = isinstance(endpoint, TCP) and not is_local(endpoint)
+    if console is not None and is_remote and not (console.tls or console.trusted_proxies):
         message = (
             f"console: {endpoint} can be reached from other machines, and passwords cross the network without TLS; "
-            "write tls, or proxies for the one in front that has TLS"
+            "write tls, or trusted_proxies for the one in front that has TLS"
         )
         yield parsed.document.at_value(("console", "bind"), message)
     yield from _doubts(parsed)

@@ -398,17 +398,19 @@ def _usual_bind(protocol: object) -> str:
     return str(getattr(kind and kind.settings, "bind", "127.0.0.1:8000"))
 
 
-_RENAMED = {("mqtt-client", "inbox"): "max_unacked"}
-"""The new name of a server's key, by protocol and old name."""
+_CONSOLE = (("proxies", "trusted_proxies"),)
+"""Keys of the console that had another name: the old name and the new one."""
 
 
 def _elsewhere(loc: Loc, server: Any) -> str:
     """Return what to write instead of the unknown key at ``loc``, in ``server`` or another mapping."""
-    if loc[0] != "servers" or len(loc) != 3:
-        return ""
-    key, protocol = str(loc[-1]), str(server.get("protocol"))
-    if new := _RENAMED.get((protocol, key)):
+    is_of_a_server, key = loc[0] == "servers" and len(loc) == 3, str(loc[-1])
+    kind = SERVERS.get(str(server.get("protocol"))) if is_of_a_server else None
+    renamed = _CONSOLE if loc[:-1] == ("console",) else kind.renamed if kind is not None else ()
+    if new := dict(renamed).get(key):
         return f"; it is called {new!r} now"
+    if not is_of_a_server:
+        return ""
     return f"; {_ROUTES_OWN[key]}" if key in _ROUTES_OWN else ""
 
 

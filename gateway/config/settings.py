@@ -13,6 +13,7 @@ from gateway.scopes.routes import Target
 from gateway.threads import DEFAULT_SIZE
 from gateway.tracing.settings import TracingSettings
 from protocols.access.users import check_users
+from protocols.http.forwarded import USUAL, TrustedHeader, header_mistake
 from protocols.net.tls import TLS
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
@@ -74,9 +75,11 @@ class ConsoleSettings:
     hosts: tuple[Annotated[str, Text(least=1, most=253)], ...] = ()
     """Names by which it is called, such as `console.example.org`. Its addresses and `localhost` need not be here; a
     request for another name is refused, because a page of another site may have sent it."""
-    proxies: tuple[Network, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     """Proxies in front of it, as addresses or networks (`unix`: all peers on a Unix socket). What they say of the
-    client in `X-Forwarded-For` and `X-Forwarded-Proto` counts."""
+    client in `trusted_headers` counts."""
+    trusted_headers: tuple[TrustedHeader, ...] = USUAL
+    """The fields that each of these proxies writes itself, as for an http server."""
     required: tuple[ServerName, ...] = ()
     """Servers without which `/readyz` is 503 while their upstream (a broker, a mailbox) is away. Servers that listen
     always count. `layer` is the channel layer, while it is cut off from other processes."""
@@ -84,6 +87,10 @@ class ConsoleSettings:
     def __post_init__(self) -> None:
         if self.users is not None:
             check_users(self.users)
+        if mistake := header_mistake(self.trusted_proxies, self.trusted_headers):
+            raise ValueError(mistake)
+        if "x-forwarded-prefix" in self.trusted_headers:
+            raise ValueError("trusted_headers: leave out x-forwarded-prefix: the console is at the root of its host")
 
     @property
     def knows_users(self) -> bool:

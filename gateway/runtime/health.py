@@ -177,13 +177,14 @@ class ConsoleServer(HTTPServer):
         """Raises ValueError with one sentence if the password file cannot be used."""
         logins = _logins(settings) if settings.knows_users else None
         self.console = Console(servers, settings.required, dispatcher, logins, layer)
-        each = PER_ADDRESS if settings.knows_users and not settings.proxies else 0
+        each = PER_ADDRESS if settings.knows_users and not settings.trusted_proxies else 0
         super().__init__(
             self.console,
             HTTPSettings(
                 bind=settings.bind,
                 tls=settings.tls,
-                proxies=settings.proxies,
+                trusted_proxies=settings.trusted_proxies,
+                trusted_headers=settings.trusted_headers,
                 max_connections=CONNECTIONS,
                 max_per_address=each,
                 max_body=MAX_BODY,

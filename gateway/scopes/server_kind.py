@@ -38,6 +38,8 @@ class ServerKind:
     """A package that it needs and that is not installed with us."""
     install: str = ""
     """What installs ``library``: ``asgi-gateway[imap]``."""
+    renamed: tuple[tuple[str, str], ...] = ()
+    """Keys of the settings that had another name: the old name and the new one."""
 
     @cached_property
     def protocols(self) -> tuple[str, ...]:

@@ -52,6 +52,11 @@ class Access(NamedTuple):
         return f'{host} - {user} [{when}] "{request}" {status} {self.size} "{referer}" "{agent}"'
 
 
+def label_of(server: str, client: tuple[str, int | None] | None) -> str:
+    """Return the name of a server and the address of its peer, for log lines."""
+    return f"{server} {client[0]}:{client[1]}" if client else server
+
+
 def without_secrets(url: str) -> str:
     """Return ``url`` without its query, its fragment, and a user's name and password."""
     place = url.partition("?")[0].partition("#")[0]

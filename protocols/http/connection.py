@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from protocols.asgi import HostPort
 from protocols.errors import Disconnected
+from protocols.http.access import label_of
 from protocols.http.channel import Hold, Raw
 from protocols.http.handshake import refusal_of
 from protocols.http.head import plain
@@ -125,7 +126,7 @@ class HTTPConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         client = _asgi_address(transport.get_extra_info("peername"))
-        self.label = f"{self.service.name} {client[0]}:{client[1]}" if client else self.service.name
+        self.label = label_of(self.service.name, client)
         self.client = cast("HostPort | None", client)  # a Unix socket's path has no port
         self.server = _asgi_address(transport.get_extra_info("sockname"))
         if (tls := transport.get_extra_info("ssl_object")) is not None:

@@ -21,9 +21,10 @@ from protocols.asgi import (
 from protocols.errors import Disconnected, LocalProtocolError
 from protocols.events import Checks, Event, Table
 from protocols.http import events
-from protocols.http.access import Access, without_secrets
+from protocols.http.access import Access, label_of, without_secrets
 from protocols.http.channel import Channel
 from protocols.http.file_sender import FileSender, can_send
+from protocols.http.forwarded import Origin
 from protocols.http.head import encode, interim, plain, status_line, trailers
 from protocols.http.request import Body, MalformedBody, Request
 from protocols.http.scope import INTERIM, TRAILERS, http_scope
@@ -394,7 +395,8 @@ class Exchange(AppRun):
         if self.service.settings.access_log == "combined":
             access.info("%s", told.combined(), extra={"access": told, "is_whole": True})
         else:
-            words = (self.connection.label, request.method, scope["path"], self.status, self.size, seconds * 1000)
+            label = self.connection.label if self.service.proxies is None else label_of(told.server, told.client)
+            words = (label, request.method, scope["path"], self.status, self.size, seconds * 1000)
             access.info("%s %s %r %d %d %.0f ms", *words, extra={"access": told})
 
     def passes_over(self, event: Event) -> bool:
@@ -719,19 +721,21 @@ class Exchange(AppRun):
 
     def _scope(self) -> HTTPScope | WebSocketScope:
         request, connection = self.request, self.connection
-        client, scheme = connection.client, connection.scheme
-        if self.service.settings.proxies:
-            client, scheme = self.service.proxies.origin(client, scheme, request.headers)
+        client, scheme, server = connection.client, connection.scheme, connection.server
+        root_path, headers = self.service.settings.root_path, request.headers
+        if (proxies := self.service.proxies) is not None:
+            told = Origin(client, scheme, server, root_path, headers)
+            client, scheme, server, root_path, headers = proxies.origin(told)
         return http_scope(
             request.method,
             request.target,
-            request.headers,
+            headers,
             listener=self.service.name,
             http_version=request.version,
             scheme=scheme,
-            root_path=self.service.settings.root_path,
+            root_path=root_path,
             client=client,
-            server=connection.server,
+            server=server,
             state=self.service.state,
             extensions=self._extensions() if request.takes_trailers or request.needs_care else connection.extensions,
         )

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 
 from protocols.app_run import Busy
 from protocols.asgi import Application, HostPort
-from protocols.http.forwarded import Proxies
+from protocols.http.forwarded import TrustedProxies
 from protocols.http.head import date
 from protocols.http.scope import extensions_of
 from protocols.http.settings import HTTPSettings
@@ -107,7 +107,9 @@ class HTTPService:
         """The header lines of answers that the server itself gives."""
         self.extensions = extensions_of(pathsend=settings.pathsend)
         """The extensions of every http scope."""
-        self.proxies = Proxies(settings.proxies)
+        trusted = settings.trusted_proxies
+        self.proxies = TrustedProxies(trusted, settings.trusted_headers) if trusted else None
+        """None: it trusts none."""
         self.context: Context | None = None
         """The context that each request begins with. None: that of its connection."""
         self.running: set[InFlight] = set()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from protocols.http.forwarded import USUAL, TrustedHeader, header_mistake
 from protocols.net.listener import TLS
 from protocols.server import SETTINGS_CONFIG
 from protocols.units import Address, Bound, Bytes, Count, Length, Network, Seconds, Timeout
@@ -23,12 +24,17 @@ class HTTPSettings:
     proxy_protocol: tuple[Network, ...] = ()
     """Proxies, as addresses or networks (``unix``: all peers on a Unix socket). Their connections begin with a PROXY
     header (version 1 or 2), whose addresses count. On other connections the server does not look for one."""
-    proxies: tuple[Network, ...] = ()
-    """Proxies in front of it, as addresses or networks (``unix``: all peers on a Unix socket). What they say of the
-    client in `X-Forwarded-For` and `X-Forwarded-Proto` is the scope's `client` and `scheme`; of anybody else it is not
-    looked at. Let nothing else reach this server from these addresses."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """Proxies in front of it, as addresses or networks (``unix``: all peers on a Unix socket). What they say of a
+    request in ``trusted_headers`` is in its scope; what anybody else says there is not looked at. Let nothing else
+    reach this server from these addresses."""
+    trusted_headers: tuple[TrustedHeader, ...] = USUAL
+    """The fields that each of these proxies writes itself, so that no client can: some of `x-forwarded-for`,
+    `x-forwarded-proto`, `x-forwarded-host`, `x-forwarded-port` and `x-forwarded-prefix`, or `forwarded` alone
+    (RFC 7239)."""
     root_path: str = ""
-    """The path under which a proxy publishes this server and which it strips, such as /app: ASGI's root_path."""
+    """The path under which a proxy publishes this server and which it strips, such as /app: ASGI's root_path. An
+    `X-Forwarded-Prefix` of a trusted proxy takes its place."""
     max_connections: Count = 10_000
     """Connections at a time, including those in their TLS handshake. One more gets 503; under TLS it is closed."""
     max_per_address: Bound = 0
@@ -60,3 +66,8 @@ class HTTPSettings:
     access_log: Literal[False, True, "combined"] = False
     """Write one log line for each request: peer, method, path, status, body size, time; or a line in the `combined`
     format of Apache and nginx. Never the query."""
+
+    def __post_init__(self) -> None:
+        """Check the settings. Raises ValueError if they do not go together."""
+        if mistake := header_mistake(self.trusted_proxies, self.trusted_headers):
+            raise ValueError(mistake)

@@ -1,5 +1,6 @@
 """nginx in front of a gateway, with an access log of its own in the combined format."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from servers.site import until
 from protocols.net.tls import TLS
 
 _CONFIG = """
+{user}
 daemon off;
 worker_processes 1;
 pid {folder}/nginx.pid;
@@ -54,7 +56,9 @@ class Nginx:
         config = folder / "nginx.conf"
         location = location or _LOCATION.format(behind=behind)
         files = f" ssl; ssl_certificate {tls.certificate}; ssl_certificate_key {tls.key}" if tls is not None else ""
-        config.write_text(_CONFIG.format(folder=folder, port=self.port, location=location, tls=files, more=more))
+        user = "user root;" if os.geteuid() == 0 else ""  # so that its worker reaches the sockets of tests
+        settings = {"user": user, "folder": folder, "port": self.port, "location": location, "tls": files, "more": more}
+        config.write_text(_CONFIG.format(**settings))
         self._process = subprocess.Popen([program("nginx"), "-p", str(folder), "-c", str(config)])
         with closed_if_it_fails(self.close):
             until((folder / "nginx.pid").exists, "nginx runs")

@@ -102,7 +102,14 @@ class HTTPKind(PathKind):
     delivery: ClassVar = HTTPDelivery()
     results: ClassVar = ("2xx", "3xx", "4xx", "5xx", "client left")
     words: ClassVar = "HTTP requests, by path."
-    servers: ClassVar = (ServerKind(HTTPSettings, "protocols.http.server:HTTPServer", carries=True),)
+    servers: ClassVar = (
+        ServerKind(
+            HTTPSettings,
+            "protocols.http.server:HTTPServer",
+            carries=True,
+            renamed=(("proxies", "trusted_proxies"),),
+        ),
+    )
     refusal: ClassVar = (
         {"type": "http.response.start", "status": 404, "headers": _NOT_FOUND_HEADERS},
         {"type": "http.response.body", "body": _NOT_FOUND},

@@ -40,7 +40,11 @@ class _BrokerClient(ServerKind):
         return f"{name} {settings.client_id_of(name)}"
 
 
-_CLIENT = _BrokerClient(MQTTClientSettings, "protocols.mqtt.client.client:MQTTClient")
+_CLIENT = _BrokerClient(
+    MQTTClientSettings,
+    "protocols.mqtt.client.client:MQTTClient",
+    renamed=(("inbox", "max_unacked"),),
+)
 
 _OTHER_WILDCARDS = re.compile(r"\*|^\^|(?!^)\$|\\|\.\+")
 """What stands for several characters or for a place elsewhere, and in MQTT for itself."""

@@ -277,7 +277,7 @@ async def test_thousands_of_logins_from_many_addresses(site: Any, monkeypatch: p
             at_once -= 1
 
     monkeypatch.setattr(logins, "verify", counted)
-    async with site(console=f"users: {{eve: '{FAST}'}}, proxies: [127.0.0.1]") as here:
+    async with site(console=f"users: {{eve: '{FAST}'}}, trusted_proxies: [127.0.0.1]") as here:
         statuses: set[int] = set()
         numbers = iter(range(2000))
 

@@ -50,7 +50,7 @@ def port_of(here: Any) -> int:
 async def test_behind_nginx_with_tls(site: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "gateway.console.audit")
     pair = make(tmp_path)
-    async with site(console=f"{USERS}, proxies: [127.0.0.1]") as here:
+    async with site(console=f"{USERS}, trusted_proxies: [127.0.0.1]") as here:
         nginx = await asyncio.to_thread(
             lambda: Nginx(tmp_path / "nginx", 0, location=nginx_of_the_page(port_of(here)), tls=pair)
         )

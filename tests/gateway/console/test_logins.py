@@ -216,17 +216,22 @@ async def test_a_user_who_is_gone_is_out(site: Any, tmp_path: Path) -> None:
     ("proxies", "told", "address", "secure"),
     [
         ("", {"x-forwarded-for": "192.0.2.7", "x-forwarded-proto": "https"}, "127.0.0.1", False),
-        ("proxies: [127.0.0.1]", {"x-forwarded-for": "192.0.2.7", "x-forwarded-proto": "https"}, "192.0.2.7", True),
-        ("proxies: [127.0.0.1]", {"x-forwarded-for": "6.6.6.6, 192.0.2.7"}, "192.0.2.7", False),
-        ("proxies: [127.0.0.1, 10.0.0.0/8]", {"x-forwarded-for": "192.0.2.7, 10.1.1.1"}, "192.0.2.7", False),
-        ("proxies: [127.0.0.1]", {"x-forwarded-for": "192.0.2.7, nonsense"}, "127.0.0.1", False),
         (
-            "proxies: [127.0.0.1]",
+            "trusted_proxies: [127.0.0.1]",
+            {"x-forwarded-for": "192.0.2.7", "x-forwarded-proto": "https"},
+            "192.0.2.7",
+            True,
+        ),
+        ("trusted_proxies: [127.0.0.1]", {"x-forwarded-for": "6.6.6.6, 192.0.2.7"}, "192.0.2.7", False),
+        ("trusted_proxies: [127.0.0.1, 10.0.0.0/8]", {"x-forwarded-for": "192.0.2.7, 10.1.1.1"}, "192.0.2.7", False),
+        ("trusted_proxies: [127.0.0.1]", {"x-forwarded-for": "192.0.2.7, nonsense"}, "127.0.0.1", False),
+        (
+            "trusted_proxies: [127.0.0.1]",
             [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "192.0.2.7")],
             "192.0.2.7",
             False,
         ),
-        ("proxies: [127.0.0.1]", {}, "127.0.0.1", False),
+        ("trusted_proxies: [127.0.0.1]", {}, "127.0.0.1", False),
     ],
 )
 async def test_behind_a_proxy(
@@ -245,7 +250,7 @@ async def test_behind_nginx_a_login_has_the_address_of_the_client(
     site: Any, secure: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "gateway.console.audit")
-    async with site(console=f"{USERS}, proxies: [127.0.0.1]") as here:
+    async with site(console=f"{USERS}, trusted_proxies: [127.0.0.1]") as here:
         behind = int(here.console.address.rpartition(":")[2])
         nginx = Nginx(tmp_path / "nginx", behind, make(tmp_path) if secure else None)
         transport = httpx.AsyncHTTPTransport(local_address="127.0.0.2", verify=False)
@@ -374,7 +379,7 @@ async def test_a_login_replaces_the_session_before_and_takes_no_token_from_outsi
 async def test_only_so_many_logins_wait(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.runtime.health.LOGINS", 8)
     monkeypatch.setattr(logins, "SOONEST", 3600.0)  # wrong ones wait
-    async with site(console=f"{USERS}, proxies: [127.0.0.1]") as here:
+    async with site(console=f"{USERS}, trusted_proxies: [127.0.0.1]") as here:
         await log_in(here)
 
         async def wrong(number: int) -> httpx.Response:

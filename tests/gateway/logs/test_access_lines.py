@@ -101,7 +101,7 @@ def parsed(line: str) -> dict[str, str]:
 
 
 def test_lines_are_those_of_nginx_in_front(new: New, tmp_path: Path) -> None:
-    """The client is nginx, which is not among the server's `proxies`."""
+    """The client is nginx, which is not among the server's `trusted_proxies`."""
     daemon = new()
     nginx = Nginx(tmp_path / "nginx", daemon.port)
     try:
@@ -119,7 +119,7 @@ def test_lines_are_those_of_nginx_in_front(new: New, tmp_path: Path) -> None:
 
 
 def test_with_proxies_lines_have_the_client_that_the_proxy_names(new: New) -> None:
-    daemon = new(more=", proxies: [127.0.0.1]")
+    daemon = new(more=", trusted_proxies: [127.0.0.1]")
     ask(daemon.port, b"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6, 192.0.2.7\r\n\r\n")
     assert parsed(daemon.lines(1)[0])["host"] == "192.0.2.7"
 

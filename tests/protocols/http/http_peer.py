@@ -15,7 +15,7 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 @contextlib.asynccontextmanager
 async def serving(app: Any, **settings: Any) -> AsyncIterator[HTTPServer]:
-    server = HTTPServer(app, HTTPSettings(bind="127.0.0.1:0", **settings), state={})
+    server = HTTPServer(app, HTTPSettings(**{"bind": "127.0.0.1:0", **settings}), state={})
     async with asyncio.timeout(20), server:
         yield server
 
