@@ -88,7 +88,8 @@ AGAIN = {
         gateway/routing/router.py gateway/routing/scope_types.py gateway/scopes/email/delivery.py
         gateway/scopes/email/patterns.py gateway/scopes/mqtt/delivery.py gateway/services.py
         gateway/store/codec.py gateway/store/elapsed.py protocols/asgi.py protocols/checkpoint.py
-        protocols/events.py protocols/http/events.py protocols/http/request.py protocols/lazy_names.py
+        protocols/events.py protocols/http/events.py protocols/http/frames.py protocols/http/request.py
+        protocols/lazy_names.py
         protocols/mail/headers.py
         protocols/mail/smtp/data.py protocols/mail/smtp/incoming.py protocols/mail/verdict.py
         protocols/mqtt/events.py protocols/mqtt/wire/parser.py protocols/net/byte_budget.py protocols/queue.py

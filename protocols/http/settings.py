@@ -1,12 +1,12 @@
 """The settings of the HTTP and WebSocket server."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from protocols.http.forwarded import USUAL, TrustedHeader, header_mistake
 from protocols.net.listener import TLS
 from protocols.server import SETTINGS_CONFIG
-from protocols.units import Address, Bound, Bytes, Count, Length, Network, Seconds, Timeout
+from protocols.units import Address, Between, Bound, Bytes, Count, Length, Network, Seconds, Timeout
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,13 @@ class HTTPSettings:
     ping_timeout: Timeout = 20.0
     """How long a WebSocket peer may be silent after a ping before it counts as gone (1006)."""
     compression: bool = False
-    """Offer permessage-deflate to WebSocket peers. It costs some 300 KiB of memory for each peer that accepts."""
+    """Accept permessage-deflate (RFC 7692) from WebSocket peers that offer it."""
+    compression_window_bits: Annotated[int, Between(9, 15)] = 12
+    """The largest window of compression: 2 to the power of this many bytes. A connection that compresses takes some
+    50 KiB of memory with 12, and 190 with 15; 30 more if its client does not let the server choose."""
+    compression_context_takeover: bool = True
+    """Keep the window from one message to the next, so that small messages compress well. Without it a connection
+    takes no memory for compression between two messages."""
     pathsend: bool = False
     """Offer `http.response.pathsend`, by which an application answers with the path of a file. Middleware that
     compresses or changes bodies never sees such a file, and some middleware fails."""

@@ -1,34 +1,41 @@
 """One WebSocket, which is one ``websocket`` scope.
 
-It begins as an HTTP exchange, whose answer may be 101. aiohttp's reader parses the frames and puts each message into
-the run's queue; pings are answered, and a close is noticed, however slow the application is.
+It begins as an HTTP exchange, whose answer may be 101. Each message goes into the run's queue; pings are answered, and
+a close is noticed, however slow the application is.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable
-from struct import Struct
+from functools import partial
 from typing import Any, cast
 
 from protocols.app_run import AppRun
 from protocols.asgi import Carrier, HTTPScope, WebSocketDisconnectEvent, WebSocketScope
-from protocols.errors import Disconnected
+from protocols.errors import Disconnected, RemoteProtocolError
 from protocols.events import Event, as_bytes, utf8
 from protocols.http import events
 from protocols.http.channel import Channel, Hold
+from protocols.http.compressor import Compressor
+from protocols.http.deflate import Deflater, Inflater, agree
 from protocols.http.exchange import Exchange
+from protocols.http.frames import (
+    BINARY,
+    CLOSE,
+    COMPRESSED,
+    PING,
+    PONG,
+    TEXT,
+    FrameReader,
+    frame,
+    head,
+    inflated,
+)
 from protocols.http.handshake import accept_key
 from protocols.http.head import encode
-from protocols.http.library import (
-    WebSocketDataQueue,
-    WebSocketError,
-    WebSocketReader,
-    WebSocketWriter,
-    ws_ext_gen,
-    ws_ext_parse,
-)
 from protocols.http.request import Request
 from protocols.http.scope import websocket_scope
+from protocols.http.settings import HTTPSettings
 from protocols.log_facts import about_peer
 
 logger = logging.getLogger(__name__)
@@ -37,24 +44,14 @@ CLOSE_TIMEOUT = 5.0
 """Seconds for a peer to answer our close frame."""
 GOODBYE_TIMEOUT = 1.0
 """Seconds for a peer to answer our close frame when the server stops."""
-_SLICE = 8192
-"""Bytes parsed before a full queue is noticed: some 1400 messages in the smallest frames."""
 _LARGE = 64 * 1024
 """A message longer than this pauses reading until the application has taken it."""
-_CONTROL = 1000
-"""Pings and pongs handled in one turn of the loop."""
-_TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
-_SHORT, _MEDIUM, _LONG = Struct("!BB").pack, Struct("!BBH").pack, Struct("!BBQ").pack
-
-
-def frame(opcode: int, payload: bytes) -> bytes:
-    """One unmasked frame, as a server sends it (RFC 6455, 5.2)."""
-    size = len(payload)
-    if size < 126:
-        return _SHORT(0x80 | opcode, size) + payload
-    if size < 65536:
-        return _MEDIUM(0x80 | opcode, 126, size) + payload
-    return _LONG(0x80 | opcode, 127, size) + payload
+_COPIED = 16 * 1024
+"""Bytes of a message that are copied behind the head of their frame. Longer ones are written by themselves."""
+_SIDELINE = 1000
+"""Frames that are no message, pings above all, which are handled in one turn of the loop."""
+_GOODBYE = 1012, "server shutting down"
+"""The client is to connect again: another process may be there already (IANA's registry: Service Restart)."""
 
 
 class WebSocket(Exchange):
@@ -77,24 +74,37 @@ class WebSocket(Exchange):
         self.busy = None
         settings = self.service.settings
         loop = asyncio.get_running_loop()
-        offered = request.header(b"sec-websocket-extensions") if settings.compression else None
-        compress, notakeover = ws_ext_parse(offered.decode("latin-1") if offered else None, isserver=True)
         self._keeps = self._unread = False
         self._accepted = False
         self._messages_received = self._messages_sent = 0
         self._reconnects = False
         connection.generation = self.service.generation
         self._code, self._reason = 1006, ""
-        self._held = b""
-        self._silent = self._masks = False
-        self._control = 0
-        """Pings and pongs since the last pause."""
+        self._silent = False
+        self._sideline = 0
+        """Frames without a message since the last pause."""
+        self._broken = False
+        """Whether the peer has sent what cannot be read. Nothing is read after it."""
+        self._inflating = False
+        """Whether a thread inflates a message."""
         self._lost: asyncio.Future[None] = loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
-        self._extension = ws_ext_gen(compress, isserver=True, server_notakeover=notakeover) if compress else ""
-        self._deflate = _deflater(connection, compress, notakeover=notakeover) if compress else None
-        sink = _Sink(self, loop)
-        self._reader = WebSocketReader(sink, settings.max_message + 1, compress=bool(compress), decode_text=True)
+        self._extension = ""
+        self._compressor: Compressor | None = None
+        self._inflater: Inflater | None = None
+        if settings.compression:
+            self._compress(settings)
+        self._reader = FrameReader(settings.max_message, inflates=self._inflater is not None)
+
+    def _compress(self, settings: HTTPSettings) -> None:
+        """Accept an offer of compression, if the peer makes one that can be kept."""
+        offers = [value for name, value in self.request.headers if name == b"sec-websocket-extensions"]
+        takes_over = settings.compression_context_takeover
+        if (agreed := agree(offers, settings.compression_window_bits, takes_over=takes_over)) is not None:
+            self._extension = agreed.answer
+            deflater = Deflater(agreed.server_bits, takes_over=agreed.server_takes_over)
+            self._compressor = Compressor(deflater, self._write_frame)
+            self._inflater = Inflater(agreed.client_bits, settings.max_message, takes_over=agreed.client_takes_over)
 
     # The run.
 
@@ -140,9 +150,9 @@ class WebSocket(Exchange):
             self.connection.abort()
 
     def goodbye(self) -> None:
-        """Close with 1001, because the server drains. During the handshake, that follows at its end."""
+        """Close with 1012, because the server drains. During the handshake, that follows at its end."""
         if self._accepted and not self._complete and self.reachable():
-            self._close(1001, "server shutting down")
+            self._close(*_GOODBYE)
             self._leave_told()
         if self._accepted and self._complete:  # by either side, perhaps long ago
             self._abort_in(GOODBYE_TIMEOUT)
@@ -159,9 +169,9 @@ class WebSocket(Exchange):
         return isinstance(app, Carrier) and bool(app.carried(self.scope))
 
     def warn(self) -> None:
-        """Give an application that has not accepted yet 1001, too, before it is cancelled."""
+        """Give an application that has not accepted yet 1012, too, before it is cancelled."""
         if not self._accepted:
-            self._code, self._reason = 1001, "server shutting down"
+            self._code, self._reason = _GOODBYE
             super().warn()
 
     passes_over = AppRun.passes_over
@@ -211,18 +221,29 @@ class WebSocket(Exchange):
 
     def websocket_send(self, event: Event) -> Awaitable[None] | None:
         if event.get("text") is None:
-            opcode, payload = _BINARY, event["bytes"]
+            opcode, payload = BINARY, event["bytes"]
             if type(payload) is not bytes:
                 payload = as_bytes(event, "bytes")
         elif event.get("bytes") is None:
-            opcode, payload = _TEXT, utf8(event, "text")
+            opcode, payload = TEXT, utf8(event, "text")
         else:
             raise events.both_given()
         self._messages_sent += 1
-        if self._deflate is not None:
-            return _told(self._deflate.send_frame(payload, opcode))
-        self.connection.write(frame(opcode, payload))
-        return self.connection.drain() if self.connection.is_full else None
+        if self._compressor is not None:
+            return self._compressor.send(opcode, payload)
+        return self._write_frame(opcode, payload)
+
+    def _write_frame(self, first: int, payload: bytes) -> Awaitable[None] | None:
+        """Write a frame of a message. Return an awaitable if the peer is slow; raise Disconnected if it is gone."""
+        connection = self.connection
+        if self._complete:  # while the message was compressed
+            raise Disconnected("the WebSocket is closed")
+        if len(payload) <= _COPIED:
+            connection.write(frame(first, payload))
+        else:
+            connection.write(head(first, len(payload)))
+            connection.write(payload)
+        return connection.drain() if connection.is_full else None
 
     def websocket_close(self, event: Event) -> None:
         if self._accepted:
@@ -234,9 +255,11 @@ class WebSocket(Exchange):
     def _close(self, code: int, reason: str) -> None:
         """Send our close frame, and give the peer CLOSE_TIMEOUT seconds to answer."""
         self._code, self._reason = code, reason
-        self.connection.say(frame(_CLOSE, code.to_bytes(2) + reason.encode()))
+        self.connection.say(frame(CLOSE, code.to_bytes(2) + reason.encode()))
         self._complete = True
         self._abort_in(CLOSE_TIMEOUT)
+        if self._paused and not self._broken:  # the peer's close comes behind messages that count no more
+            self._read_on()
 
     def _abort_in(self, seconds: float) -> None:
         self._stop_timer()
@@ -248,28 +271,39 @@ class WebSocket(Exchange):
         if self._silent:
             self._silent = False
             self._next_ping()
-        if self._held:
-            data = self._held + data
-        if not self._masks:
-            if len(data) < 2:
-                self._held = data
-                return
-            if data[1] < 0x80:  # a client masks all frames or none: the first one shows which
-                self.failed(WebSocketError(1002, "a frame that is not masked (RFC 6455, 5.1)"))
-                return
-            self._masks = True
-        for start in range(0, len(data), _SLICE):
-            if self._paused:
-                self._held = data[start:]
-                return
-            self._reader.feed_data(data[start : start + _SLICE])
-            if self._control > _CONTROL:
+        if not self._broken:
+            self._reader.feed(data)
+            self._parse()
+
+    def _parse(self) -> None:
+        """Handle what has come, until the queue is full."""
+        read = self._reader.next
+        try:
+            while not self._paused and (found := read()) is not None:
+                self._heard(*found)
+        except RemoteProtocolError as error:
+            self.failed(error)
+
+    def _heard(self, kind: int, content: Any) -> None:
+        """Handle a message, or a frame that is none."""
+        if kind == TEXT:
+            self._receive({"type": "websocket.receive", "text": content}, len(content))
+        elif kind == BINARY:
+            self._receive({"type": "websocket.receive", "bytes": content}, len(content))
+        elif kind & COMPRESSED:
+            self._inflate(kind, content)
+        elif kind == CLOSE:
+            self._closed_by_peer(*content)
+        else:
+            if kind == PING and not self.connection.is_full and not self._complete:
+                self.connection.say(frame(PONG, content))
+            self._sideline += 1
+            if self._sideline > _SIDELINE:
                 self._rest()
-        self._held = b""
 
     def _rest(self) -> None:
-        """Pause reading for one turn of the loop, because so many pings and pongs keep other connections waiting."""
-        self._control = 0
+        """Pause reading for one turn of the loop, because so many frames keep other connections waiting."""
+        self._sideline = 0
         if not self._paused:
             self._paused = True
             self.pause()
@@ -277,22 +311,32 @@ class WebSocket(Exchange):
 
     def _rested(self) -> None:
         if len(self._queue) < self.limit:
+            self._read_on()
+
+    def _inflate(self, kind: int, content: bytearray) -> None:
+        """Inflate a message, on a thread if it is large. Nothing else is read meanwhile."""
+        inflater = cast("Inflater", self._inflater)
+        if (message := inflater.begin(content)) is not None:
+            self._heard(*inflated(kind, message))
+            return
+        self._inflating = self._paused = True
+        self.pause()
+        rest = asyncio.get_running_loop().run_in_executor(None, inflater.finish)
+        rest.add_done_callback(partial(self._inflated, kind))
+
+    def _inflated(self, kind: int, message: "asyncio.Future[bytes]") -> None:
+        self._inflating = False
+        try:
+            self._heard(*inflated(kind, message.result()))
+        except RemoteProtocolError as error:
+            self.failed(error)
+        if not self._queue:  # otherwise the application reads on, when it has taken the message
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if not self._inflating:
             self._paused = False
             self.resume()
-
-    def heard(self, kind: int, content: Any, extra: Any, size: int) -> None:
-        """Handle a complete message or a control frame from the reader."""
-        if kind in (_PING, _PONG):
-            self._control += 1
-        if kind == _TEXT:
-            self._receive({"type": "websocket.receive", "text": content}, size)
-        elif kind == _BINARY:
-            self._receive({"type": "websocket.receive", "bytes": content}, size)
-        elif kind == _PING:
-            if not self.connection.is_full and not self._complete:
-                self.connection.say(frame(_PONG, content))
-        elif kind == _CLOSE:
-            self._closed_by_peer(int(content or 1005), extra)
 
     def _receive(self, event: Any, size: int) -> None:
         if self._complete:
@@ -304,26 +348,22 @@ class WebSocket(Exchange):
             self.pause()
 
     def _closed_by_peer(self, code: int, reason: str) -> None:
-        if (
-            not self._complete and code != 1005 and not events.is_sendable(code)
-        ):  # aiohttp's reader accepts some of them
-            self.failed(WebSocketError(1002, "a close code that may not be sent"))
-            return
         if not self._complete:
             self._complete = True
             self._code, self._reason = code, reason
-            self.connection.say(frame(_CLOSE, b"" if code == 1005 else code.to_bytes(2)))
+            self.connection.say(frame(CLOSE, b"" if code == 1005 else code.to_bytes(2)))
             self.disconnect(self._farewell())
+        self._broken = True  # nothing comes after a close
         self.connection.finish()
 
-    def failed(self, error: BaseException) -> None:
+    def failed(self, error: RemoteProtocolError) -> None:
         """Close because of an invalid frame or too long a message. Nothing is read after it."""
+        self._broken = True
         if self._complete:
             return
-        code = int(error.code) if isinstance(error, WebSocketError) else 1002
+        code = cast("int", error.answer)
         told = about_peer("websocket", self.connection.service.name, self.connection.client, f"closed, {code}")
-        said = "%s: malformed or too long WebSocket message; closed with %d"
-        logger.info(said, self.connection.label, code, extra=told)
+        logger.info("%s: %s; WebSocket closed with %d", self.connection.label, error, code, extra=told)
         self._close(code, "")
         self.connection.end_writing()
         self.disconnect(self._farewell())
@@ -332,9 +372,11 @@ class WebSocket(Exchange):
         self.connection.hold(Hold.INBOX)
 
     def resume(self) -> None:
-        held, self._held = self._held, b""
-        if held:
-            self.feed_data(held)
+        if self._inflating:  # the messages before it are taken, and the next one is not there yet
+            self._paused = True
+            return
+        if not self._broken:
+            self._parse()
         if not self._paused:
             self.connection.let(Hold.INBOX)
 
@@ -350,7 +392,7 @@ class WebSocket(Exchange):
         if not self.reachable():
             return
         self._silent = True
-        self.connection.say(frame(_PING, b""))
+        self.connection.say(frame(PING, b""))
         self._timer = asyncio.get_running_loop().call_later(self.service.settings.ping_timeout, self._check)
 
     def _check(self) -> None:
@@ -367,42 +409,3 @@ class WebSocket(Exchange):
 
     def _scope(self) -> WebSocketScope:
         return websocket_scope(cast("HTTPScope", super()._scope()), self.connection.tls)
-
-
-class _Sink(WebSocketDataQueue):
-    """Passes what aiohttp's reader has parsed straight to the WebSocket, instead of a queue."""
-
-    def __init__(self, websocket: WebSocket, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(cast("Any", websocket.connection), _LARGE, loop=loop)
-        self._websocket = websocket
-
-    def feed_data(self, data: Any, size: int) -> None:
-        self._websocket.heard(data[0], data[1], data[2], size)
-
-    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
-        self._websocket.failed(exc)
-
-
-class _Peer:
-    """The connection as aiohttp's writer wants it: its protocol and its transport. It counts what is written."""
-
-    def __init__(self, connection: Channel) -> None:
-        self._connection = connection
-        self.write, self.is_closing, self._drain_helper = connection.write, connection.is_closing, connection.drain
-
-    @property
-    def _paused(self) -> bool:
-        return self._connection.is_full
-
-
-def _deflater(connection: Channel, compress: int, *, notakeover: bool) -> WebSocketWriter:
-    peer: Any = _Peer(connection)
-    return WebSocketWriter(peer, peer, compress=compress, notakeover=notakeover)
-
-
-async def _told(sending: Awaitable[None]) -> None:
-    """Await ``sending``, and raise Disconnected if the peer is gone."""
-    try:
-        await sending
-    except ConnectionError as error:
-        raise Disconnected("the peer is gone") from error

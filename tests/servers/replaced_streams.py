@@ -8,7 +8,7 @@ from servers.replaced_load import PATIENCE, Load, Say
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-GOING_AWAY = 1001
+RESTART = 1012
 
 
 class WebSockets:
@@ -42,7 +42,7 @@ class WebSockets:
             assert socket.recv(PATIENCE) == name
         except ConnectionClosed as error:
             self._load.sent_again.add(name)
-            if error.rcvd is None or error.rcvd.code != GOING_AWAY:
+            if error.rcvd is None or error.rcvd.code != RESTART:
                 raise
             raise ConnectionResetError from error
 

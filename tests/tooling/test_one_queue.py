@@ -17,6 +17,7 @@ REASONS = {
     "gateway/runtime/running.py": "what an old gateway waits for before it ends, and who waits for it",
     "gateway/store/writer.py": "jobs go from the loop to a thread",
     "gateway/workers/link.py": "an answer for each request to the parent",
+    "protocols/http/compressor.py": "messages go from the loop to a thread, and their senders wait",
     "protocols/http/connection.py": "each writer has its own time limit",
     "protocols/mqtt/client/broker_connection.py": "an answer for each packet id; a state: the socket takes more",
     "protocols/mqtt/client/run.py": "a state: every message is settled",

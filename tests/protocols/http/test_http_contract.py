@@ -87,7 +87,7 @@ class WebSocketDriver(HTTPDriver):
         except websockets.ConnectionClosed as error:
             self.heard = str(error).encode()
             # Opened while the server drains: it is accepted, and at once told to go elsewhere.
-            return "done" if error.rcvd is not None and error.rcvd.code == 1001 else "failed"
+            return "done" if error.rcvd is not None and error.rcvd.code == 1012 else "failed"
         except (OSError, websockets.WebSocketException) as error:
             self.heard = str(error).encode()
             return "failed"

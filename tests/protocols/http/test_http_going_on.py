@@ -723,7 +723,7 @@ async def test_a_websocket_peer_that_ignores_the_close_costs_little() -> None:
         await server.stop(30.0)
         assert time.monotonic() - began < 4.0
         writer.close()
-    assert events == [{"type": "websocket.disconnect", "code": 1001, "reason": "server shutting down"}]
+    assert events == [{"type": "websocket.disconnect", "code": 1012, "reason": "server shutting down"}]
 
 
 async def test_a_websocket_that_is_never_accepted_hears_of_the_end() -> None:
@@ -742,7 +742,7 @@ async def test_a_websocket_that_is_never_accepted_hears_of_the_end() -> None:
         _, answer = await asyncio.gather(server.stop(0.2), read_answer(reader))
         writer.close()
     assert answer.status == 503
-    assert events == [{"type": "websocket.disconnect", "code": 1001, "reason": "server shutting down"}]
+    assert events == [{"type": "websocket.disconnect", "code": 1012, "reason": "server shutting down"}]
 
 
 @pytest.mark.parametrize("grace", [0.05, 0])

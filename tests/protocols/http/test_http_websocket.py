@@ -238,7 +238,7 @@ async def test_bad_handshakes(old: bytes, new: bytes, status: int, caplog: pytes
         (b"\x81\x84\0\0\0\0\xf4\x90\x80\x80", 1007),
         (b"\x81\x81\0\0\0\0\xff", 1007),
         (b"\x81\xff\0\0\0\0\0\x10\0\x01", 1009),
-        (b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff", 1009),
+        (b"\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff", 1009),
     ],
 )
 @pytest.mark.parametrize("at_once", [True, False])
@@ -430,7 +430,7 @@ async def test_a_peer_that_leaves_while_a_message_is_compressed_is_no_crash(capl
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-async def test_stop_says_1001_to_both_before_anything_is_cancelled() -> None:
+async def test_stop_says_1012_to_both_before_anything_is_cancelled() -> None:
     told: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -445,10 +445,10 @@ async def test_stop_says_1001_to_both_before_anything_is_cancelled() -> None:
     async with serving(app) as server, to(server) as socket:
         assert server.active() == {"websocket": 1}
         stopping = asyncio.ensure_future(server.stop(LIMIT))
-        assert await closed(socket) == (1001, "server shutting down")
+        assert await closed(socket) == (1012, "server shutting down")
         await stopping
         assert server.active() == {}
-    assert told == [{"type": "websocket.disconnect", "code": 1001, "reason": "server shutting down"}, "cleaned up"]
+    assert told == [{"type": "websocket.disconnect", "code": 1012, "reason": "server shutting down"}, "cleaned up"]
 
 
 async def test_nothing_may_be_sent_after_the_close() -> None:
