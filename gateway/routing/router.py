@@ -203,6 +203,7 @@ def leaves(router: Router) -> Iterator[Application]:
     seen: set[int] = set()
     for route in router.routes:
         for app in leaves(route.app) if isinstance(route.app, Router) else (route.app,):
-            if id(app) not in seen:
-                seen.add(id(app))
+            called = id(getattr(app, "wrapped_app", app))  # a route's own settings wrap its application
+            if called not in seen:
+                seen.add(called)
                 yield app

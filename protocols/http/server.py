@@ -7,6 +7,8 @@ from contextvars import copy_context
 from typing import Any
 
 from protocols.asgi import Application
+from protocols.http.compression.compressed import Compressed
+from protocols.http.compression.settings import compression_of
 from protocols.http.connection import HTTPConnection
 from protocols.http.exchange import Exchange
 from protocols.http.head import plain
@@ -62,7 +64,9 @@ class HTTPServer(Server):
             private=private,
         )
         fields = b"".join(b"%b: %b\r\n" % field for field in refusal_headers)
-        self.service = HTTPService(app, settings, name, self.state, fields)
+        compression = compression_of(settings.compress)
+        served = app if compression is None else Compressed(app, compression)
+        self.service = HTTPService(served, settings, name, self.state, fields)
         self._makes_room = makes_room
         self.refusals = self.service.refusals
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
+from protocols.http.compression.settings import Compress
 from protocols.http.forwarded import USUAL, TrustedHeader, header_mistake
 from protocols.net.listener import TLS
 from protocols.server import SETTINGS_CONFIG
@@ -67,6 +68,9 @@ class HTTPSettings:
     pathsend: bool = False
     """Offer `http.response.pathsend`, by which an application answers with the path of a file. Middleware that
     compresses or changes bodies never sees such a file, and some middleware fails."""
+    compress: Compress = False
+    """Compress responses for clients that accept it: `true`, or settings. A route's `compress` counts in place of it.
+    [Which responses](http.md#compression)."""
     server_header: str = ""
     """The Server field of every response; empty means none."""
     access_log: Literal[False, True, "combined"] = False

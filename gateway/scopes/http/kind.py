@@ -11,11 +11,20 @@ from urllib.parse import unquote
 from gateway.delivery.policy import Policy
 from gateway.recording.replay_run import ReplayRun
 from gateway.routing.router import Route
-from gateway.routing.targets import Named
+from gateway.routing.targets import Named, as_application, name_of
 from gateway.scopes.http.arrivals import HTTPWatch
 from gateway.scopes.http.delivery import HTTPDelivery
 from gateway.scopes.http.router import URLRouter, url
-from gateway.scopes.http.routes import FILES, HTTPRoute, PathRoute, files_of, mistake_before_files
+from gateway.scopes.http.routes import (
+    FILES,
+    RESPONSES,
+    HTTPRoute,
+    PathRoute,
+    files_of,
+    mistake_before_files,
+    responding,
+    responds_otherwise,
+)
 from gateway.scopes.http.webhooks.policy import WEBHOOKS, WebhookPolicy
 from gateway.scopes.kind import Running, ScopeKind
 from gateway.scopes.reachable import called_here, is_reachable
@@ -96,7 +105,7 @@ class HTTPKind(PathKind):
     name: ClassVar = "http"
     route: ClassVar[type] = HTTPRoute
     policy: ClassVar = WebhookPolicy
-    options: ClassVar = (*FILES, *WEBHOOKS)
+    options: ClassVar = (*FILES, *RESPONSES, *WEBHOOKS)
     traced: ClassVar = "gateway.scopes.http.tracing:TracedHTTP"
     watch: ClassVar = HTTPWatch
     delivery: ClassVar = HTTPDelivery()
@@ -126,6 +135,8 @@ class HTTPKind(PathKind):
     def route_of(self, key: str, line: Any, target: Any, policy: Policy) -> Route:
         if line.files is not None and (mistake := mistake_before_files(line.path)):
             raise ValueError(f"{line.path!r} {mistake}")
+        if responds_otherwise(line):
+            target = Named(responding(as_application(target), line), name_of(target))
         return super().route_of(key, line, target, policy)
 
     def records(self, arrival: Any) -> bool:

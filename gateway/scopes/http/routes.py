@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar, Final
 from gateway.routing.targets import Named
 from gateway.scopes.http.webhooks.policy import WebhookPolicy
 from gateway.scopes.routes import KeyMistake, Target, with_policy
+from protocols.asgi import Application
+from protocols.http.compression.settings import Compress, compression_of
 from protocols.lazy_names import imported
 from protocols.server import SETTINGS_CONFIG
 from protocols.setting_forms import Text
@@ -44,6 +46,13 @@ class HTTPRoute(WebhookPolicy):
     """A regular expression, searched in the path below `files`: such a file never changes, and caches keep it for a
     year. Default: names with a hash, `app.55e7cbb9ba48.css`."""
 
+    compress: Compress | None = None
+    """Compress the responses for clients that accept it: `true`, or settings; `false`: leave them as they are. Empty:
+    as its server's `compress` says."""
+    etag: bool | None = None
+    """`true`: give responses that come in one piece and have no `ETag` one of their content, and answer `304` without
+    the body to a client that has it already (`If-None-Match`)."""
+
     def __post_init__(self) -> None:
         """Check the settings. Raises ValueError if they do not go together."""
         super().__post_init__()
@@ -51,6 +60,8 @@ class HTTPRoute(WebhookPolicy):
             raise ValueError("files and inbox: true do not go together: files answer at once, and nothing is stored")
 
 
+RESPONSES: Final = ("compress", "etag")
+"""The keys that change the responses of a route."""
 FILES: Final = ("files", "cache_control", "immutable")
 """The keys of a route for files."""
 _TO_THE_END = re.compile(r"(?:(?<!\\)(?:\(\?P<\w+>|\()?\.[*+]\??\)?)?(?:(?<!\\)\$|\\Z)?\Z")
@@ -79,6 +90,20 @@ def _check_target(line: HTTPRoute) -> None:
             raise KeyMistake(key, "it is for static files; write files: FOLDER, too")
     if line.app is None:
         raise KeyMistake("", "needs 'app', or 'files' for a folder of static files")
+
+
+def responds_otherwise(line: HTTPRoute) -> bool:
+    """Whether a route changes the responses of its application."""
+    return any(getattr(line, key) is not None for key in RESPONSES)
+
+
+def responding(app: Application, line: HTTPRoute) -> Application:
+    """Return ``app`` with the responses that its route asks for."""
+    if line.etag:
+        app = imported("gateway.scopes.http.etag:Tagged")(app)
+    if line.compress is not None:
+        app = imported("protocols.http.compression.compressed:Compressed")(app, compression_of(line.compress))
+    return app
 
 
 def mistake_before_files(path: str) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from gateway.scopes.http.static_files.coding import IDENTITY
 from gateway.scopes.http.static_files.conditions import Fields, Validators, status_of, takes_range
 from gateway.scopes.http.static_files.open_file import OpenFile
 from gateway.scopes.http.static_files.ranges import NotSatisfiable, ranges_in
+from protocols.http.compression.coding import IDENTITY
 
 PIECE = 256 * 1024
 """Bytes of a file that are read and sent at a time."""

@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 from gateway.routing.patterns import Regex
 from gateway.scopes.http.static_files.answer import Answer, Representation, short
-from gateway.scopes.http.static_files.coding import IDENTITY, SUFFIXES, preferred
 from gateway.scopes.http.static_files.conditions import Fields
 from gateway.scopes.http.static_files.folder import Folder
 from gateway.scopes.http.static_files.media_type import media_type
@@ -21,6 +20,7 @@ from gateway.scopes.http.static_files.open_file import OpenFile
 from gateway.scopes.http.static_files.paths import names_of, rest_of
 from protocols.asgi import HTTPScope, Receive, Send, describe
 from protocols.errors import describe_error
+from protocols.http.compression.coding import IDENTITY, SUFFIXES, preferred
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -33,7 +33,7 @@ def status_of(fields: Fields, current: Validators) -> int:
     if not _is_wanted(fields, current):
         return 412
     if (tags := fields.get("if-none-match")) is not None:
-        return 304 if _names(tags, current.tag) else 200
+        return 304 if names_tag(tags, current.tag) else 200
     since = _date(fields.get("if-modified-since", ""))
     return 304 if since is not None and current.modified <= since else 200
 
@@ -51,7 +51,7 @@ def takes_range(fields: Fields, current: Validators) -> bool:
     return condition is None or condition.strip() in (current.tag, current.last_modified)
 
 
-def _names(tags: str, tag: str) -> bool:
+def names_tag(tags: str, tag: str) -> bool:
     """Return whether ``tags`` has ``tag``. A proxy that compresses makes it a weak one (13.1.2)."""
     return tags.strip() == "*" or tag in (each.removeprefix("W/") for each in _TAG.findall(tags))
 

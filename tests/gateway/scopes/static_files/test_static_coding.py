@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.scopes.http.static_files.coding import IDENTITY, SUFFIXES, preferred
+from protocols.http.compression.coding import IDENTITY, SUFFIXES, preferred
 
 ALL = tuple(SUFFIXES)
 

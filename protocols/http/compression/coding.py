@@ -1,22 +1,23 @@
 """Chooses a content coding by Accept-Encoding (RFC 9110, 12.5.3). Pure."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import Final
 
 SUFFIXES: Final = {"zstd": ".zst", "br": ".br", "gzip": ".gz"}
-"""Coding -> what the name of a compressed sibling ends with. The first is the best if a client likes several alike."""
+"""Coding -> what the name of a compressed sibling ends with. The best ones first."""
 IDENTITY: Final = "identity"
 
 _ITEM = re.compile(r"\s*([^\s;,]+)\s*(?:;\s*q\s*=\s*(\d(?:\.\d{0,3})?)\s*)?", re.ASCII | re.IGNORECASE)
 
 
-def preferred(accept: str, available: Collection[str]) -> str:
-    """Return the coding among ``available`` that a client with this Accept-Encoding likes best, or ``identity``."""
+def preferred(accept: str, available: Iterable[str]) -> str:
+    """Return the coding among ``available`` that a client with this Accept-Encoding likes best, or ``identity``. Of
+    several that it likes alike, the first."""
     weights = _weights(accept)
     plain = weights.get(IDENTITY, 0.0)  # not named, it is acceptable, but less liked than what is named
     rest = weights.get("*", 0.0)
-    liked = {coding: weights.get(coding, rest) for coding in SUFFIXES if coding in available}
+    liked = {coding: weights.get(coding, rest) for coding in available}
     best = max(liked, key=lambda coding: liked[coding], default=IDENTITY)
     return best if liked.get(best, 0.0) > 0 and liked[best] >= plain else IDENTITY
 

@@ -1,0 +1,1 @@
+"""Responses in a content coding: gzip, Brotli, Zstandard."""
