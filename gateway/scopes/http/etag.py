@@ -5,7 +5,7 @@ import hashlib
 from typing import Any
 
 from gateway.scopes.http.static_files.conditions import names_tag
-from protocols.asgi import Application, Receive, Send
+from protocols.asgi import Application, HTTPScope, Receive, Scope, Send
 
 LONGEST = 8 * 1024 * 1024
 """Bytes of a body that gets an ETag."""
@@ -29,7 +29,7 @@ class Tagged:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._app, name)  # routers and the commands look for names on an application
 
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] not in _METHODS:
             await self._app(scope, receive, send)
             return
@@ -39,7 +39,7 @@ class Tagged:
 class _Answer:
     """One response on its way to the client."""
 
-    def __init__(self, scope: Any, send: Send) -> None:
+    def __init__(self, scope: HTTPScope, send: Send) -> None:
         self._scope = scope
         self._send: Any = send
         self._start: Event = None

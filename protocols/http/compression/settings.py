@@ -46,7 +46,7 @@ class Compression:
         """Check the settings. Raises ValueError."""
         for each in self.types:
             if not _TYPE.fullmatch(each):
-                raise ValueError(f"types: {each!r} is no media type, such as text/html or text/*")
+                raise ValueError(f"types: {each!r} is not a media type, such as text/html or text/*")
         if self.codings == ():
             raise ValueError("codings: write one at least; compress: false compresses nothing")
         for coding in self.codings or ():
