@@ -33,8 +33,8 @@ _LEFT = 100
 _NEVER = math.inf
 
 _NO_TLS: Mapping[str, Any] = {}
-Begin = Callable[[Request, "HTTPConnection"], InFlight]
-"""Makes the exchange of a request and starts it."""
+Runs = tuple[Callable[["HTTPConnection", Request], InFlight], Callable[["HTTPConnection", Request], InFlight]]
+"""The runs of a request: by :attr:`Request.upgrades`, that of an answer and that of a WebSocket."""
 
 
 class HTTPConnection(asyncio.Protocol):
@@ -45,7 +45,6 @@ class HTTPConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_begin",
         "_closing",
         "_exchange",
         "_holds",
@@ -56,6 +55,7 @@ class HTTPConnection(asyncio.Protocol):
         "_peer_check",
         "_pipelined",
         "_raw",
+        "_runs",
         "_unread",
         "_waiting",
         "_writers",
@@ -76,10 +76,10 @@ class HTTPConnection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, service: HTTPService, begin: Begin) -> None:
+    def __init__(self, service: HTTPService, runs: Runs) -> None:
         self.service = service
         self.loop = asyncio.get_running_loop()
-        self._begin = begin
+        self._runs = runs
         self._parser = RequestParser(self, service.settings.max_header)
         self._exchange: Occupant | None = None
         """What is on the connection now."""
@@ -155,10 +155,10 @@ class HTTPConnection(asyncio.Protocol):
         self.bytes_received += len(data)
         if self._is_deaf:
             return  # we have given our last answer, and must not answer what follows
-        if self._raw is not None:
-            self._raw.feed_data(data)
-        elif self._exchange is None:
+        if self._exchange is None:
             self._read(data)
+        elif self._raw is not None:
+            self._raw.feed_data(data)
         elif self._pipelined or not self._exchange.awaits_body:
             self._hold_back(data)
         elif rest := self._parser.feed(data):
@@ -212,7 +212,8 @@ class HTTPConnection(asyncio.Protocol):
         elif message.upgrades and (refusal := refusal_of(message)) is not None:
             self._refuse(refusal, request=message)
         else:
-            self._exchange = exchange = self._begin(message, self)
+            self._exchange = exchange = self._runs[message.upgrades](self, message)
+            exchange.begin()
             if self._last:
                 exchange.close_after()
             if self._pipelined and exchange.awaits_body:

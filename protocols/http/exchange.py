@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 from enum import Enum
 from typing import Any, BinaryIO, ClassVar, cast
 
-from protocols.app_run import AppRun, observed
+from protocols.app_run import NO_STEPS, AppRun, observed
 from protocols.asgi import (
     HTTPDisconnectEvent,
     HTTPRequestEvent,
@@ -25,7 +25,7 @@ from protocols.http.access import Access, label_of, without_secrets
 from protocols.http.channel import Channel
 from protocols.http.file_sender import FileSender, can_send
 from protocols.http.forwarded import Origin
-from protocols.http.head import encode, interim, plain, status_line, trailers
+from protocols.http.head import STATUS_LINES, encode, interim, plain, status_line, trailers
 from protocols.http.request import Body, MalformedBody, Request
 from protocols.http.scope import INTERIM, TRAILERS, http_scope
 from protocols.tasks import is_thrown_away
@@ -130,8 +130,8 @@ class Exchange(AppRun):
         """Whether the connection goes on without waiting for the application."""
         self._reads = False
         """Whether a task waits for a piece of the body."""
-        super().__init__(connection.service.app, self._scope())
-        self.busy = connection.service.busy
+        AppRun.__init__(self, self.service.app, self._scope())  # super() takes five times as long
+        self.busy = self.service.busy
         if self.service.settings.access_log:
             self._since = time.monotonic()
 
@@ -140,11 +140,10 @@ class Exchange(AppRun):
     def begin(self) -> None:
         """Start serving. From now on the exchange is in flight, and a server that stops waits for it."""
         # Tasks would cost as much as the request. Here service.running keeps the exchange, whose task never raises.
-        self.service.running.add(self)
-        if (context := self.service.context) is None:
-            self._task = self.connection.loop.create_task(self.serve())
-        else:
-            self._task = self.connection.loop.create_task(self.serve(), context=context.copy())
+        service = self.service
+        service.running.add(self)
+        context = service.context.copy() if service.context is not None else None
+        self._task = service.make_task(self.serve(), name=self.connection.label, context=context)
 
     async def serve(self) -> None:
         """Run the application, and make sure that the peer gets an answer. Raises only CancelledError."""
@@ -164,7 +163,7 @@ class Exchange(AppRun):
             self.cut(500)
         finally:
             service.running.discard(self)
-            self.forget_error()
+            self.error = None  # as forget_error() does
             if self._is_freed:
                 connection.ended()
             else:
@@ -342,8 +341,6 @@ class Exchange(AppRun):
         """Write the head alone, because no piece of the body came in the same turn of the loop; or, if the answer is
         complete and its application goes on, let the next request begin."""
         self._is_due = False
-        if self.ended:
-            return
         if self._complete:
             if not self.connection.is_full:
                 self.free()
@@ -367,7 +364,7 @@ class Exchange(AppRun):
     def _over(self) -> None:
         """Allow no further event. An application that waits in ``receive`` learns of it now, others later."""
         self._complete = True
-        self._goto("over")
+        self.state, self._legal = "over", NO_STEPS
         if self._reads and self.request.body is not None:
             self.request.body.wake()
         elif self._queue.awaited:
@@ -508,7 +505,8 @@ class Exchange(AppRun):
         self.status = self.result = event["status"]
         service = self.service
         fields, self._left, close, dated = encode(event.get("headers") or ())
-        self._fields = status_line(self.status) + fields + (service.fields if dated else service.dated)
+        line = STATUS_LINES.get(self.status) or status_line(self.status)
+        self._fields = line + fields + (service.fields if dated else service.dated)
         self._bodiless = self.status in (204, 304) or self.request.method == "HEAD"
         if close or service.draining:
             self._keeps = False
@@ -544,7 +542,10 @@ class Exchange(AppRun):
             return self._push(body, more=more)
         self._begun = True
         self._left, self.size = 0, size
-        self._write(b"%bcontent-length: %d\r\n\r\n" % (self._fields, size), body)
+        if size <= _COPIED:
+            self.connection.write(b"%bcontent-length: %d\r\n\r\n%b" % (self._fields, size, body))
+        else:
+            self._write(b"%bcontent-length: %d\r\n\r\n" % (self._fields, size), body)
         return self._answered()
 
     def http_response_trailers(self, event: Event) -> Awaitable[None] | None:
@@ -614,7 +615,7 @@ class Exchange(AppRun):
         self._over()
         if self.connection.is_full:
             return self._drain_and_free()
-        if self.awaits_body:
+        if self.request.body is not None and self.awaits_body:
             self.free()
         elif not self._is_due:  # most applications end in the same turn
             self._is_due = True
@@ -726,18 +727,18 @@ class Exchange(AppRun):
         if (proxies := self.service.proxies) is not None:
             told = Origin(client, scheme, server, root_path, headers)
             client, scheme, server, root_path, headers = proxies.origin(told)
-        return http_scope(
+        return http_scope(  # by place: keywords would take 1 % of a short request
             request.method,
             request.target,
             headers,
-            listener=self.service.name,
-            http_version=request.version,
-            scheme=scheme,
-            root_path=root_path,
-            client=client,
-            server=server,
-            state=self.service.state,
-            extensions=self._extensions() if request.takes_trailers or request.needs_care else connection.extensions,
+            self.service.name,
+            request.version,
+            scheme,
+            root_path,
+            client,
+            server,
+            self.service.state,
+            self._extensions() if request.takes_trailers or request.needs_care else connection.extensions,
         )
 
 

@@ -43,11 +43,11 @@ _NO_TRAILERS = _OURS | {
     b"www-authenticate",
 }
 """Fields of framing, routing, control, authentication and content format (RFC 9110, 6.5.1)."""
-_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
 def status_line(status: int) -> bytes:
-    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
 class _Heads:
@@ -163,7 +163,7 @@ def date(now: int) -> bytes:
 def interim(status: int, headers: Headers) -> bytes:
     """Return an interim response (RFC 9110, 15.2). Raises LocalProtocolError as :func:`encode` does."""
     try:
-        return _STATUS_LINES[status] + b"".join(_line(*field)[0] for field in headers) + b"\r\n"
+        return STATUS_LINES[status] + b"".join(_line(*field)[0] for field in headers) + b"\r\n"
     except (TypeError, AttributeError) as error:
         raise _no_pairs() from error
 

@@ -27,6 +27,8 @@ _READ = frozenset({b"content-length", b"te", b"transfer-encoding", b"upgrade"})
 """The fields that say what follows the head, or the head of the answer."""
 # RFC 9110, 7.2; RFC 3986, 3.2.2 and 3.2.3.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.vV]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(:[0-9]*)?")
+_HASH = ord("#")
+"""An int, because ``b"#" in target`` first raises and drops a TypeError."""
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://([^/?]*)(.*)", re.DOTALL)
 
 
@@ -53,6 +55,7 @@ class RequestParser:
         "_framing",
         "_headers",
         "_host",
+        "_is_between",
         "_left",
         "_max_line",
         "_parser",
@@ -61,6 +64,7 @@ class RequestParser:
         "_seen",
         "_silent",
         "_target",
+        "_usual",
         "messages",
     )
 
@@ -80,6 +84,8 @@ class RequestParser:
         """Bytes of the body that are still to come, if they are counted; -1 if it is chunked."""
         self._framing = self._chunks = 0
         """Bytes of a chunked body that are no content, and its chunks."""
+        self._is_between = True
+        """Whether no part of a target has come since the last message."""
         self._target = b""
         self._headers: Headers = []
         self._seen: tuple[Headers, int] = (self._headers, 0)
@@ -88,6 +94,8 @@ class RequestParser:
         """Bytes of a head since the last field in it that was complete."""
         self._host = b""
         """The last Host that was valid."""
+        self._usual: Headers | None = None
+        """The fields of the last request without a body, which were valid: most peers send the same again and again."""
         self._refusal: Refusal | None = None
 
     # Bytes.
@@ -188,14 +196,14 @@ class RequestParser:
             self._request, self._body, self._left = request, body, left
         return rest
 
-    # What httptools finds.
-
-    def on_message_begin(self) -> None:
-        self._request = None
-        self._target = b""
-        self._headers = []
+    # What httptools finds. It would also say that a message begins: one call more for each request.
 
     def on_url(self, piece: bytes) -> None:
+        if self._is_between:
+            self._is_between = False
+            self._request = None
+            self._target = b""
+            self._headers = []
         self._target += piece
         if len(self._target) > self._max_line:
             self._refuse(414, _TOO_LONG[414])
@@ -205,25 +213,21 @@ class RequestParser:
             self._headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        parser, fields = self._parser, dict(self._headers)
+        parser = self._parser
         version: str = parser.get_http_version()
         method: str = parser.get_method().decode()
         if version != "1.1" and version != "1.0":
             self._refuse(505, "its version of HTTP is neither 1.0 nor 1.1")
         if self._silent or self._max_line < _HEAD:  # else it came in few enough bytes
             self._check_sizes()
-        if len(self._headers) > MOST_FIELDS:
-            self._refuse(431, _TOO_MANY)
-        host = fields.get(b"host")
-        if host != self._host or len(fields) != len(self._headers):
-            self._check_host(host, version)
+        framing = None if self._headers == self._usual else self._framing_fields(version)
         target = self._target
-        if target[:1] != b"/" or b"#" in target or method == "CONNECT":
+        if target[:1] != b"/" or _HASH in target or method == "CONNECT":
             target = self._plain_target(method, target)
-        request = Request(method, target, version, self._headers, keeps=parser.should_keep_alive())
+        request = Request(method, target, version, self._headers, parser.should_keep_alive())
         self._left = 0
-        if not _READ.isdisjoint(fields):
-            self._frame(request, fields)
+        if framing is not None:
+            self._frame(request, framing)
         self._request = request
         self.messages.append(request)
 
@@ -231,6 +235,20 @@ class RequestParser:
         self._silent = 0
         if any(len(name) + len(value) > self._max_line for name, value in self._headers):
             self._refuse(431, _TOO_LONG[431])
+
+    def _framing_fields(self, version: str) -> dict[bytes, bytes] | None:
+        """Check the fields. Return them if one of them says what follows the head."""
+        fields = dict(self._headers)
+        if len(self._headers) > MOST_FIELDS:
+            self._refuse(431, _TOO_MANY)
+        host = fields.get(b"host")
+        if host != self._host or len(fields) != len(self._headers):
+            self._check_host(host, version)
+        if not _READ.isdisjoint(fields):
+            return fields
+        if host is not None:
+            self._usual = self._headers.copy()  # an application may change the list that it gets
+        return None
 
     def _check_host(self, host: bytes | None, version: str) -> None:
         if sum(name == b"host" for name, _ in self._headers) > 1:
@@ -247,7 +265,7 @@ class RequestParser:
         """Return ``target`` as a path with its query, or ``*`` (RFC 9112, 3.2)."""
         if method == "CONNECT":
             self._refuse(501, "its method is CONNECT, which is for proxies")
-        if b"#" in target:
+        if _HASH in target:
             self._refuse(400, "its request target has a fragment")
         if target == b"*":
             if method != "OPTIONS":
@@ -310,7 +328,7 @@ class RequestParser:
         if self._left < 0:
             self._silent = 1  # a head in the same bytes may be longer than _HEAD: its fields are measured
         self._left = 0
-        self._completed = True
+        self._completed = self._is_between = True
 
     def _refuse(self, status: int, why: str) -> NoReturn:
         self._refusal = Refusal(status, why, is_head=self._parser.get_method() == b"HEAD")

