@@ -1,5 +1,6 @@
 """Plain ints that are counted in place, and read by :mod:`gateway.metrics` when somebody asks."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -149,6 +150,16 @@ class RunCounts:
         return iter(tuple(self._servers))
 
 
+class ChannelCounts:
+    """The messages that workers have handled, by channel of the layer."""
+
+    def __init__(self) -> None:
+        self.handled = Counter[str]()
+        self.failed = Counter[str]()
+        """How often a handler has raised."""
+
+
+channel_counts: Service[ChannelCounts] = Service("channel counts", ChannelCounts())
 run_counts: Service[RunCounts] = Service("run counts", RunCounts())
 UNREAD = ServerCounts(lambda kind: ())
 """The counts of runs outside of a gateway, and of those that are a part of another one."""

@@ -404,6 +404,12 @@ class AppRun:
             if timer is not None:
                 timer.cancel()
 
+    def unread(self, event: ReceiveEvent) -> None:
+        """Take back ``event``, which :meth:`receive` has returned last and nobody has handled: it is the next one."""
+        if not self.ended:
+            self._received -= 1
+            self._queue.appendleft(event)
+
     def on_departure(self, tell: Departure) -> None:
         """Call ``tell`` with the disconnect as soon as the peer has left, also if the application is still busy with an
         earlier event; at once if that has happened. :meth:`receive` returns the event all the same, in its turn."""
@@ -545,6 +551,12 @@ def on_departure(receive: Any, tell: Departure) -> None:
     code has wrapped, or that is another server's, cannot say so before its turn."""
     if (register := getattr(getattr(receive, "__self__", None), "on_departure", None)) is not None:
         register(tell)
+
+
+def unread(receive: Any, event: Any) -> None:
+    """Give ``event`` back, which ``receive`` has returned and nobody has handled, if ``receive`` is that of a run."""
+    if isinstance(run := getattr(receive, "__self__", None), AppRun):
+        run.unread(event)
 
 
 def _noting(result: str, answer: Answer) -> Answer:

@@ -99,8 +99,6 @@ class URLRoute(TypedDict):
     args: tuple[str, ...]
     kwargs: dict[str, Any]
     """Text, except where a converter of Django's ``path()`` has made something else of it."""
-    rest: NotRequired[str]
-    """The end of the path, which a router below matches."""
 
 
 class HTTPScope(asgiref.HTTPScope):
@@ -108,6 +106,8 @@ class HTTPScope(asgiref.HTTPScope):
     """The server's name in gateway.yaml."""
     url_route: NotRequired[URLRoute]
     """Added by a URL router."""
+    path_remaining: NotRequired[str]
+    """Added by a URL router: the end of the path, which a router below matches."""
 
 
 class WebSocketScope(asgiref.WebSocketScope):
@@ -115,6 +115,8 @@ class WebSocketScope(asgiref.WebSocketScope):
     """The server's name in gateway.yaml."""
     url_route: NotRequired[URLRoute]
     """Added by a URL router."""
+    path_remaining: NotRequired[str]
+    """Added by a URL router: the end of the path, which a router below matches."""
 
 
 class _OurScope(TypedDict):

@@ -5,10 +5,11 @@ from functools import wraps
 from inspect import isfunction
 from typing import Any, ParamSpec, TypeVar
 
+from gateway.compat.layers import DEFAULT_CHANNEL_LAYER, get_channel_layer
 from gateway.consumers.base import Asked, Consumer, Handler
 from gateway.consumers.forms import AsyncForm, Awaited, SyncForm
 from gateway.consumers.received import METHODS, RECEIVED, method_name
-from gateway.layers import get_channel_layer
+from gateway.layers import ChannelLayer
 from gateway.threads import run_in_thread
 from protocols.asgi import Receive, Scope, Send
 
@@ -51,6 +52,9 @@ class ByName(dict[str, Handler]):
 class ChannelsMethods(Consumer[R]):
     """The methods of both forms."""
 
+    channel_layer_alias: str = DEFAULT_CHANNEL_LAYER
+    """The layer of the instances: the gateway's, or another one of ``CHANNEL_LAYERS``."""
+
     asks: Mapping[str, Asked] = {"websocket.connect": Asked("websocket_connect", "an answer")}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -77,13 +81,16 @@ class ChannelsMethods(Consumer[R]):
     def answers(cls, kind: str) -> bool:
         return kind == "channel" or super().answers(kind)
 
+    def _find_layer(self) -> ChannelLayer:
+        return get_channel_layer(self.channel_layer_alias)
+
     async def _live_with_layer(self, receive: Receive) -> None:
         """Serve. A worker's channel is that of its consumer, too: to read ahead in a second one would lose a message
         when a handler fails."""
         if self.scope["type"] != "channel":
             await super()._live_with_layer(receive)
             return
-        self.channel_layer = get_channel_layer()
+        self.channel_layer = self._find_layer()
         self.channel_name = self.scope["channel"]
         try:
             for name in self.groups:

@@ -1,15 +1,18 @@
 """Routers of Channels that the gateway's own have no place for."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from gateway.compat.worker import Worker
 from gateway.routing import ProtocolTypeRouter as OwnRouter
-from gateway.routing import as_application, leaves
-from gateway.routing.lifespan import run_lifespans
+from gateway.routing import as_application
+from gateway.scope_kinds import scope_kinds
 from protocols.asgi import Receive, Send
 from protocols.tasks import cancel_all
+
+logger = logging.getLogger(__name__)
 
 
 class ChannelNameRouter:
@@ -18,26 +21,33 @@ class ChannelNameRouter:
     Its lifespan is a worker for all of its channels: the gateway's process handles them.
     """
 
-    def __init__(self, application_mapping: Mapping[str, Any]) -> None:
-        """Raises ValueError for an application that is none."""
+    is_worker = True
+    """A gateway with this application has something to do, also if it has no server."""
+
+    def __init__(self, application_mapping: Mapping[str, Any], *, concurrency: int = 1) -> None:
+        """``concurrency``: how many messages of a channel are handled at once, at most. Raises ValueError for a wrong
+        one, and for an application that is none."""
         self._applications = {name: as_application(target) for name, target in application_mapping.items()}
+        self._worker = Worker(self, self._applications, concurrency=concurrency)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
+        if scope.get("type") == "lifespan":
             await self._work(receive, send)
-            return
+            return None
         if scope.get("channel") not in self._applications:
             raise ValueError(f"No application configured for channel name {scope.get('channel')!r}")
-        await self._applications[scope["channel"]](scope, receive, send)
+        return await self._applications[scope["channel"]](scope, receive, send)
 
     async def _work(self, receive: Receive, send: Send) -> None:
         await receive()
-        worker = asyncio.create_task(Worker(self, self._applications).run(), name="worker")
+        logger.info("worker of the channels %s", ", ".join(self._applications))
+        working = asyncio.create_task(self._worker.run(), name="worker")
         try:
             await send({"type": "lifespan.startup.complete"})
             await receive()
+            await self._worker.stop()
         finally:
-            await cancel_all([worker])
+            await cancel_all([working])
         await send({"type": "lifespan.shutdown.complete"})
 
 
@@ -47,13 +57,12 @@ class ProtocolTypeRouter(OwnRouter):
     def __init__(self, application_mapping: Mapping[str, Any]) -> None:
         others = dict(application_mapping)
         channel = others.pop("channel", None)
-        self._channel = None if channel is None else as_application(channel)
         super().__init__(others)
+        self.besides = () if channel is None else (as_application(channel),)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        if self._channel is None or scope["type"] not in ("lifespan", "channel"):
-            await super().__call__(scope, receive, send)
-        elif scope["type"] == "channel":
-            await self._channel(scope, receive, send)
-        else:
-            await run_lifespans([*leaves(self), self._channel], scope, receive, send)
+        if scope["type"] == "channel" and self.besides:
+            return await self.besides[0](scope, receive, send)
+        if scope["type"] not in ("lifespan", *scope_kinds()):
+            raise ValueError(f"No application configured for scope type {scope['type']!r}")
+        return await super().__call__(scope, receive, send)

@@ -1,47 +1,54 @@
-"""Workers: the applications that handle messages to a channel of the layer."""
+"""Workers: the applications that handle messages to channels of the layer."""
 
 import asyncio
 import logging
 from collections.abc import Iterable
 from typing import Any
 
-from gateway.layers import get_channel_layer
+from gateway.compat.listener import Listener
 from gateway.routing import as_application
-from protocols.errors import LocalProtocolError
+from protocols.tasks import cancel_all
 
 logger = logging.getLogger(__name__)
+
+STOP = 10.0
+"""Seconds that a handler has to return when its worker stops."""
 
 
 class Worker:
     """Gives each message to one of ``channels`` to ``application``, whose scope has the type ``channel``.
 
-    An application reads the messages of its channel one after the other. If it ends or crashes, the next message goes
-    to a new instance, and the crash is one record in the log.
+    ``concurrency`` instances of the application read each channel. An instance handles one message after the other. If
+    it ends or crashes, the next message goes to a new one, and the crash is one record in the log.
     """
 
-    def __init__(self, application: Any, channels: Iterable[str]) -> None:
-        self._application = as_application(application)
-        self._channels = tuple(channels)
+    def __init__(self, application: Any, channels: Iterable[str], *, concurrency: int = 1) -> None:
+        """Raises ValueError for an application that is none, and for a ``concurrency`` that is not at least 1."""
+        if concurrency < 1:
+            raise ValueError(
+                f"concurrency is {concurrency!r}; write how many messages of a channel may be handled at once"
+            )
+        app = as_application(application)
+        self._listeners = [Listener(app, channel) for channel in channels for _ in range(concurrency)]
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
-        """Handle messages until this is cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for channel in self._channels:
-                group.create_task(self._listen(channel), name=f"worker: {channel}")
+        """Handle messages until this is cancelled, or :meth:`stop` is called."""
+        self._tasks = [asyncio.create_task(each.run(), name=f"worker: {each.channel}") for each in self._listeners]
+        try:
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+        finally:
+            await cancel_all(self._tasks)
 
-    async def _listen(self, channel: str) -> None:
-        layer = get_channel_layer()
-        while True:
-            first = [await layer.receive(channel)]
-
-            async def receive(first: list[Any] = first) -> Any:
-                return first.pop() if first else await layer.receive(channel)
-
-            try:
-                await self._application({"type": "channel", "channel": channel}, receive, _send)
-            except (Exception, SystemExit, KeyboardInterrupt) as error:
-                logger.error("channel %s", channel, exc_info=error)
-
-
-async def _send(event: Any) -> None:
-    raise LocalProtocolError("a message to a channel has no peer who could get an answer; send to a group")
+    async def stop(self, timeout: float = STOP) -> None:
+        """Take no more messages, and end. Handlers that are at work have ``timeout`` seconds before they are
+        cancelled."""
+        for listener in self._listeners:
+            listener.stop()
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=timeout)
+        for task in late:
+            logger.warning("%s: its handler is cancelled, %g s after the worker's stop", task.get_name(), timeout)
+        await cancel_all(late)

@@ -24,6 +24,8 @@ from protocols.access.users import PasswordFile
 from protocols.errors import BindError, describe_error
 from protocols.units import TCP, BindAddress, Unix, is_local, parse_address
 
+NO_SERVER = "servers: must not be empty"
+
 
 def diagnostics(parsed: ParsedConfig) -> list[Diagnostic]:
     """Return every mistake that two parts of the file make together. :func:`answers` and :func:`replies` find more;
@@ -42,12 +44,14 @@ def _one_application(parsed: ParsedConfig) -> Iterator[Diagnostic]:
 
 
 def _some_server(parsed: ParsedConfig) -> Iterator[Diagnostic]:
-    """Find a file that asks for nothing: it has no server, and no route for what code puts into the store."""
+    """Find a file that asks for nothing: it has no server, and no route for what code puts into the store. What an
+    application does is seen when it is there."""
     from_store = [kind.name for kind in KINDS.made().values() if not kind.is_served]
-    if parsed.document.data.get("servers") == {} and not any(
-        getattr(parsed.settings.routes, name, None) for name in from_store
+    if parsed.document.data.get("servers") == {} and not (
+        parsed.document.data.get("application")
+        or any(getattr(parsed.settings.routes, name, None) for name in from_store)
     ):
-        yield parsed.document.at_value(("servers",), "servers: must not be empty")
+        yield parsed.document.at_value(("servers",), NO_SERVER)
 
 
 def _addresses(parsed: ParsedConfig) -> Iterator[Diagnostic]:
@@ -274,7 +278,14 @@ def _servers_and_routes(parsed: ParsedConfig) -> Iterator[Diagnostic]:
 def answers(parsed: ParsedConfig, app: object) -> Iterator[Diagnostic]:
     """Find servers that an application written in Python does not answer, as far as it shows what it answers."""
     if parsed.settings.application is not None:
+        if parsed.document.data.get("servers") == {} and not _works(app):
+            yield parsed.document.at_value(("servers",), NO_SERVER)
         yield from _unanswered(parsed, {kind for kind in KINDS if _answers(app, kind)}, "application")
+
+
+def _works(app: Any) -> bool:
+    """Whether ``app`` has something to do without a server: it handles messages to channels of the layer."""
+    return any(getattr(leaf, "is_worker", False) for leaf in (leaves(app) if isinstance(app, Router) else (app,)))
 
 
 def _answers(app: Any, kind: str) -> bool:

@@ -208,8 +208,11 @@ class Consumer(Generic[R]):
             if self._unanswered is not None:
                 self._unanswered.stop()
 
+    def _find_layer(self) -> ChannelLayer:
+        return get_channel_layer()
+
     async def _live_with_layer(self, receive: Receive) -> None:
-        self.channel_layer = get_channel_layer()
+        self.channel_layer = self._find_layer()
         self.channel_name = await self.channel_layer.new_channel()
         try:
             for name in self.groups:
@@ -478,4 +481,4 @@ class Consumer(Generic[R]):
         """Send ``message``, a dict with ``type``, to everyone in a group."""
         checked = message_arguments.layer_message("group_send", name, message)
         origins.note(checked)
-        return self.perform(deferred.group_send(get_channel_layer(), name, checked))
+        return self.perform(deferred.group_send(self._find_layer(), name, checked))

@@ -4,6 +4,7 @@ from gateway.metrics.family import Family
 from gateway.metrics.reader import SUCCESS, Reader
 from gateway.metrics.readers import (
     certificates,
+    channels,
     configuration,
     connections,
     deliveries,
@@ -33,6 +34,7 @@ READERS: tuple[Reader, ...] = (
     submission.READER,
     threads.READER,
     layer.READER,
+    channels.READER,
     log.READER,
     tracing.READER,
     process.READER,

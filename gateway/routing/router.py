@@ -48,7 +48,7 @@ class Route:
             current_route.set(self.label)
         if event := (scope.get("extensions") or {}).get("event"):
             current_event.set(event["id"])
-        await self.app(scope, receive, send)
+        return await self.app(scope, receive, send)
 
 
 def route(pattern: Pattern, target: Any, policy: Policy = PLAIN) -> Route:
@@ -76,14 +76,19 @@ class Router:
     """What it can route; empty for whatever comes."""
     patterns: ClassVar[tuple[type[Pattern], ...]] = (Pattern,)
     """What its routes may look for."""
+    besides: tuple[Application, ...] = ()
+    """Applications without a route. They have a lifespan all the same."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         """Raises ValueError if one is not a route, or not one for this router."""
         self.routes: Sequence[Route] = tuple(map(self._own, self._listed(routes)))
         patterns = [route.pattern for route in self.routes]
+        self._passes = any(map(self._may_pass, self.routes))
         self._index = Index(patterns) if len(patterns) > FEW else None
         for later, earlier in unreachable(patterns):
             hidden, hiding = self.routes[later], self.routes[earlier]
+            if self._may_pass(hiding):
+                continue
             logger.warning("route %s can never match: %s takes it all", hidden.label, hiding.label)
 
     def _listed(self, routes: Any) -> Iterable[Any]:
@@ -118,7 +123,23 @@ class Router:
     def find(self, scope: Any) -> tuple[Route, Captures] | None:
         """The first route that matches ``scope``, and what its pattern captured. None if a search takes too long:
         the routes after that one are for what it does not match, which nobody knows."""
-        return self._first(self.routes if self._index is None else self._candidates(self._index, scope), scope)
+        found = self._first(self.routes if self._index is None else self._candidates(self._index, scope), scope)
+        return self._beyond(found, scope) if self._passes else found
+
+    def _beyond(self, found: tuple[Route, Captures] | None, scope: Any) -> tuple[Route, Captures] | None:
+        """The first of ``found`` and the later routes that match which leads somewhere."""
+        while found is not None and self._leads_nowhere(*found, scope):
+            later = self.routes.index(found[0]) + 1
+            found = self._first(self.routes[later:], scope)
+        return found
+
+    def _may_pass(self, route: Route) -> bool:
+        """Whether ``route`` may have no answer for what it matches, so that later routes are tried."""
+        return False
+
+    def _leads_nowhere(self, route: Route, captures: Captures, scope: Any) -> bool:
+        """Whether ``route``, which matches ``scope``, has no answer for it."""
+        return False
 
     def _first(self, routes: Iterable[Route], scope: Any) -> tuple[Route, Captures] | None:
         for route in routes:
@@ -154,14 +175,14 @@ class Router:
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await run_lifespans(leaves(self), scope, receive, send)
-            return
+            return None
         found = self.find(scope)
         if found is None:
             current_route.set("")  # one task may run one message after the other
             await refuse(scope, receive, send)
-            return
+            return None
         route, captures = found
-        await route.run(self.child(scope, captures), receive, send)
+        return await route.run(self.child(scope, captures), receive, send)
 
     def child(self, scope: Any, captures: Captures) -> Any:
         """The scope that the route's application sees."""
@@ -199,10 +220,10 @@ def check_policies(routes: Iterable[Route], kind: str) -> None:
 
 
 def leaves(router: Router) -> Iterator[Application]:
-    """The applications at the end of every branch, each once, in order."""
+    """The applications at the end of every branch, and those without a route, each once, in order."""
     seen: set[int] = set()
-    for route in router.routes:
-        for app in leaves(route.app) if isinstance(route.app, Router) else (route.app,):
+    for branch in (*(route.app for route in router.routes), *router.besides):
+        for app in leaves(branch) if isinstance(branch, Router) else (branch,):
             called = id(getattr(app, "wrapped_app", app))  # a route's own settings wrap its application
             if called not in seen:
                 seen.add(called)

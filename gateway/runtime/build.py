@@ -11,7 +11,7 @@ from gateway.config.diagnostics import ConfigErrors, Diagnostic
 from gateway.config.loader import ParsedConfig
 from gateway.config.settings import Settings
 from gateway.consumers.answering import answering
-from gateway.counts import RunCounts, run_counts
+from gateway.counts import ChannelCounts, RunCounts, channel_counts, run_counts
 from gateway.delivery.direct import DirectSender
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.guard import Guard
@@ -188,6 +188,7 @@ def _services(
     services: dict[Service[Any], Any] = {channel_layer: layer, thread_pool: Pool(settings.threads)}
     services[answering] = answering_of(settings)
     services[succession] = Succession()
+    services[channel_counts] = ChannelCounts()
     services[run_counts] = RunCounts(partial(labels_of, app))
     if here is not None:
         services[deliveries] = here

@@ -27,7 +27,7 @@ ANY = {
         gateway/delivery/time_limit.py gateway/delivery/under_policy.py gateway/delivery/worker.py
         gateway/scopes/sms/delivery.py""",
     CONSUMERS: """
-        gateway/compat/worker.py
+        gateway/compat/listener.py
         gateway/consumers/base.py gateway/consumers/departure.py gateway/consumers/email.py gateway/consumers/forms.py
         gateway/consumers/http.py gateway/consumers/mqtt.py gateway/consumers/mqtt_batch.py gateway/consumers/raw.py
         gateway/consumers/received.py gateway/consumers/unanswered.py gateway/consumers/waiting.py""",

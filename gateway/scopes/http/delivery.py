@@ -125,7 +125,7 @@ class HTTPDelivery(DeliveryKind):
         return f"{describe(scope)} {id_}".rstrip()
 
     def unrouted(self, scope: HTTPScope) -> Any:
-        return {key: value for key, value in scope.items() if key != "url_route"}
+        return {key: value for key, value in scope.items() if key not in ("path_remaining", "url_route")}
 
     def attempt(self, app: Application, scope: HTTPScope, events: Sequence[Any]) -> RequestAttempt:
         return RequestAttempt(app, scope, events)

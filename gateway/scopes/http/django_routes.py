@@ -66,21 +66,22 @@ def is_django_route(given: object) -> bool:
     return type(given).__module__ == _MODULE
 
 
-def from_django(given: Any) -> Route:
-    """Return the route. Raises ValueError for ``include()``, and for a pattern that none of ours can be."""
-    if given.callback is None:
-        raise ValueError(f"URLRouter takes no include(); give {str(given.pattern)!r} a URLRouter of its own")
-    return route(_pattern(given), given.callback)
+def from_django(given: Any, router: Callable[[Any], Router]) -> Route:
+    """Return the route, which leads to a ``router`` of its own if it comes from ``include()``. Raises ValueError for a
+    pattern that none of ours can be, and for a view of Django."""
+    if hasattr(given, "url_patterns"):
+        return route(_pattern(given, given.default_kwargs, whole=False), router(given.url_patterns))
+    goes_on = isinstance(given.callback, Router) or getattr(given.callback, "_path_routing", False) is True
+    return route(_pattern(given, given.default_args, whole=not goes_on), given.callback)
 
 
-def _pattern(given: Any) -> Pattern:
+def _pattern(given: Any, extra: Mapping[str, Any], *, whole: bool) -> Pattern:
     kind = type(given.pattern).__name__
     if kind == "RegexPattern":
         text = str(given.pattern)
-        return DjangoRegex(text, extra=given.default_args) if given.default_args else Regex(text)
+        return DjangoRegex(text, extra=extra) if extra else Regex(text)
     if kind != "RoutePattern":
         raise ValueError(f"URLRouter takes routes of path() and re_path(), and no {kind}")
-    whole = not isinstance(given.callback, Router)
     text = str(given.pattern)
     matcher = given.pattern if whole else type(given.pattern)(text, is_endpoint=False)
     try:
@@ -88,4 +89,4 @@ def _pattern(given: Any) -> Pattern:
     except re.error as error:
         raise ValueError(f"{text!r} is not a path: {error}") from error
     guard = Regex(compiled.pattern) if "<" in text else None
-    return DjangoPath(text, whole, given.default_args, matcher.match, guard)
+    return DjangoPath(text, whole, extra, matcher.match, guard)

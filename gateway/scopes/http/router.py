@@ -20,8 +20,9 @@ def url(pattern: str, target: Any, policy: Policy = PLAIN) -> Route:
 class URLRouter(Router):
     """The first route whose pattern is found in the path, without its root path and its leading slash.
 
-    One below a route of another looks at what that route left of the path, as with Django's ``include``; what both
-    captured is together in ``scope["url_route"]``. Routes of Django's ``path()`` and ``re_path()`` are routes, too.
+    One below a route of another looks at what that route left of the path (``scope["path_remaining"]``), as with
+    Django's ``include``; if it has no route for that, the later routes of the other are tried. What both captured is
+    together in ``scope["url_route"]``. Routes of Django's ``path()``, ``re_path()`` and ``include()`` are routes, too.
     """
 
     scope_types = ("http", "websocket")
@@ -32,10 +33,16 @@ class URLRouter(Router):
         super().__init__(routes)
 
     def _own(self, route: Any) -> Route:
-        return super()._own(from_django(route) if is_django_route(route) else route)
+        return super()._own(from_django(route, URLRouter) if is_django_route(route) else route)
+
+    def _may_pass(self, route: Route) -> bool:
+        return isinstance(route.app, URLRouter)
+
+    def _leads_nowhere(self, route: Route, captures: Captures, scope: HTTPScope | WebSocketScope) -> bool:
+        return isinstance(route.app, URLRouter) and route.app.find(self.child(scope, captures)) is None
 
     def key(self, pattern: Pattern, scope: HTTPScope | WebSocketScope) -> str:
-        rest: str | None = scope.get("url_route", _OUTERMOST).get("rest")
+        rest = scope.get("path_remaining")
         if rest is not None:
             return rest
         path: str = scope["path"]
@@ -44,4 +51,4 @@ class URLRouter(Router):
     def child(self, scope: HTTPScope | WebSocketScope, captures: Captures) -> Any:
         outer = scope.get("url_route", _OUTERMOST)
         args, kwargs = (*outer["args"], *captures.args), {**outer["kwargs"], **captures.kwargs}
-        return {**scope, "url_route": {"args": args, "kwargs": kwargs, "rest": captures.rest}}
+        return {**scope, "path_remaining": captures.rest, "url_route": {"args": args, "kwargs": kwargs}}

@@ -3,8 +3,11 @@
 import asyncio
 import contextlib
 import logging
+import subprocess
+import sys
 from collections.abc import AsyncIterator
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -24,7 +27,10 @@ from gateway.compat.channels import (
     get_channel_layer,
 )
 from gateway.layers import channel_layer
+from gateway.layers.bus import LayerUnavailable
 from protocols.http.server import HTTPServer, HTTPSettings
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @contextlib.asynccontextmanager
@@ -99,6 +105,168 @@ async def test_a_worker_runs_by_itself_until_it_is_cancelled() -> None:
         worker.cancel()
         with pytest.raises(asyncio.CancelledError):
             await worker
+
+
+class Slow(AsyncConsumer):
+    """Tells what it does. Its handler returns when the test says so."""
+
+    begun: ClassVar[list[Any]] = []
+    done: ClassVar[list[Any]] = []
+    go_on: ClassVar[asyncio.Event]
+
+    async def work_start(self, message: dict[str, Any]) -> None:
+        self.begun.append(message["number"])
+        await self.go_on.wait()
+        self.done.append(message["number"])
+
+
+@pytest.fixture
+def slow() -> type[Slow]:
+    class Own(Slow):
+        begun: ClassVar[list[Any]] = []
+        done: ClassVar[list[Any]] = []
+        go_on = asyncio.Event()
+
+    return Own
+
+
+async def send(layer: InMemoryChannelLayer, *numbers: int) -> None:
+    for number in numbers:
+        await layer.send("a", {"type": "work.start", "number": number})
+
+
+async def test_so_many_messages_of_a_channel_are_handled_at_once(slow: type[Slow]) -> None:
+    layer = InMemoryChannelLayer()
+    with installed({channel_layer: layer}):
+        worker = Worker(slow, ["a"], concurrency=3)
+        working = asyncio.ensure_future(worker.run())
+        await send(layer, *range(5))
+        await until(lambda: len(slow.begun) == 3)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert (slow.begun, layer.unread) == ([0, 1, 2], 2)
+        slow.go_on.set()
+        await until(lambda: sorted(slow.done) == [0, 1, 2, 3, 4])
+        await worker.stop()
+        await working
+
+
+@pytest.mark.parametrize("wrong", [0, -1])
+def test_a_worker_that_would_handle_nothing_is_refused(slow: type[Slow], wrong: int) -> None:
+    with pytest.raises(ValueError, match="concurrency is"):
+        ChannelNameRouter({"a": slow}, concurrency=wrong)
+
+
+async def test_a_worker_that_stops_finishes_what_it_has_and_takes_no_more(slow: type[Slow]) -> None:
+    layer = InMemoryChannelLayer()
+    app = ChannelNameRouter({"a": slow, "idle": Work.as_asgi()})
+    with installed({channel_layer: layer}):
+        async with serving(app):
+            await send(layer, 1, 2)
+            await until(lambda: slow.begun == [1])
+            asyncio.get_running_loop().call_later(0.05, slow.go_on.set)
+        assert (slow.begun, slow.done, layer.unread) == ([1], [1], 1)
+
+
+async def test_a_handler_that_does_not_return_is_cancelled_when_its_worker_has_stopped(
+    slow: type[Slow], caplog: pytest.LogCaptureFixture
+) -> None:
+    layer = InMemoryChannelLayer()
+    with installed({channel_layer: layer}):
+        worker = Worker(slow, ["a"])
+        working = asyncio.ensure_future(worker.run())
+        await send(layer, 1)
+        await until(lambda: slow.begun == [1])
+        await worker.stop(timeout=0.01)
+        await working
+    assert slow.done == []
+    assert "worker: a: its handler is cancelled, 0.01 s after the worker's stop" in caplog.text
+
+
+@pytest.mark.parametrize(("target", "code"), [("project:worker", 0), ("project:Page", 2)])
+def test_a_file_without_servers_needs_a_worker(target: str, code: int, tmp_path: Path) -> None:
+    (tmp_path / "project.py").write_text(
+        "from gateway import AsyncWebsocketConsumer as Page\n"
+        "from gateway.compat.channels import ChannelNameRouter, SyncConsumer\n"
+        "worker = ChannelNameRouter({'words': SyncConsumer})\n"
+    )
+    (tmp_path / "gateway.yaml").write_text(f"servers: {{}}\napplication: {target}\n")
+    command = [sys.executable, "-m", "gateway", "check"]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    ran = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ran.returncode == code
+    assert ("1:10: error: servers: must not be empty" in ran.stdout + ran.stderr) == bool(code)
+
+
+async def test_a_worker_that_has_not_begun_is_stopped() -> None:
+    await Worker(Work, ["a"]).stop()
+
+
+class Away(InMemoryChannelLayer):
+    """A layer that cannot be read for a while, also by readers that wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_away = asyncio.Event()
+
+    async def receive(self, channel: str) -> dict[str, Any]:
+        reading = asyncio.ensure_future(super().receive(channel))
+        away = asyncio.ensure_future(self.is_away.wait())
+        try:
+            await asyncio.wait((reading, away), return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                return reading.result()
+            raise LayerUnavailable("it is away")
+        finally:
+            reading.cancel()
+            away.cancel()
+
+
+async def test_a_layer_that_fails_ends_no_worker(slow: type[Slow], caplog: pytest.LogCaptureFixture) -> None:
+    layer = Away()
+    slow.go_on.set()
+    with installed({channel_layer: layer}):
+        worker = Worker(slow, ["a"])
+        working = asyncio.ensure_future(worker.run())
+        await send(layer, 1)
+        await until(lambda: slow.done == [1])
+        layer.is_away.set()
+        await until(lambda: "the layer cannot be read" in caplog.text)
+        await asyncio.sleep(0.1)  # it tries again, and says so once
+        layer.is_away.clear()
+        await send(layer, 2)
+        await until(lambda: slow.done == [1, 2])
+        await worker.stop()
+        await working
+    [record] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert record.getMessage() == (
+        "channel a: the layer cannot be read, and is tried again: LayerUnavailable it is away"
+    )
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()])
+async def test_whatever_a_handler_raises_the_worker_goes_on(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    handled: list[int] = []
+
+    class Raising(AsyncConsumer):
+        async def work_start(self, message: dict[str, Any]) -> None:
+            handled.append(message["number"])
+            if message["number"] == 1:
+                raise error
+
+    layer = InMemoryChannelLayer()
+    with installed({channel_layer: layer}):
+        worker = Worker(Raising, ["a"])
+        working = asyncio.ensure_future(worker.run())
+        await send(layer, 1, 2)
+        await until(lambda: handled == [1, 2])
+        await worker.stop()
+        await working
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == ["channel a"]
 
 
 async def test_a_message_of_the_layer_calls_the_methods_of_the_project_only(caplog: pytest.LogCaptureFixture) -> None:

@@ -117,6 +117,7 @@ SHOWN = {
         "test_members_drops_and_gaps_of_a_layer_on_redis": [
             *("gateway_layer_groups", "gateway_layer_messages_missed_total"),
         ],
+        "test_messages_of_a_channel_that_are_handled_and_that_fail": ["gateway_channel_messages_total"],
         "test_a_layer_that_is_cut_off": ["gateway_layer_connected", "gateway_layer_interruptions_total"],
     },
     "test_process_values": {
@@ -149,7 +150,7 @@ LABELS = {
         *("client left", "302", "404", "503"),
     ],
     "test_figures": ["server", "client_ca", "client", "ca"],
-    "test_layer_values": ["capacity", "expiry", "full", "garbage", "relay", "unread"],
+    "test_layer_values": ["capacity", "expiry", "failed", "full", "garbage", "handled", "relay", "unread"],
 }
 """The values that a label may have, and the file that shows each. The ends of a handshake are a parameter there."""
 

@@ -30,10 +30,11 @@ EMPTY = {
     *("gateway_store_oldest_message_timestamp_seconds", "gateway_outgoing_messages"),
     *("gateway_routed_messages_total", "gateway_routed_message_answers_total"),
     *("gateway_routed_message_duration_seconds", "gateway_tracing_spans_total"),
+    "gateway_channel_messages_total",
     *("gateway_layer_connected", "gateway_layer_interruptions_total", "gateway_layer_messages_missed_total"),
 }
-"""Families that have no series before there is such a message, or because no `topic` route, no `tracing` and no layer
-outside of the process is in this file."""
+"""Families that have no series before there is such a message, or because no `topic` route, no `tracing`, no
+ChannelNameRouter and no layer outside of the process is in this file."""
 LIMIT = 10.0
 STORED = {"type": "mqtt", "route": "mqtt -> handlers.Device"}
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from servers.measured import Measured
 from servers.redis import RedisServer, redis_process
@@ -122,3 +123,33 @@ async def test_a_process_that_does_not_read_its_socket(tmp_path: Path) -> None:
             await layer.group_send("g", {"type": "x", "large": bytes(100_000)})
         await eventually(lambda: layer.dropped_by_reason()["relay"] > 0)
     await layer.close()
+
+
+WORKER = """
+from gateway import get_channel_layer
+from gateway.compat.channels import AsyncConsumer, AsyncHttpConsumer, ChannelNameRouter, ProtocolTypeRouter
+
+
+class Work(AsyncConsumer):
+    async def work_start(self, message):
+        if message["fails"]:
+            raise ValueError("a mistake")
+
+
+class Page(AsyncHttpConsumer):
+    async def handle(self, body):
+        await get_channel_layer().send("work", {"type": "work.start", "fails": body == b"fail"})
+        await self.send_response(200, b"")
+
+
+app = ProtocolTypeRouter({"http": Page.as_asgi(), "channel": ChannelNameRouter({"work": Work.as_asgi()})})
+"""
+
+
+def test_messages_of_a_channel_that_are_handled_and_that_fail(tmp_path: Path) -> None:
+    site = Measured(tmp_path, FILE.replace("LAYER", "memory"), WORKER)
+    with contextlib.closing(site):
+        for body in (b"", b"fail", b""):
+            httpx.post(site.url("web"), content=body)
+        site.becomes(2, "gateway_channel_messages_total", channel="work", result="handled")
+        site.becomes(1, "gateway_channel_messages_total", channel="work", result="failed")

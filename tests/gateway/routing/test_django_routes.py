@@ -92,6 +92,56 @@ async def test_a_router_behind_a_path_gets_the_rest_of_it(asked: str) -> None:
     assert await answer_of(nested(URLRouter), asked) == await answer_of(nested(channels.routing.URLRouter), asked)
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("/shop/7/items/red/", ("item", (), {"shop": 7, "item": "red", "list": "new"})),
+        ("/shop/7/page/3/", ("page", (), {"shop": 7, "page": "3"})),
+        ("/shop/7/", ("outer", (), {"number": 7})),
+        ("/shop/x/", ("none", (), {})),
+    ],
+)
+async def test_the_routes_of_an_include_are_tried_and_then_those_after_it(asked: str, expected: Any) -> None:
+    included = [
+        path("items/<slug:item>/", telling("item"), {"list": "new"}),
+        re_path(r"^page/(?P<page>\d+)/$", telling("page")),
+    ]
+    router = URLRouter(
+        [
+            path("shop/<int:shop>/", include(included)),
+            path("shop/<int:number>/", telling("outer")),
+            default(telling("none")),
+        ]
+    )
+    assert await answer_of(router, asked) == expected
+
+
+async def test_a_router_without_a_route_for_the_rest_passes_the_path_on(caplog: pytest.LogCaptureFixture) -> None:
+    def made(router: Any) -> Any:
+        inner = router([path("no-match/", telling("inner"))])
+        middle = router([path("prefix/", inner), path("prefix/stuff/", telling("stuff"))])
+        return router([path("", middle)])
+
+    for asked in ("/prefix/stuff/", "/prefix/no-match/"):
+        assert await answer_of(made(URLRouter), asked) == await answer_of(made(channels.routing.URLRouter), asked)
+    assert (await answer_of(made(URLRouter), "/prefix/other/"))["status"] == 404
+    many = URLRouter([*(path(f"a{number}/", telling("a")) for number in range(50)), *made(URLRouter).routes])
+    assert (await answer_of(many, "/prefix/stuff/"))[0] == "stuff"
+    assert "can never match" not in caplog.text
+
+
+async def test_a_router_behind_a_middleware_says_that_it_looks_at_the_rest() -> None:
+    inner = nested(URLRouter)
+
+    async def middleware(scope: Any, receive: Any, send: Any) -> Any:
+        return await inner(scope, receive, send)
+
+    middleware._path_routing = True  # type: ignore[attr-defined]  # the name that Channels looks for
+    assert await answer_of(URLRouter([path("a/", middleware)]), "/a/books/red/7/") == await answer_of(
+        inner, "/books/red/7/"
+    )
+
+
 async def test_a_root_path_is_left_out() -> None:
     assert await answer_of(URLRouter(routes()), "/app/rooms/17/", root_path="/app") == ("room", (), {"room": 17})
 
@@ -110,9 +160,13 @@ def test_a_consumer_is_the_target_as_everywhere() -> None:
     assert [route.label.partition(" -> ")[0] for route in router.routes] == ["a/", "b/"]
 
 
+def view(request: Any) -> None:
+    """A view of Django."""
+
+
 def test_what_no_route_can_be_is_reported() -> None:
-    with pytest.raises(ValueError, match=r"URLRouter takes no include\(\); give 'a/' a URLRouter of its own"):
-        URLRouter([path("a/", include([path("b/", telling("b"))]))])
+    with pytest.raises(ValueError, match="view is not an ASGI application"):
+        URLRouter([path("a/", include([path("b/", view)]))])
     with pytest.raises(ValueError, match="'<int:a>/<int:a>' is not a path: redefinition of group name 'a'"):
         URLRouter([path("<int:a>/<int:a>", telling("a"))])
     with pytest.raises(ValueError, match="can take forever"):

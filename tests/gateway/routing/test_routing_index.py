@@ -109,7 +109,7 @@ OUTER = URLRouter([])
 
 def django_path(text: str, whole: bool) -> Pattern | None:
     try:
-        return from_django(path(text, nothing if whole else OUTER)).pattern
+        return from_django(path(text, nothing if whole else OUTER), URLRouter).pattern
     except ValueError:  # a name twice
         return None
 
@@ -236,7 +236,7 @@ MANY = 20_000
         (URLRouter, lambda n: Regex(f"^shop{n}/"), lambda n: scope("websocket", path=f"/shop{n}/chat")),
         (
             URLRouter,
-            lambda n: from_django(path(f"s{n}/<int:i>/", nothing)).pattern,
+            lambda n: from_django(path(f"s{n}/<int:i>/", nothing), URLRouter).pattern,
             lambda n: scope("http", path=f"/s{n}/7/"),
         ),
     ],

@@ -8,7 +8,7 @@ WELL_KNOWN = ".well-known"
 
 def rest_of(scope: HTTPScope) -> str:
     """Return the part of the path that the route has not matched, without a leading slash."""
-    rest: str | None = scope.get("url_route", {}).get("rest")
+    rest = scope.get("path_remaining")
     if rest is None:
         rest = scope["path"].removeprefix(scope.get("root_path", ""))
     return rest.removeprefix("/")
