@@ -55,7 +55,8 @@ class Room(AsyncJsonWebsocketConsumer):
 
     async def disconnect(self, code):
         await self.channel_layer.group_discard(self.room, self.channel_name)
-        await self.tell(f"{self.scope['name']} has left")
+        if self.scope["name"]:
+            await self.tell(f"{self.scope['name']} has left")
 
     async def receive_json(self, content):
         if "count" in content:
