@@ -40,8 +40,10 @@ def _mapping(given: Any) -> Mapping[str, Any]:
 def _branch(kind: str, target: Any) -> Route:
     if kind not in scope_kinds() and kind != "lifespan":
         raise ValueError(f"{kind!r} is not a scope type; there are {', '.join(scope_kinds())}")
-    app = as_application(target)
-    route = Route(Exactly(kind), app, name_of(target))
-    check_answers(app, kind)
+    if isinstance(target, Route) and isinstance(target.pattern, Exactly):
+        route = target
+    else:
+        route = Route(Exactly(kind), as_application(target), name_of(target))
+    check_answers(route.app, kind)
     check_policies((route,), kind)
     return route

@@ -65,11 +65,12 @@ class ApplicationBuilder:
             return self._whole(kind, value, loc, (*loc, "app"))
         return self._router(kind, [(loc, value)])
 
-    def _whole(self, kind: str, line: Any, loc: Loc, place: Loc) -> Named:
+    def _whole(self, kind: str, line: Any, loc: Loc, place: Loc) -> Route:
         """Make the application that takes all scopes of one type. The file names it at ``place``."""
         named = self._answering(kind, line.app, place) if line.app else self._target_of(kind, loc, line)
         self._check(kind, loc, line)
-        return replace(named, app=guarded(named.app, _policy(kind, line), f"{kind} -> {line.app}"))
+        under_policy = guarded(named.app, _policy(kind, line), f"{kind} -> {line.app}")
+        return KINDS[kind].branch_of(replace(named, app=under_policy))
 
     def _router(self, kind: str, lines: list[tuple[Loc, Any]]) -> Any:
         made = [(loc, route) for loc, line in lines if (route := self._route(kind, loc, line)) is not None]

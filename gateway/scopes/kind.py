@@ -11,9 +11,9 @@ from gateway.delivery.outbox import NoServer, Outlet
 from gateway.delivery.policy import Policy
 from gateway.delivery.reach import StoreReach
 from gateway.recording.replay_run import ReplayRun, UncheckedReplay
-from gateway.routing.patterns import Pattern
+from gateway.routing.patterns import Exactly, Pattern
 from gateway.routing.router import Route, Router, takes
-from gateway.routing.targets import Named
+from gateway.routing.targets import Named, as_application, name_of
 from gateway.scopes.routes import keys_of
 from gateway.scopes.server_kind import Given, ServerKind, is_configured
 from gateway.services import Service
@@ -103,6 +103,10 @@ class ScopeKind(ABC):
     def route_of(self, key: str, line: Any, target: Any, policy: Policy) -> Route:
         """Make the route that ``line`` of the file says, an object of :attr:`route`. Raises ValueError."""
         return self.make_route(key, getattr(line, key), target, policy)
+
+    def branch_of(self, target: Any) -> Route:
+        """Make the route of all scopes, where the file has no list of routes for them."""
+        return Route(Exactly(self.name), as_application(target), name_of(target))
 
     def application_of(self, line: Any, folder: Path) -> Named | None:
         """Make the application of a route whose own keys say what answers, in place of ``app``; None: ``app`` says it.

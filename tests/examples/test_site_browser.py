@@ -1,7 +1,11 @@
 """The page in a real browser."""
 
+import contextlib
+import threading
 from collections.abc import Iterator
 from email.message import EmailMessage
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -150,3 +154,40 @@ def test_a_ticket_is_readable_on_a_phone(site: Site, tmp_path: Path) -> None:
         assert phone.run("return document.querySelector('textarea').offsetWidth") > 300
         hidden = "return [...document.querySelectorAll('.mails *')].filter((e) => e.scrollHeight > e.clientHeight + 1"
         assert phone.run(f"{hidden} && e.clientHeight).map((e) => e.className)") == []
+
+
+@contextlib.contextmanager
+def another_site(folder: Path) -> Iterator[str]:
+    (folder / "index.html").write_text("<!doctype html><title>Another site</title>")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_a_page_of_another_origin_may_not_connect_and_the_own_page_may(
+    site: Site, page: Browser, tmp_path: Path
+) -> None:
+    """A cookie of 127.0.0.1 goes to every port of it, also where a page of another port asks."""
+    tried = """
+        document.cookie = "session=1; path=/";
+        window.came = [];
+        const socket = new WebSocket(arguments[0]);
+        for (const type of ["open", "error"]) socket.addEventListener(type, () => window.came.push(type));
+    """
+    chat = site.url("/chat/").replace("http", "ws", 1)
+
+    def comes() -> str:
+        page.run(tried, chat)
+        return str(until(lambda: page.run("return window.came[0]"), "it is connected or refused"))
+
+    with another_site(tmp_path) as other:
+        page.open(other)
+        assert comes() == "error"
+        page.open(site.url("/"))
+        assert comes() == "open"
+    page.run("window.neverReloaded = true")
+    refused = [line for line in site.log.read_text().splitlines() if "refused with 403" in line]
+    assert len(refused) == 1
+    assert other.removesuffix("/") in refused[0]

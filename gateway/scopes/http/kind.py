@@ -19,7 +19,6 @@ from gateway.scopes.http.routes import (
     FILES,
     RESPONSES,
     HTTPRoute,
-    PathRoute,
     files_of,
     mistake_before_files,
     responding,
@@ -60,7 +59,6 @@ def _mistake(pattern: str) -> str:
 class PathKind(ScopeKind):
     """What http and websocket share: both are routed by path."""
 
-    route: ClassVar[type] = PathRoute
     router: ClassVar = URLRouter
     everything: ClassVar = 'path: "^"'
 

@@ -1,20 +1,27 @@
 """The router of the http and websocket scopes: by path."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from gateway.delivery.policy import Policy
 from gateway.routing.patterns import Captures, Default, Pattern, Regex
 from gateway.routing.router import PLAIN, Route, Router, pattern_text, route
+from gateway.scopes.http.checked_route import checked
 from gateway.scopes.http.django_routes import DjangoPath, from_django, is_django_route
+from gateway.scopes.http.origins import parse_origins
 from protocols.asgi import HTTPScope, WebSocketScope
 
 _OUTERMOST: dict[str, Any] = {"args": (), "kwargs": {}}
 
 
-def url(pattern: str, target: Any, policy: Policy = PLAIN) -> Route:
-    """A path without its leading slash, by ``re.search``, as Django does; groups go to ``scope["url_route"]``."""
-    return route(Regex(pattern_text(pattern)), target, policy)
+def url(pattern: str, target: Any, policy: Policy = PLAIN, *, origins: str | Collection[str] | None = None) -> Route:
+    """A path without its leading slash, by ``re.search``, as Django does; groups go to ``scope["url_route"]``.
+
+    ``origins`` are the pages that may open a WebSocket beside those of this server, or ``*``. Without it, every page
+    may; a route of gateway.yaml is stricter. Raises ValueError.
+    """
+    made = route(Regex(pattern_text(pattern)), target, policy)
+    return made if origins is None else checked(made, parse_origins(origins))
 
 
 class URLRouter(Router):

@@ -11,20 +11,7 @@ from gateway.scopes.routes import KeyMistake, Target, with_policy
 from protocols.asgi import Application
 from protocols.http.compression.settings import Compress, compression_of
 from protocols.lazy_names import imported
-from protocols.server import SETTINGS_CONFIG
 from protocols.setting_forms import Text
-
-
-@dataclass(frozen=True)
-class PathRoute:
-    """A route of the websocket scope."""
-
-    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
-
-    app: Target
-    """What answers: `module.attribute`, `module:attribute`, or `django`."""
-    path: str | None = None
-    """A regular expression, searched in the path without its leading slash, as Django does."""
 
 
 @dataclass(frozen=True, kw_only=True)

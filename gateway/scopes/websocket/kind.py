@@ -5,13 +5,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from gateway.consumers.hooks import writes
+from gateway.delivery.policy import Policy
 from gateway.recording.replay_run import ReplayRun
 from gateway.routing.patterns import Exactly
 from gateway.routing.router import Route
+from gateway.scopes.http.checked_route import checked
 from gateway.scopes.http.kind import PathKind
 from gateway.scopes.kind import Running
 from gateway.scopes.reachable import is_reachable
 from gateway.scopes.websocket.arrivals import WebSocketWatch
+from gateway.scopes.websocket.routes import WebSocketRoute
 from protocols.asgi import Application
 from protocols.http.events import CHECKS, WEBSOCKET
 from protocols.http.settings import HTTPSettings
@@ -24,6 +27,9 @@ class _Replay(ReplayRun):
 
 class WebSocketKind(PathKind):
     name: ClassVar = "websocket"
+    route: ClassVar[type] = WebSocketRoute
+    options: ClassVar = ("origins",)
+    enough: ClassVar = {"origins": "path"}
     traced: ClassVar = "gateway.scopes.websocket.tracing:TracedWebSocket"
     watch: ClassVar = WebSocketWatch
     is_connection = True
@@ -36,6 +42,12 @@ class WebSocketKind(PathKind):
     example: ClassVar = "websocket:/path"
     aliases: ClassVar = ("ws", "wss")
     send: ClassVar = "gateway.scopes.websocket.send:websocket"
+
+    def route_of(self, key: str, line: Any, target: Any, policy: Policy) -> Route:
+        return checked(self.make_route(key, line.path or "^", target, policy), line.origins)
+
+    def branch_of(self, target: Any) -> Route:
+        return checked(super().branch_of(target))
 
     def records(self, arrival: Any) -> bool:
         """A connection is kept whole, when it is over."""
