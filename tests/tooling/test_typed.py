@@ -18,7 +18,8 @@ ANY = {
         gateway/compat/routers.py
         gateway/routing/lifespan.py gateway/routing/router.py gateway/routing/scope_types.py gateway/routing/targets.py
         gateway/routing/unrouted.py
-        gateway/scopes/email/postmaster.py gateway/scopes/email/router.py gateway/scopes/mqtt/router.py""",
+        gateway/scopes/email/postmaster.py gateway/scopes/email/router.py gateway/scopes/http/checked_route.py
+        gateway/scopes/mqtt/router.py""",
     DELIVERY: """
         gateway/delivery/atomic_part.py gateway/delivery/incoming.py gateway/delivery/attempt.py
         gateway/delivery/claimed_attempt.py

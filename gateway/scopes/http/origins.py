@@ -6,7 +6,9 @@ where the page is from (RFC 6455, 10.2), which the browser says in the field Ori
 
 import re
 from collections.abc import Collection
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
+
+from protocols.asgi import WebSocketScope
 
 EVERY: Final = "*"
 _NULL: Final = "null"
@@ -66,7 +68,7 @@ class Origins:
         self._allows_null = allowed is not None and _NULL in allowed
         self._allowed = frozenset(map(parse_origin, allowed or ()))
 
-    def refuses(self, scope: Any) -> str:
+    def refuses(self, scope: WebSocketScope) -> str:
         """Return the origin of a page that may not connect; empty: it may, or it is no page."""
         if self._is_for_all:
             return ""
@@ -76,21 +78,21 @@ class Origins:
             return ""
         return "" if len(sent) == 1 and self._allow(sent[0], scope) else ", ".join(sent)
 
-    def _allow(self, sent: str, scope: Any) -> bool:
+    def _allow(self, sent: str, scope: WebSocketScope) -> bool:
         if sent == _NULL:
             return self._allows_null
         origin = parse_origin(sent)
         return origin is not None and (origin in self._allowed or _is_own(origin, scope))
 
 
-def _is_known(scope: Any) -> bool:
+def _is_known(scope: WebSocketScope) -> bool:
     """Whether the server may know by the request whose browser it is."""
     if any(name in _CREDENTIALS for name, _ in scope["headers"]):
         return True
     return bool((scope.get("extensions") or {}).get("tls", {}).get("client_cert_chain"))
 
 
-def _is_own(origin: Origin, scope: Any) -> bool:
+def _is_own(origin: Origin, scope: WebSocketScope) -> bool:
     """Whether a page is of this server, as its Host says.
 
     A server behind a proxy that ends TLS may not know that its own scheme is https. It takes both then.
