@@ -25,6 +25,9 @@ _CHUNK = 24
 """Bytes of the framing of a chunk without extensions, at most."""
 _READ = frozenset({b"content-length", b"te", b"transfer-encoding", b"upgrade"})
 """The fields that say what follows the head, or the head of the answer."""
+_NO_TRAILERS = frozenset({b"connection", b"proxy-connection", b"upgrade"})
+"""Fields that llhttp obeys in trailers, too: by a proxy that passes trailers on, a client could end the connection that
+the proxy keeps for all of its clients. Content-Length and Transfer-Encoding it refuses itself (RFC 9110, 6.5.1)."""
 # RFC 9110, 7.2; RFC 3986, 3.2.2 and 3.2.3.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.vV]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(:[0-9]*)?")
 _HASH = ord("#")
@@ -209,8 +212,10 @@ class RequestParser:
             self._refuse(414, _TOO_LONG[414])
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._request is None:  # else it is a trailer, which nothing needs
+        if self._request is None:
             self._headers.append((name.lower(), value.rstrip(b" \t")))
+        elif name.lower() in _NO_TRAILERS:  # others are dropped: nothing needs them
+            self._refuse(400, "a trailer is a field of the connection")
 
     def on_headers_complete(self) -> None:
         parser = self._parser
@@ -300,8 +305,11 @@ class RequestParser:
         """Refuse any coding that another server on the way may have framed differently (RFC 9112, 6.1)."""
         if version == "1.0":
             self._refuse(400, "it has a Transfer-Encoding in HTTP/1.0")
-        if coding.lower() != b"chunked":
-            names = [each.strip() for each in coding.lower().split(b",")]
+        if coding.lower() != b"chunked" or len(self._headers) != len(dict(self._headers)):
+            values = [value for name, value in self._headers if name == b"transfer-encoding"]  # several are one list
+            names = [each.strip() for each in b",".join(values).lower().split(b",")]
+            if names == [b"chunked"]:
+                return
             status = (
                 501 if names[-1:] == [b"chunked"] and names.count(b"chunked") == 1 else 400
             )  # RFC 9112, 6.1 and 6.3

@@ -53,6 +53,8 @@ def post(fields: bytes, body: bytes = b"") -> bytes:
         (post(b"Transfer-Encoding: chunked, chunked\r\n", b"0\r\n\r\n"), 400),
         (post(b"Transfer-Encoding: gzip, chunked\r\n", b"0\r\n\r\n"), 501),
         (post(b"Transfer-Encoding:\r\n", b"0\r\n\r\n"), 400),
+        (post(b"Transfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"), 501),
+        (post(b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"), 501),
         (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         *(
             (post(b"Transfer-Encoding: chunked\r\n", chunks), 400)
@@ -68,6 +70,9 @@ def post(fields: bytes, body: bytes = b"") -> bytes:
                 b"3;x\ry\r\nabc\r\n0\r\n\r\n",
                 b"3\r\nabc\r\n0\n\n",
                 b"0\r\nContent-Length: 5\r\n\r\n",
+                b"0\r\nConnection: close\r\n\r\n",
+                b"0\r\nProxy-Connection: close\r\n\r\n",
+                b"0\r\nX: y\r\nUPGRADE: websocket\r\n\r\n",
             )
         ),
         (post(b"Content-Length: 99999999999\r\n"), 413),

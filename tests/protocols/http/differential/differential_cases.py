@@ -288,6 +288,7 @@ _BAD_CHUNKS = {
     "extension_with_a_nul": b"5;a\x00b\r\nhello\r\n0\r\n\r\n",
     "trailer_bad": b"5\r\nhello\r\n0\r\nX Y: a\r\n\r\n",
     "trailer_content_length": b"5\r\nhello\r\n0\r\nContent-Length: 5\r\n\r\n",
+    "trailer_connection": b"5\r\nhello\r\n0\r\nConnection: close\r\n\r\n",
     "trailer_obs_fold": b"5\r\nhello\r\n0\r\nX: a\r\n b\r\n\r\n",
 }
 for _name, _chunks in _BAD_CHUNKS.items():
@@ -315,6 +316,11 @@ refused("coding_and_a_length", chunked("/", _CHUNKS, "Content-Length: 5"))
 refused("coding_behind_a_length", post("/", "Content-Length: 5", "Transfer-Encoding: chunked", body=_CHUNKS))
 refused("coding_two_fields", chunked("/", _CHUNKS, "Transfer-Encoding: chunked"))
 refused("coding_two_fields_identity", chunked("/", _CHUNKS, "Transfer-Encoding: identity"))
+refused(
+    "coding_two_fields_the_other_way",
+    post("/", "Transfer-Encoding: x", "Transfer-Encoding: chunked", body=_CHUNKS),
+    status=501,
+)
 refused("coding_1.0", post("/", "Transfer-Encoding: chunked", body=_CHUNKS, version="1.0"))
 refused("coding_space_before_the_colon", post("/", "Transfer-Encoding : chunked", body=_CHUNKS))
 refused("coding_folded", post("/", "Transfer-Encoding:", " chunked", body=_CHUNKS))
