@@ -2,9 +2,11 @@
 
 import ssl
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from protocols.asgi import HostPort
+from protocols.net.tls import server_certificate
 
 # RFC 4514, 3, and the attribute types that it names.
 _SHORT = {
@@ -35,19 +37,33 @@ def host_port(address: Any) -> HostPort | None:
 
 
 def describe_tls(connection: Any) -> dict[str, Any]:
-    """Return ``scope["extensions"]["tls"]`` (ASGI's TLS extension, version 0.2) for an ``ssl.SSLObject``.
+    """Return ``scope["extensions"]["tls"]`` (ASGI's TLS extension, version 0.2) for a server's ``ssl.SSLObject``.
 
-    The extension allows a server to leave out its own certificate, which this one does.
+    ``client_cert_error`` is always None: a client whose certificate is not valid does not get through the handshake.
     """
     der = connection.getpeercert(binary_form=True)
     return {
-        "server_cert": None,
-        "client_cert_chain": [ssl.DER_cert_to_PEM_cert(der)] if der else [],
+        "server_cert": server_certificate(connection.context),
+        "client_cert_chain": _chain(connection, der) if der else [],
         "client_cert_name": _name(connection.getpeercert()["subject"]) if der else None,
         "client_cert_error": None,
         "tls_version": _VERSIONS.get(connection.version()),
-        "cipher_suite": None,
+        "cipher_suite": _suites().get(connection.cipher()[0]),
     }
+
+
+def _chain(connection: Any, der: bytes) -> list[str]:
+    """The client's certificate, and those that it sent with it, as far as Python shows them (3.13)."""
+    sent = connection.get_unverified_chain() if hasattr(connection, "get_unverified_chain") else [der]
+    return [ssl.DER_cert_to_PEM_cert(each) for each in sent]
+
+
+@cache
+def _suites() -> dict[str, int]:
+    """OpenSSL's name of a cipher suite -> its number in IANA's registry."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("ALL")
+    return {suite["name"]: suite["id"] & 0xFFFF for suite in context.get_ciphers()}
 
 
 def _name(subject: tuple[tuple[tuple[str, str], ...], ...]) -> str:

@@ -2,11 +2,13 @@
 
 import logging
 import os
+import re
 import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from protocols.errors import BindError
 from protocols.net.certificate_expiry import earliest_expiry
@@ -19,6 +21,9 @@ CHECK_INTERVAL = 1.0
 """Seconds between two checks whether the files have changed."""
 
 Stamp = tuple[int, int, int]
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----[\s\w+/=]+-----END CERTIFICATE-----")
+_certificates: "WeakKeyDictionary[ssl.SSLContext, str | None]" = WeakKeyDictionary()
+"""The certificates of servers: Python's contexts do not show what they were given."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class TLS:
         if self.client_ca:
             _load_authorities(context, self.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
+        _certificates[context] = _first_certificate(self.certificate)
         return context
 
     def expiries(self) -> dict[str, float]:
@@ -56,6 +62,21 @@ class TLS:
     def stamps(self) -> list[Stamp | None]:
         """Return a stamp for each file, which is another one when the file was changed or replaced."""
         return [_stamp(path) for path in (self.certificate, self.key, self.client_ca) if path]
+
+
+def server_certificate(context: ssl.SSLContext) -> str | None:
+    """Return the certificate, in PEM, that a context of :meth:`TLS.context` presents; None for any other context."""
+    return _certificates.get(context)
+
+
+def _first_certificate(path: str) -> str | None:
+    """That of the file's owner: its chain comes after it."""
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            found = _PEM.search(file.read())
+    except OSError:  # it was removed after it was loaded
+        return None
+    return f"{found[0]}\n" if found else None
 
 
 def client_context(ca: str | None, certificate: str | None = None, key: str | None = None) -> ssl.SSLContext:

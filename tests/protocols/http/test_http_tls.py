@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import websockets
-from contract import say
+from contract import LIMIT, say
 from http_peer import GET, read_answer, serving
 from servers.certificates import make
 from servers.programs import program
@@ -105,3 +105,101 @@ async def test_a_client_that_still_sends_when_its_answer_comes_is_not_reset(tmp_
         writer.close()
         await until(lambda: not server.service.connections)
     assert (answer.status, answer["connection"]) == (413, "close")
+
+
+def text_of(path: str) -> str:
+    return Path(path).read_text()
+
+
+def write(path: str, text: str) -> None:
+    Path(path).write_text(text)
+
+
+SUITES = {"TLS_AES_128_GCM_SHA256": 0x1301, "TLS_AES_256_GCM_SHA384": 0x1302, "ECDHE-RSA-AES128-GCM-SHA256": 0xC02F}
+
+
+@pytest.mark.parametrize(
+    ("version", "suite"),
+    [
+        (ssl.TLSVersion.TLSv1_3, "TLS_AES_256_GCM_SHA384"),
+        (ssl.TLSVersion.TLSv1_2, "ECDHE-RSA-AES128-GCM-SHA256"),
+    ],
+)
+@pytest.mark.parametrize("presents", [True, False])
+async def test_the_tls_extension_of_both_scopes(
+    tls: TLS, version: ssl.TLSVersion, suite: str, *, presents: bool
+) -> None:
+    """Every key of the extension, as OpenSSL on the other side sees the connection."""
+    scopes: list[Any] = []
+
+    async def seen(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+        await app(scope, receive, send)
+
+    context = ssl.create_default_context(cafile=tls.certificate)
+    context.maximum_version = version
+    if version is ssl.TLSVersion.TLSv1_2:
+        context.set_ciphers(suite)
+    if presents:
+        context.load_cert_chain(tls.certificate, tls.key)
+    settings = tls if presents else TLS(tls.certificate, tls.key)
+    async with serving(seen, tls=settings) as server:
+        port = server.address.split(":")[1]
+        async with websockets.connect(f"wss://localhost:{port}/", ssl=context, host="127.0.0.1") as socket:
+            assert await socket.recv() == "wss"
+            assert socket.transport.get_extra_info("cipher")[0] == suite
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(port), ssl=context, server_hostname="localhost")
+        writer.write(GET)
+        assert (await read_answer(reader)).status == 200
+        writer.close()
+    own = text_of(tls.certificate)
+    assert [scope["type"] for scope in scopes] == ["websocket", "http"]
+    for scope in scopes:
+        assert scope["extensions"]["tls"] == {
+            "server_cert": own,
+            "client_cert_chain": [own] if presents else [],
+            "client_cert_name": "CN=localhost,O=A\\, B" if presents else None,
+            "client_cert_error": None,
+            "tls_version": {ssl.TLSVersion.TLSv1_2: 0x0303, ssl.TLSVersion.TLSv1_3: 0x0304}[version],
+            "cipher_suite": SUITES[suite],
+        }
+
+
+async def test_a_client_whose_certificate_is_not_valid_reaches_no_application(tls: TLS, tmp_path: Path) -> None:
+    async def never(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError
+
+    stranger = make(tmp_path, "stranger")
+    context = ssl.create_default_context(cafile=tls.certificate)
+    context.load_cert_chain(stranger.certificate, stranger.key)
+    async with serving(never, tls=tls) as server:
+        url = f"wss://localhost:{server.address.split(':')[1]}/"
+        with pytest.raises((OSError, websockets.InvalidMessage)):  # an alert, or the end after it
+            await websockets.connect(url, ssl=context, host="127.0.0.1", open_timeout=LIMIT)
+
+
+async def test_the_certificate_in_the_scope_is_the_one_in_use(tls: TLS, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after it was renewed, with the key in the same file and a chain behind it."""
+    monkeypatch.setattr("protocols.net.tls.CHECK_INTERVAL", 0)
+    plain = TLS(tls.certificate, tls.key)
+    trust = ssl.create_default_context()
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+
+    async def told() -> Any:
+        host, port = server.address.split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), ssl=trust)
+        presented = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.write(GET)
+        answer = await read_answer(reader)
+        writer.close()
+        return json.loads(answer.body)["server_cert"], ssl.DER_cert_to_PEM_cert(presented)
+
+    async with serving(app, tls=plain) as server:
+        before, presented = await told()
+        assert before == presented
+        renewed = make(Path(tls.certificate).parent, "renewed")
+        certificate, key = text_of(renewed.certificate), text_of(renewed.key)
+        write(tls.key, key)
+        write(tls.certificate, key + certificate + before)
+        after, presented = await told()
+        assert after == presented == certificate != before
