@@ -37,7 +37,7 @@ class Channel(Flow, Protocol):
     server: tuple[str, int | None] | None
     scheme: str
     extensions: dict[str, Any]
-    """Those of its http scopes."""
+    """The extensions of its http scopes."""
     tls: Mapping[str, Any]
     """ASGI's tls extension, if there is TLS."""
     label: str
