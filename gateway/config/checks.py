@@ -239,6 +239,10 @@ def _libraries(parsed: ParsedConfig) -> Iterator[Diagnostic]:
         if kind.library and is_configured(settings) and find_spec(kind.library) is None:
             message = f"{kind.library} is not installed; pip install '{kind.install}'"
             yield parsed.document.at_value(("servers", name, "protocol"), message)
+        for setting, library, install in kind.extras:
+            if getattr(settings, setting) and find_spec(library) is None:
+                message = f"{library} is not installed; pip install '{install}'"
+                yield parsed.document.at_value(("servers", name, setting), message)
 
 
 def _classes(parsed: ParsedConfig) -> Iterator[Diagnostic]:

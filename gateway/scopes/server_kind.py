@@ -40,6 +40,8 @@ class ServerKind:
     """What installs ``library``: ``asgi-gateway[imap]``."""
     renamed: tuple[tuple[str, str], ...] = ()
     """Keys of the settings that had another name: the old name and the new one."""
+    extras: tuple[tuple[str, str, str], ...] = ()
+    """Settings that need a package that is not installed with us: each with the package, and what installs it."""
 
     @cached_property
     def protocols(self) -> tuple[str, ...]:

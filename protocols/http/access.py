@@ -45,7 +45,8 @@ class Access(NamedTuple):
         host = self.client[0] if self.client is not None else "-"
         user = _user(self.header(b"authorization")).translate(_SPACE)
         target = _shortened(self.target.encode(errors="surrogateescape"), LONGEST_TARGET).decode("latin-1")
-        request = f"{self.method} {target} HTTP/{self.version}".translate(_ESCAPES)
+        version = "2.0" if self.version == "2" else self.version  # as nginx and Apache write it
+        request = f"{self.method} {target} HTTP/{version}".translate(_ESCAPES)
         referer = _escaped(_shortened(without_secrets(self.header(b"referer").decode("latin-1")).encode("latin-1")))
         agent = _escaped(_shortened(self.header(b"user-agent")))
         when, status = _time(time.time() - self.seconds), self.status or _CLIENT_LEFT

@@ -552,13 +552,16 @@ class Exchange(AppRun):
         if self._trailers in (Trailers.NONE, Trailers.ANNOUNCED):
             raise LocalProtocolError("http.response.trailers: the body is not complete; more_body=False ends it")
         fields, more = trailers(event["headers"]) if self._sends_trailers else b"", event.get("more_trailers", False)
-        if self._chunked:
-            first = b"0\r\n" if self._trailers is Trailers.DUE else b""
-            self._write(first + fields, b"", b"" if more else b"\r\n")
+        self._write_trailers(fields, more=more)
         self._trailers = Trailers.BEGUN
         if not more:
             return self._answered()
         return self._drain() if self.connection.is_full else None
+
+    def _write_trailers(self, fields: bytes, *, more: bool) -> None:
+        if self._chunked:
+            first = b"0\r\n" if self._trailers is Trailers.DUE else b""
+            self._write(first + fields, b"", b"" if more else b"\r\n")
 
     def http_response_pathsend(self, event: Event) -> Awaitable[None]:
         return self._send_file(event["path"])

@@ -29,7 +29,7 @@ _NO_TRAILERS = frozenset({b"connection", b"proxy-connection", b"upgrade"})
 """Fields that llhttp obeys in trailers, too: by a proxy that passes trailers on, a client could end the connection that
 the proxy keeps for all of its clients. Content-Length and Transfer-Encoding it refuses itself (RFC 9110, 6.5.1)."""
 # RFC 9110, 7.2; RFC 3986, 3.2.2 and 3.2.3.
-_HOST = re.compile(rb"(\[[0-9A-Fa-f:.vV]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(:[0-9]*)?")
+HOST = re.compile(rb"(\[[0-9A-Fa-f:.vV]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(:[0-9]*)?")
 _HASH = ord("#")
 """An int, because ``b"#" in target`` first raises and drops a TypeError."""
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://([^/?]*)(.*)", re.DOTALL)
@@ -261,7 +261,7 @@ class RequestParser:
         if host is None:
             if version == "1.1":
                 self._refuse(400, "it has no Host")
-        elif _HOST.fullmatch(host) is None:
+        elif HOST.fullmatch(host) is None:
             self._refuse(400, "its Host is not a host and a port")
         else:
             self._host = host
@@ -277,7 +277,7 @@ class RequestParser:
                 self._refuse(400, "its request target is *, which is for OPTIONS")
             return target
         found = _ABSOLUTE.fullmatch(target)
-        if found is None or found[1][:1] in (b"", b":") or _HOST.fullmatch(found[1]) is None:
+        if found is None or found[1][:1] in (b"", b":") or HOST.fullmatch(found[1]) is None:
             self._refuse(400, "its request target is neither a path nor a URL")
         # The target's authority counts, whatever Host says.
         self._headers = [(b"host", found[1]), *(field for field in self._headers if field[0] != b"host")]

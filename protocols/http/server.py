@@ -7,6 +7,7 @@ from contextvars import copy_context
 from typing import Any
 
 from protocols.asgi import Application
+from protocols.errors import BindError
 from protocols.http.compression.compressed import Compressed
 from protocols.http.compression.settings import compression_of
 from protocols.http.connection import HTTPConnection
@@ -58,7 +59,7 @@ class HTTPServer(Server):
             tls=settings.tls,
             proxies=settings.proxy_protocol,
             max_per_address=settings.max_per_address,
-            alpn=("http/1.1",),
+            alpn=("h2", "http/1.1") if settings.http2 else ("http/1.1",),
             reserved=reserved,
             private=private,
         )
@@ -66,6 +67,7 @@ class HTTPServer(Server):
         compression = compression_of(settings.compress)
         served = app if compression is None else Compressed(app, compression)
         self.service = HTTPService(served, settings, name, self.state, fields)
+        self._connection = _connection_class(settings)
         self._makes_room = makes_room
         self.refusals = self.service.refusals
 
@@ -86,7 +88,7 @@ class HTTPServer(Server):
     async def start(self) -> None:
         service = self.service
         await self.listener.start(
-            lambda: HTTPConnection(service, _RUNS),
+            lambda: self._connection(service, _RUNS),
             count=service.connections.__len__,
             limit=self.settings.max_connections,
             refusal=plain(503, fields=service.refusal_fields, dated=False),
@@ -97,14 +99,15 @@ class HTTPServer(Server):
     @property
     def detail(self) -> str:
         """What the operator sees of it while it is ready."""
-        return "TLS; websocket too" if self.settings.tls else "websocket too"
+        words = ["TLS"] * (self.settings.tls is not None) + ["HTTP/2"] * self.settings.http2
+        return "; ".join([*words, "websocket too"])
 
     def can_become(self, made: Server) -> bool:
         return self.is_where(made)
 
     async def become(self, made: "HTTPServer") -> None:
         await super().become(made)
-        self.settings = made.settings
+        self.settings, self._connection = made.settings, _connection_class(made.settings)
         self.service.become(made.service, copy_context())
         refusal = plain(503, fields=self.service.refusal_fields, dated=False)
         await self.listener.become(made.listener, limit=self.settings.max_connections, refusal=refusal)
@@ -134,3 +137,14 @@ class HTTPServer(Server):
 
 
 _RUNS = (Exchange, WebSocket)
+
+
+def _connection_class(settings: HTTPSettings) -> type[HTTPConnection]:
+    """Raises BindError if HTTP/2 is wanted, and its library is not installed."""
+    if not settings.http2:
+        return HTTPConnection
+    try:
+        from protocols.http.http2.connection import HTTP2Connection
+    except ImportError as error:
+        raise BindError("http2: h2 is not installed; pip install 'asgi-gateway[http2]'") from error
+    return HTTP2Connection

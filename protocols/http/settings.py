@@ -33,6 +33,9 @@ class HTTPSettings:
     """The fields that each of these proxies writes itself, so that no client can: some of `x-forwarded-for`,
     `x-forwarded-proto`, `x-forwarded-host`, `x-forwarded-port` and `x-forwarded-prefix`, or `forwarded` alone
     (RFC 7239)."""
+    http2: bool = False
+    """Speak HTTP/2 as well, with clients that choose it by ALPN, or begin with it. A request costs several times what
+    it costs in HTTP/1.1: if there is a proxy in front, let that speak it. Needs `pip install 'asgi-gateway[http2]'`."""
     root_path: str = ""
     """The path under which a proxy publishes this server and which it strips, such as /app: ASGI's root_path. An
     `X-Forwarded-Prefix` of a trusted proxy takes its place."""

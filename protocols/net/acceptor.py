@@ -204,7 +204,7 @@ class Acceptor:
 
     async def _connect(self, accepted: socket.socket, endpoints: Endpoints | None, client: HostPort | None) -> None:
         # The loop owns the descriptor from here on: `accepted` gives it up, so that it is not closed twice.
-        connection = socket.socket(accepted.family, accepted.type, accepted.proto, accepted.detach())
+        connection = socket.socket(accepted.family, accepted.type, _protocol(accepted), accepted.detach())
         if not self._admits(client, connection):
             self._refuse(connection)
             connection.close()
@@ -253,6 +253,12 @@ class Handover(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._connected(cast("asyncio.Transport", transport))  # uvloop's does not inherit from it
+
+
+def _protocol(accepted: socket.socket) -> int:
+    """Return the number by which asyncio knows TCP, and switches Nagle's algorithm off: that would hold a small write
+    back for 40 ms if the one before is not acknowledged. An accepted socket has that of its listener, which is 0."""
+    return accepted.proto if accepted.family == socket.AF_UNIX else socket.IPPROTO_TCP
 
 
 def _reason(error: OSError) -> str:

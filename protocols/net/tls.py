@@ -155,7 +155,7 @@ class Certificate:
 
     def __init__(self, tls: TLS, alpn: Sequence[str] = ()) -> None:
         self.tls = tls
-        self._alpn = alpn
+        self.alpn = tuple(alpn)
         self.stamps = tls.stamps()
         self._context = tls.context(alpn)
         self._expiries = tls.expiries()
@@ -180,7 +180,7 @@ class Certificate:
             return
         self.stamps = stamps  # before the files are read: a change in between is seen the next time
         try:
-            self._context = self.tls.context(self._alpn)
+            self._context = self.tls.context(self.alpn)
         except BindError as error:
             logger.error("%s; new connections use the previous certificate", error)
         else:
@@ -189,7 +189,9 @@ class Certificate:
 
 
 def newer(before: Certificate | None, after: Certificate | None) -> Certificate | None:
-    """Return ``after``, or ``before`` if both have read the same files: then its session tickets are valid still."""
-    if before is None or after is None or (before.tls, before.stamps) != (after.tls, after.stamps):
+    """Return ``after``, or ``before`` if both have read the same files, and offer the same protocols: then its session
+    tickets are valid still."""
+    if before is None or after is None:
         return after
-    return before
+    is_same = (before.tls, before.stamps, before.alpn) == (after.tls, after.stamps, after.alpn)
+    return before if is_same else after

@@ -115,6 +115,7 @@ class HTTPKind(PathKind):
             "protocols.http.server:HTTPServer",
             carries=True,
             renamed=(("proxies", "trusted_proxies"),),
+            extras=(("http2", "h2", "asgi-gateway[http2]"),),
         ),
     )
     refusal: ClassVar = (

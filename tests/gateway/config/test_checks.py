@@ -30,6 +30,15 @@ def test_an_extra_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None
     assert str(caught.value).splitlines()[0] == sentence
 
 
+@pytest.mark.parametrize(("http2", "mistakes"), [("true", 1), ("false", 0)])
+def test_an_extra_that_a_setting_needs(monkeypatch: pytest.MonkeyPatch, http2: str, mistakes: int) -> None:
+    monkeypatch.setitem(sys.modules, "h2", None)
+    text = f"servers:\n  web: {{protocol: http, http2: {http2}}}\nroutes: {{http: a.b}}\n"
+    parsed = parse(text, name="gateway.yaml", folder=Path("/nowhere"), environ={})
+    found = [str(each).splitlines()[0] for each in checks.diagnostics(parsed) if "h2" in str(each)]
+    assert found == ["gateway.yaml:2:32: error: h2 is not installed; pip install 'asgi-gateway[http2]'"] * mistakes
+
+
 def test_an_extra_that_nothing_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aioimaplib", None)
     check(MAILBOX.format(host=""))

@@ -54,6 +54,23 @@ async def test_tcp_and_the_port_that_the_system_gave() -> None:
         await asyncio.open_connection(host, int(port))
 
 
+@pytest.mark.parametrize("proxies", [(), ("127.0.0.2",)])
+async def test_a_small_write_is_not_held_back(proxies: tuple[str, ...]) -> None:
+    made: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    class Looks(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            accepted = transport.get_extra_info("socket")
+            made.set_result(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    listener = Listener("127.0.0.1:0", proxies=proxies)
+    await listener.start(Looks, count=lambda: 0, limit=10)
+    _, writer = await asyncio.open_connection(*listener.address.split(":"))
+    assert await made
+    writer.close()
+    listener.stop()
+
+
 async def test_a_unix_socket_replaces_a_dead_one_and_not_a_live_one(tmp_path: Path) -> None:
     path = tmp_path / "g.sock"
     dead = socket.socket(socket.AF_UNIX)
