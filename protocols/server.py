@@ -68,7 +68,7 @@ class Server(ABC):
     """The bytes that it has received and sent. None: it does not count them."""
     login_outcomes: Mapping[str, int] | None = None
     """How many logins of its clients had which outcome. None: it has no users."""
-    refusal_reasons: ClassVar[Sequence[str]] = ()
+    refusal_reasons: Sequence[str] = ()
     """The usual ones of :attr:`refusals`: these are 0 from the start on in the metrics."""
     state_since = 0.0
     """The Unix time since which it is in the state that its status tells."""

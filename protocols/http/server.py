@@ -68,6 +68,8 @@ class HTTPServer(Server):
         served = app if compression is None else Compressed(app, compression)
         self.service = HTTPService(served, settings, name, self.state, fields)
         self._connection = _connection_class(settings)
+        if settings.http2:
+            self.refusal_reasons = (*self.refusal_reasons, "ENHANCE_YOUR_CALM", "PROTOCOL_ERROR", "REFUSED_STREAM")
         self._makes_room = makes_room
         self.refusals = self.service.refusals
 

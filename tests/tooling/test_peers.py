@@ -20,6 +20,7 @@ PROGRAMS = (
     "chromedriver",
     "swaks",
     "curl",
+    "nghttp",
     "openssl",
     "systemd-analyze",
     "logger",

@@ -56,7 +56,8 @@ MESSAGE_DURATION = histogram(
 REFUSALS = counter(
     "gateway_refusals_total",
     "Requests, commands of a mail session, and devices that a server refused before any application got them, by the "
-    "answer to the peer: a status of HTTP, a reply code of SMTP, a reason code of MQTT.",
+    "answer to the peer: a status of HTTP, the name of an error of HTTP/2, a reply code of SMTP, a reason code of "
+    "MQTT.",
     *("server", "reason"),
 )
 NO_ROUTE = "none"
