@@ -56,7 +56,7 @@ class Session:
     def __init__(self, connection: HTTPConnection, run_on: RunOn) -> None:
         self.connection = connection
         self.streams: dict[int, Stream] = {}
-        """Those that are open, by number."""
+        """The open streams, by number."""
         self._highest = 0
         """The highest number that one has had."""
         self._last = _LAST
