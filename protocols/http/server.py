@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextvars import copy_context
 from typing import Any
 
@@ -32,7 +32,7 @@ class HTTPServer(Server):
     """HTTP/1.1 and WebSocket on one address."""
 
     protocol = "http"
-    refusal_reasons = ("400", "413", "414", "426", "431", "501", "505")
+    refusal_reasons: Sequence[str] = ("400", "413", "414", "426", "431", "501", "505")
     scope_types = ("http", "websocket")
     listener: Listener
 
