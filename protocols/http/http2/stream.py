@@ -3,18 +3,16 @@
 import asyncio
 import math
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from protocols.errors import Disconnected
 from protocols.http.channel import Hold, Raw
+from protocols.http.connection import HTTPConnection
 from protocols.http.head import plain
 from protocols.http.http2.fields import response_fields
-from protocols.http.http2.library import ErrorCodes
+from protocols.http.http2.library import Core, ErrorCodes
 from protocols.http.request import Body, Flow, Request
 from protocols.http.service import InFlight, logger
-
-if TYPE_CHECKING:
-    from protocols.http.http2.session import Session
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -23,6 +21,35 @@ _FULL = 64 * 1024
 _FRAME = 16 * 1024
 """Bytes of a DATA frame: other streams have their turn after it."""
 _NEVER = math.inf
+
+
+class Streams(Protocol):
+    """The session that a stream belongs to."""
+
+    connection: HTTPConnection
+    core: Core
+
+    def acknowledge(self, number: int, size: int) -> None:
+        """Let the peer send ``size`` bytes more."""
+
+    def send_fields(self, number: int, fields: Fields, *, ends: bool) -> None:
+        """Send header fields. Raises Disconnected."""
+
+    def sends(self, stream: "Stream") -> None:
+        """Note that ``stream`` has something to send."""
+
+    def reset(self, number: int, code: ErrorCodes) -> None: ...
+
+    def expect(self, deadline: float) -> None:
+        """Look at the deadlines of streams at ``deadline``."""
+
+    def answered(self) -> None:
+        """Note that a request is answered completely."""
+
+    def left(self, stream: "Stream") -> None:
+        """Note that the application of ``stream`` has ended."""
+
+    def closed(self, stream: "Stream") -> None: ...
 
 
 class StreamBody(Body):
@@ -43,7 +70,7 @@ class StreamBody(Body):
 class Stream(Flow):
     """One stream, from its request to its end on both sides."""
 
-    def __init__(self, session: "Session", number: int) -> None:
+    def __init__(self, session: "Streams", number: int) -> None:
         connection = session.connection
         self.service = connection.service
         self.loop = connection.loop
