@@ -12,16 +12,18 @@ from protocols.errors import LocalProtocolError
 Headers = Iterable[tuple[bytes, bytes]]
 Encoded = tuple[bytes, int | None, bool, bool]
 
-_MOST, _LONGEST = 512, 1024
-"""Heads that are kept, and bytes of one head or field that is."""
+_MOST, _LONGEST, _LONGEST_NAME = 512, 1024, 64
+"""Heads and names that are kept, and bytes of one head and of one name."""
 _IN_VAIN, _REST = 1000, 20_000
 """Misses in a row after which nothing is looked up, and responses until it is again."""
 
 _ALSO = {426: b"upgrade: websocket\r\nsec-websocket-version: 13\r\n"}
 """Header fields that a status requires (RFC 6455, 4.4)."""
 
-# RFC 9110, 5.1 and 5.5: a name is a token; a value has visible characters, spaces, tabs and obs-text, no other control.
-_FIELD = re.compile(rb"[!#-'*+\-.^_`|~0-9a-z]+: [\t\x20-\x7e\x80-\xff]*\r\n")
+_TOKEN = re.compile(rb"[!#-'*+\-.^_`|~0-9a-z]+")
+"""A name (RFC 9110, 5.1) in lower case."""
+_VALUE = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+"""The characters of a value (RFC 9110, 5.5): visible ones, spaces, tabs and obs-text, no other control."""
 _OURS = frozenset({b"content-length", b"connection", b"transfer-encoding", b"date"})
 _NO_TRAILERS = _OURS | {
     b"age",
@@ -109,43 +111,69 @@ def _no_pairs() -> LocalProtocolError:
 
 
 def _encode(headers: Headers) -> Encoded:
-    fields = b""
+    parts: list[bytes] = []
     length: int | None = None
     close = dated = False
     for name, value in headers:
-        line, ours, said = _line(name, value)
+        start, ours = _NAMES[name]
         if ours is None:
-            fields += line
+            parts += start, value, b"\r\n"
         elif ours == b"content-length":
-            if length is not None and length != said:
+            if length is not None and length != _length(value):
                 raise LocalProtocolError(
-                    f"content-length is {length}, and {said} as well; leave it out, or write the length"
+                    f"content-length is {length}, and {_length(value)} as well; leave it out, or write the length"
                 )
-            length = said
+            length = _length(value)
         elif ours == b"connection":
             close = close or b"close" in value.lower()
         elif ours == b"date":
-            fields += line
+            parts += start, value, b"\r\n"
             dated = True
-    return fields, length, close, dated
+    return _joined(parts), length, close, dated
 
 
-def _line(name: bytes, value: bytes) -> tuple[bytes, bytes | None, int | None]:
-    """Return the field in bytes, its lower-case name if the server handles it, and its value if it is a length."""
-    return _short_line(name, value) if len(name) + len(value) <= _LONGEST else _any_line(name, value)
+def _joined(parts: list[bytes]) -> bytes:
+    """Return the lines of ``parts``: the start of a field, its value, CR LF, and so on.
+
+    They are checked together: their line ends are all that may be left without the characters of values.
+    """
+    lines = b"".join(parts)
+    if len(lines.translate(None, _VALUE)) != len(parts) // 3 * 2:
+        wrong = next(
+            start for start, value in zip(parts[::3], parts[1::3], strict=True) if value.translate(None, _VALUE)
+        )
+        raise _malformed(wrong.partition(b":")[0])
+    return lines
 
 
-def _any_line(name: bytes, value: bytes) -> tuple[bytes, bytes | None, int | None]:
-    name = name.lower()  # ASGI requires lower case; not every middleware keeps to it
-    line = b"%b: %b\r\n" % (name, value)
-    if _FIELD.fullmatch(line) is None:
-        field = repr(name.decode("latin-1"))
-        raise LocalProtocolError(f"the header {field}: its name is not a token, or its value has a control character")
-    return line, name if name in _OURS else None, _length(value) if name == b"content-length" else None
+class _Names(dict[bytes, tuple[bytes, bytes | None]]):
+    """By the name of a field, as an application writes it, the start of its line, and its name in lower case if the
+    server handles it. Applications send the same names again and again; others would fill the memory."""
+
+    def __missing__(self, name: bytes) -> tuple[bytes, bytes | None]:
+        lower = name.lower()  # ASGI requires lower case; not every middleware keeps to it
+        if _TOKEN.fullmatch(lower) is None:
+            raise _malformed(name)
+        made = lower + b": ", lower if lower in _OURS else None
+        if len(self) < _MOST and len(name) <= _LONGEST_NAME:
+            self[bytes(name)] = made
+        return made
 
 
-_short_line = lru_cache(maxsize=1024)(_any_line)
-"""Applications send the same fields again and again. Long ones would fill the memory."""
+_NAMES = _Names()
+
+
+def _malformed(name: bytes) -> LocalProtocolError:
+    field = repr(name.decode("latin-1"))
+    return LocalProtocolError(f"the header {field}: its name is not a token, or its value has a control character")
+
+
+def _lines(headers: Headers) -> bytes:
+    """Return ``headers`` as they are, in lines. Raises LocalProtocolError."""
+    try:
+        return _joined([part for name, value in headers for part in (_NAMES[name][0], value, b"\r\n")])
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _no_pairs() from error
 
 
 def _length(value: bytes) -> int:
@@ -162,20 +190,15 @@ def date(now: int) -> bytes:
 
 def interim(status: int, headers: Headers) -> bytes:
     """Return an interim response (RFC 9110, 15.2). Raises LocalProtocolError as :func:`encode` does."""
-    try:
-        return STATUS_LINES[status] + b"".join(_line(*field)[0] for field in headers) + b"\r\n"
-    except (TypeError, AttributeError) as error:
-        raise _no_pairs() from error
+    return STATUS_LINES[status] + _lines(headers) + b"\r\n"
 
 
 def trailers(headers: Headers) -> bytes:
     """Return fields that follow a chunked body (RFC 9110, 6.5). Raises LocalProtocolError as :func:`encode` does, and
     for a field that means something in a head only."""
-    try:
-        names = {name.lower() for name, _ in headers}
-        lines = b"".join(_line(*field)[0] for field in headers)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise _no_pairs() from error
+    fields = list(headers)
+    lines = _lines(fields)
+    names = {name.lower() for name, _ in fields}
     if wrong := _NO_TRAILERS & names:
         raise LocalProtocolError(f"the field {min(wrong).decode('latin-1')!r} belongs in the head, and not in trailers")
     return lines
