@@ -618,7 +618,8 @@ class Exchange(AppRun):
         self._over()
         if self.connection.is_full:
             return self._drain_and_free()
-        if self.request.body is not None and self.awaits_body:
+        body = self.request.body
+        if body is not None and not body.complete and self.awaits_body:
             self.free()
         elif not self._is_due:  # most applications end in the same turn
             self._is_due = True

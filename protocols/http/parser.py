@@ -56,6 +56,7 @@ class RequestParser:
         "_completed",
         "_flow",
         "_framing",
+        "_framing_fields",
         "_headers",
         "_host",
         "_is_between",
@@ -98,7 +99,9 @@ class RequestParser:
         self._host = b""
         """The last Host that was valid."""
         self._usual: Headers | None = None
-        """The fields of the last request without a body, which were valid: most peers send the same again and again."""
+        """The fields of the last request, which were valid: most peers send the same again and again."""
+        self._framing_fields: dict[bytes, bytes] | None = None
+        """The same by their names, if one of them says what follows the head."""
         self._refusal: Refusal | None = None
 
     # Bytes.
@@ -225,14 +228,15 @@ class RequestParser:
             self._refuse(505, "its version of HTTP is neither 1.0 nor 1.1")
         if self._silent or self._max_line < _HEAD:  # else it came in few enough bytes
             self._check_sizes()
-        framing = None if self._headers == self._usual else self._framing_fields(version)
+        if self._headers != self._usual:
+            self._framing_fields = self._read_fields(version)
         target = self._target
         if target[:1] != b"/" or _HASH in target or method == "CONNECT":
             target = self._plain_target(method, target)
         request = Request(method, target, version, self._headers, parser.should_keep_alive())
         self._left = 0
-        if framing is not None:
-            self._frame(request, framing)
+        if (fields := self._framing_fields) is not None:
+            self._frame(request, fields)
         self._request = request
         self.messages.append(request)
 
@@ -241,7 +245,7 @@ class RequestParser:
         if any(len(name) + len(value) > self._max_line for name, value in self._headers):
             self._refuse(431, _TOO_LONG[431])
 
-    def _framing_fields(self, version: str) -> dict[bytes, bytes] | None:
+    def _read_fields(self, version: str) -> dict[bytes, bytes] | None:
         """Check the fields. Return them if one of them says what follows the head."""
         fields = dict(self._headers)
         if len(self._headers) > MOST_FIELDS:
@@ -249,11 +253,9 @@ class RequestParser:
         host = fields.get(b"host")
         if host != self._host or len(fields) != len(self._headers):
             self._check_host(host, version)
-        if not _READ.isdisjoint(fields):
-            return fields
-        if host is not None:
-            self._usual = self._headers.copy()  # an application may change the list that it gets
-        return None
+        # An application may change the list that it gets.
+        self._usual = self._headers.copy() if host is not None else None
+        return None if _READ.isdisjoint(fields) else fields
 
     def _check_host(self, host: bytes | None, version: str) -> None:
         if sum(name == b"host" for name, _ in self._headers) > 1:

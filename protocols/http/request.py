@@ -113,22 +113,25 @@ class Body:
         return self._error is not None
 
     def feed(self, piece: bytes) -> None:
-        self.size += len(piece)
+        size = len(piece)
+        self.size += size
         if self._error is not None:
             return
         self._pieces.append(piece)
         if len(self._pieces) > _MOST_PIECES:  # each costs some fifty bytes beside its own
             self._pieces = [b"".join(self._pieces)]
-        self._buffered += len(piece)
+        self._buffered += size
         if self._buffered > READ_AHEAD and not self._is_held:
             self._is_held = True
             self._flow.hold_body()
-        self.wake()
+        if self._waiter is not None:
+            self.wake()
 
     def finish(self) -> None:
         """Note that the last byte has come."""
         self.complete = True
-        self.wake()
+        if self._waiter is not None:
+            self.wake()
 
     def fail(self, error: type[Exception], why: str = "") -> None:
         """Let each :meth:`wait` raise ``error(why)``. Only the first call counts."""
