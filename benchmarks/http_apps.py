@@ -70,8 +70,10 @@ APPS = {"hello": hello, "post": post, "json": json, "large": large, "echo": echo
 
 
 async def serve(name: str, port: int) -> None:
+    from gateway.allocator import keep_freed
     from protocols.http.server import HTTPServer, HTTPSettings
 
+    keep_freed()  # as the daemon does
     server = HTTPServer(APPS[name], HTTPSettings(bind=f"127.0.0.1:{port}"), state={})
     await server.start()
     await asyncio.Event().wait()

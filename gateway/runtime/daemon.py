@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.allocator import keep_freed
 from gateway.config.settings import ConsoleSettings
 from gateway.console.here import Here
 from gateway.console.socket import Commands
@@ -124,6 +125,7 @@ class Daemon:
         await self._become_daemon()
         self._is_ready = True
         setup.started()
+        keep_freed()
         if self._samples is not None:
             self._tasks.spawn(self._try(self._samples), name="samples")
         await self._stop.wait()

@@ -6,7 +6,7 @@ knows requests and bodies only, so another parser can take its place.
 """
 
 import re
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
@@ -121,18 +121,30 @@ class RequestParser:
         Nothing raises: a mistake of the peer is a refusal, or an error of the body.
         """
         self._completed = False
-        if self._body is None and len(data) <= _HEAD and not (data := self._parse(data)):
+        if self._body is None:
+            if len(data) <= _HEAD and not (data := self._parse(data)):
+                return b""
+        elif 0 < len(data) <= self._left:
+            self._take(data)
             return b""
         view, at = memoryview(data), 0
         while at < len(data) and not self._completed and self._parser is not None:
-            piece = view[at : at + self._step()]
-            at += len(piece) - len(self._parse(piece))
+            if self._body is not None and self._left > 0:
+                at += self._take(bytes(view[at : at + self._left]))
+            else:
+                piece = view[at : at + (_HEAD if self._body is None else _CHUNKED)]
+                at += len(piece) - len(self._parse(piece))
         return data[at:]
 
-    def _step(self) -> int:
-        if self._body is None:
-            return _HEAD
-        return max(self._left, _HEAD) if self._left >= 0 else _CHUNKED
+    def _take(self, piece: bytes) -> int:
+        """Add ``piece`` to a counted body, and return its size. httptools would copy it. It has seen the head, and
+        perhaps the beginning of the body; another parser goes on behind the body."""
+        self.on_body(piece)
+        if not self._left:
+            request = cast("Request", self._request)
+            self._parser = HttpRequestParser(self) if request.keeps else None  # what follows the last one is ignored
+            self.on_message_complete()
+        return len(piece)
 
     def _parse(self, data: bytes | memoryview) -> bytes:
         """Parse all of ``data``. Return the bytes that follow the head of a request that asks for another protocol."""
@@ -194,12 +206,11 @@ class RequestParser:
             self._parser = None
             return rest
         self._parser = HttpRequestParser(self)
-        if (body := self._body) is not None:
-            length = b"transfer-encoding: chunked" if self._left < 0 else b"content-length: %d" % self._left
-            left = self._left
-            self._parser.feed_data(b"POST / HTTP/1.1\r\nhost:\r\n%b\r\n\r\n" % length)
+        if self._left < 0:
+            body, self._is_between = self._body, True
+            self._parser.feed_data(b"POST / HTTP/1.1\r\nhost:\r\ntransfer-encoding: chunked\r\n\r\n")
             self.messages.pop()
-            self._request, self._body, self._left = request, body, left
+            self._request, self._body = request, body
         return rest
 
     # What httptools finds. It would also say that a message begins: one call more for each request.

@@ -121,10 +121,11 @@ class Body:
         if len(self._pieces) > _MOST_PIECES:  # each costs some fifty bytes beside its own
             self._pieces = [b"".join(self._pieces)]
         self._buffered += size
-        if self._buffered > READ_AHEAD and not self._is_held:
+        waiter = self._waiter
+        if self._buffered > READ_AHEAD and not self._is_held and (waiter is None or waiter.done()):
             self._is_held = True
             self._flow.hold_body()
-        if self._waiter is not None:
+        if waiter is not None:  # it takes the piece in this turn of the loop, so reading goes on
             self.wake()
 
     def finish(self) -> None:
