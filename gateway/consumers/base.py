@@ -80,7 +80,7 @@ def logged_disconnect(scope: Any) -> Iterator[None]:
         yield
     except (StopConsumer, Disconnected):
         pass
-    except Exception as error:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
         logger.error("%s: disconnect", describe(scope), exc_info=error, extra={"scope": scope})
 
 
@@ -409,6 +409,8 @@ class Consumer(Generic[R]):
         if handler is None or self._told:
             return
         self._told = True
+        if self._departure is not None:
+            self._departure.stop()
         with logged_disconnect(self.scope):
             await self._call_last(handler, event)
 

@@ -79,6 +79,9 @@ class InMemoryChannelLayer:
 
     async def _send(self, channel: str, message: dict[str, Any]) -> None:
         await checkpoint()
+        self._deliver(channel, message)
+
+    def _deliver(self, channel: str, message: dict[str, Any]) -> None:
         home = self._loop
         if home is None or home is asyncio.get_running_loop() or home.is_closed():
             self._put(channel, dict(message))
@@ -158,8 +161,11 @@ class InMemoryChannelLayer:
         """Queue ``message`` for every channel of ``group``."""
         origins.note(message)
         await checkpoint()
-        for channel in list(self._groups.get(group, ())):
-            await self._send(channel, message)
+        members = self._groups.get(group, {})
+        for channel in list(members):
+            await checkpoint()
+            if channel in members:  # it may have left meanwhile, and what it gets now would lie there unread
+                self._deliver(channel, message)
 
     async def forget(self, channel: str) -> None:
         """Forget ``channel`` and what it holds. Its reader calls this when it ends, after it left its groups."""

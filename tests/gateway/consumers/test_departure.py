@@ -257,6 +257,52 @@ async def test_a_disconnect_that_raises_beside_a_handler_is_one_record(
     assert len([record for record in caplog.records if record.exc_info]) == 1
 
 
+async def test_a_disconnect_that_exits_beside_a_handler_ends_nothing_else(
+    story: Story, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Exiting(AsyncSocket):
+        async def disconnect(self, code: int) -> None:
+            self.story.tell(code)
+            raise SystemExit(1)
+
+    async with serving(Exiting.as_asgi(story=story)) as server:
+        async with websocket(f"ws://{server.address}/") as peer:
+            await peer.send("a")
+            await until(story.running.is_set)
+            await peer.close()
+        await until(lambda: story.told == [1000])
+        story.go_on.set()
+        await idle(server)
+    assert story.told == [1000, ("a", True)]
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == ["websocket /: disconnect"]
+
+
+async def test_a_disconnect_is_called_once_if_a_handler_fails_while_its_peer_leaves(story: Story) -> None:
+    """What the handler awaits is cancelled by other code, so that the consumer looks for the disconnect."""
+
+    class Failing(AsyncSocket):
+        async def receive(self, text: str) -> None:  # type: ignore[override]
+            self.story.running.set()
+            cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            cancelled.cancel()
+            await cancelled
+
+        async def disconnect(self, code: int) -> None:
+            self.story.tell(code)
+            await until(self.story.go_on.is_set)
+
+    async with serving(Failing.as_asgi(story=story)) as server:
+        async with websocket(f"ws://{server.address}/") as peer:
+            await peer.send("a")
+            await until(story.running.is_set)
+            peer.transport.abort()
+            await until(lambda: bool(story.told))
+            await asyncio.sleep(5 * 0.01)  # longer than a handler may run
+        story.go_on.set()
+        await idle(server)
+    assert len(story.told) == 1
+
+
 async def test_a_run_that_is_cancelled_cancels_its_disconnect_too(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:

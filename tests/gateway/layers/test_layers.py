@@ -55,6 +55,26 @@ async def test_a_forgotten_channel_holds_nothing() -> None:
     assert layer._channels == {}
 
 
+async def test_a_member_that_leaves_while_a_group_is_told_has_no_channel_any_more() -> None:
+    layer = InMemoryChannelLayer()
+    members = [await layer.new_channel() for _ in range(1000)]
+    for name in members:
+        await layer.group_add("all", name)
+
+    async def leave(name: str, turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await layer.group_discard("all", name)
+        await layer.forget(name)
+
+    async def tell() -> None:
+        while layer.groups:
+            await layer.group_send("all", {"type": "x"})
+
+    await asyncio.gather(tell(), tell(), *(leave(name, turns % 50) for turns, name in enumerate(members)))
+    assert (layer.groups, layer.channels, layer.unread) == (0, 0, 0)
+
+
 def test_a_layer_whose_loop_is_closed_goes_on_with_the_next() -> None:
     """Each test of a project has a loop of its own, and the layer is the process's."""
     layer = InMemoryChannelLayer()
