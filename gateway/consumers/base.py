@@ -134,6 +134,8 @@ class Consumer(Generic[R]):
     """The event whose method is running."""
     _left = False
     """Whether ``send`` has raised because the peer has left."""
+    _has_ended = False
+    """Whether the run has ended, so that it is in no group any more."""
     _asking: Any = None
     """The event whose method is running, if it is one of :attr:`asks` and not answered yet."""
     _unanswered: Unanswered | None = None
@@ -220,6 +222,7 @@ class Consumer(Generic[R]):
             async with merge(receive, self._layer_messages) as events:
                 await self._live(events)
         finally:
+            self._has_ended = True
             await self._leave_layer()
 
     async def _layer_messages(self) -> dict[str, Any]:
@@ -478,6 +481,8 @@ class Consumer(Generic[R]):
             raise LookupError(f"{type(self).__name__} has no @layer_event method for messages of the group {name!r}")
         self._groups.add(name)
         await self.channel_layer.group_add(name, self.channel_name)
+        if self._has_ended:  # a thread goes on, or this took longer than the rest of the run
+            await self._leave_layer()
 
     def group_send(self, name: str, message: Mapping[str, Any]) -> R:
         """Send ``message``, a dict with ``type``, to everyone in a group."""

@@ -151,6 +151,27 @@ async def test_a_group_that_is_joined_after_the_disconnect_is_left(story: Story)
     assert not get_channel_layer()._groups  # type: ignore[attr-defined]
 
 
+async def test_a_group_that_a_thread_joins_after_the_run_is_left_at_once(story: Story) -> None:
+    """A thread cannot be interrupted: it calls ``disconnect`` when it is done with its handler."""
+
+    class Late(SyncSocket):
+        def disconnect(self, code: int) -> None:
+            self.group_add("late")
+            super().disconnect(code)
+
+    layer = get_channel_layer()
+    assert isinstance(layer, InMemoryChannelLayer)
+    async with serving(Late.as_asgi(story=story)) as server, websocket(f"ws://{server.address}/") as peer:
+        await peer.send("a")
+        await until(story.running.is_set)
+        await layer.group_send("all", {"type": "x"})
+        await server.stop(0)
+        await until(lambda: layer.groups == 0)
+        story.go_on.set()
+        await until(lambda: len(story.told) == 2)
+        await until(lambda: (layer.groups, layer.channels) == (0, 0))
+
+
 async def test_a_message_of_the_group_is_not_handled_after_the_disconnect(story: Story) -> None:
     async with serving(AsyncSocket.as_asgi(story=story)) as server:
         async with websocket(f"ws://{server.address}/") as peer:
