@@ -459,7 +459,7 @@ async def test_the_end_of_the_grace_calls_the_disconnect(form: str, story: Story
         story.go_on.set()
         await until(lambda: len(story.told) == 2)
         peer.transport.abort()
-    assert story.told == ["slow", ("disconnect", 1001)]
+    assert story.told == ["slow", ("disconnect", 1012)]
 
 
 @pytest.mark.usefixtures("_impatient")
