@@ -47,6 +47,7 @@ class HTTPConnection(asyncio.Protocol):
     __slots__ = (
         "_closing",
         "_exchange",
+        "_head_deadline",
         "_holds",
         "_is_deaf",
         "_last",
@@ -68,6 +69,7 @@ class HTTPConnection(asyncio.Protocol):
         "is_full",
         "label",
         "loop",
+        "requests",
         "scheme",
         "server",
         "service",
@@ -80,7 +82,8 @@ class HTTPConnection(asyncio.Protocol):
         self.service = service
         self.loop = asyncio.get_running_loop()
         self._runs = runs
-        self._parser = RequestParser(self, service.settings.max_header)
+        settings = service.settings
+        self._parser = RequestParser(self, settings.max_header, settings.max_header_fields, settings.max_head)
         self._exchange: Occupant | None = None
         """What is on the connection now."""
         self._last = False
@@ -104,6 +107,8 @@ class HTTPConnection(asyncio.Protocol):
         """Whether the peer has not read enough of what was written."""
         self.deadline = _NEVER
         """When :meth:`expire` is due (the loop's clock)."""
+        self._head_deadline = 0.0
+        """The same for the head that came last in more than one piece."""
         self.label = service.name
         """The listener and the peer, for log lines."""
         self.client: HostPort | None = None
@@ -113,6 +118,8 @@ class HTTPConnection(asyncio.Protocol):
         """How many applications its server had when it began, or its WebSocket did."""
         self.since = moment()
         """When it began."""
+        self.requests = 0
+        """How many requests it has brought, if there is a limit."""
         self.bytes_received = 0
         self.bytes_sent = 0
         self.tls: Mapping[str, Any] = _NO_TLS
@@ -170,6 +177,8 @@ class HTTPConnection(asyncio.Protocol):
             self._hold_back(rest)
         if self._parser.messages:
             self._next(data)
+        elif self.deadline != self._head_deadline:  # the first part of a head
+            self._head_deadline = self.deadline = self.loop.time() + self.service.settings.head_timeout
 
     def _hold_back(self, data: bytes) -> None:
         """Keep the bytes after a request that is being served: they are parsed later."""
@@ -213,7 +222,10 @@ class HTTPConnection(asyncio.Protocol):
             self._refuse(refusal, request=message)
         else:
             self._exchange = exchange = self._runs[message.upgrades](self, message)
-            exchange.begin()
+            if (limits := self.service.limits) is None:
+                exchange.begin()
+            elif self.service.begin_within(limits, exchange, self):
+                self._last = True
             if self._last:
                 exchange.close_after()
             if self._pipelined and exchange.awaits_body:
@@ -280,13 +292,17 @@ class HTTPConnection(asyncio.Protocol):
 
     def expire(self) -> None:
         """End what has taken too long: the wait for a request, for a body, or for a peer to read or to close."""
-        self.deadline = _NEVER
+        expired, self.deadline = self.deadline, _NEVER
         if self._closing is not None:
             self._flush(self._closing)
         elif self._is_deaf:
             self.abort()
         elif self._exchange is not None:
             self._exchange.stalled()
+        elif self._parser.in_head and expired != self._head_deadline:  # it came together with the request before
+            self._head_deadline = self.deadline = self.loop.time() + self.service.settings.head_timeout
+        elif self._parser.in_head:
+            self._refuse(Refusal(408, "its head did not come within head_timeout"))
         else:
             self.force_close()
 
@@ -305,7 +321,9 @@ class HTTPConnection(asyncio.Protocol):
 
     def _close_after(self, request: Request) -> None:
         body = request.body
-        if (body is None or (body.complete and not body.broken)) and not self._holds and not self._is_deaf:
+        is_read = body is None or (body.complete and not body.broken)
+        may_send = self._last and request.keeps and not self.tls  # a close could be a reset that overtakes the answer
+        if is_read and not (may_send or self._holds or self._is_deaf):
             self.force_close()
         else:
             self.linger()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import time
 from collections.abc import Awaitable
@@ -11,6 +12,7 @@ from typing import Any, BinaryIO, ClassVar, cast
 
 from protocols.app_run import NO_STEPS, AppRun, observed
 from protocols.asgi import (
+    HostPort,
     HTTPDisconnectEvent,
     HTTPRequestEvent,
     HTTPScope,
@@ -26,13 +28,16 @@ from protocols.http.channel import Channel
 from protocols.http.file_sender import FileSender, can_send
 from protocols.http.forwarded import Origin
 from protocols.http.head import STATUS_LINES, encode, interim, plain, status_line, trailers
+from protocols.http.limits import Excess
 from protocols.http.request import Body, MalformedBody, Request
 from protocols.http.scope import INTERIM, TRAILERS, http_scope
+from protocols.log_facts import about_peer
 from protocols.tasks import is_thrown_away
 
 logger = logging.getLogger(__name__)
 access = logging.getLogger("protocols.http.access")
 
+_NEVER = math.inf
 _DISCONNECT: HTTPDisconnectEvent = {"type": "http.disconnect"}
 AGAIN = 0.05
 """Seconds before an application that calls ``receive`` again gets another disconnect: it may ask for ever."""
@@ -144,6 +149,33 @@ class Exchange(AppRun):
         service.running.add(self)
         context = service.context.copy() if service.context is not None else None
         self._task = service.make_task(self.serve(), name=self.connection.label, context=context)
+
+    def refuse(self, excess: Excess) -> None:
+        """Answer in place of the application. The request has its turn and its line in the access log all the same."""
+        self.service.running.add(self)
+        self._task = self.connection.loop.create_task(self._serve_refusal(excess))
+
+    async def _serve_refusal(self, excess: Excess) -> None:
+        request, service, connection = self.request, self.service, self.connection
+        try:
+            told = about_peer("http", service.name, self.client, str(excess.status))
+            logger.info("%s: %s; answered %d", connection.label, excess.why, excess.status, extra=told)
+            service.refusals[str(excess.status)] += 1
+            must_close = self.awaits_body or request.needs_care or service.draining
+            retry = b"retry-after: %d\r\n" % excess.retry_after
+            self._answer(excess.status, retry, keeps=self._keeps and not must_close)
+            if connection.is_full:  # otherwise answers to pipelined requests would fill the memory
+                await self._drain()
+        finally:
+            service.running.discard(self)
+            self._release()
+
+    @property
+    def client(self) -> HostPort | None:
+        """The address of the client, or of a proxy that does not name it; None for a Unix socket."""
+        scope: Any = self.scope
+        client: HostPort | None = scope["client"]
+        return client
 
     async def serve(self) -> None:
         """Run the application, and make sure that the peer gets an answer. Raises only CancelledError."""
@@ -273,6 +305,18 @@ class Exchange(AppRun):
         return body is not None and not body.complete and not body.broken
 
     @property
+    def is_handled(self) -> bool:
+        """Whether the application has the request, as far as it has asked for it, and has not begun its answer."""
+        return not (self.status or self._reads or self._complete or self.gone)
+
+    def overrun(self) -> None:
+        """Answer 503 and cancel the application, because its time is over."""
+        logger.warning("%s: no answer within handler_timeout", describe(self.scope), extra={"scope": self.scope})
+        self.result = 503
+        self.cut(503)
+        self.cancel()
+
+    @property
     def task(self) -> "asyncio.Task[Any] | None":
         return self._task
 
@@ -353,11 +397,12 @@ class Exchange(AppRun):
     def _write_head(self) -> None:
         self.connection.write(self._head(None))
 
-    def _answer(self, status: int) -> None:
+    def _answer(self, status: int, fields: bytes = b"", *, keeps: bool = False) -> None:
         self.status = status
-        self._keeps = False
+        self._keeps = keeps
         self._complete = True
-        answer = plain(status, body=self.request.method != "HEAD", fields=self.service.refusal_fields)
+        fields += self.service.refusal_fields
+        answer = plain(status, body=self.request.method != "HEAD", fields=fields, closes=not keeps)
         self.size = len(answer.partition(b"\r\n\r\n")[2])
         self.connection.say(answer)
 
@@ -465,7 +510,8 @@ class Exchange(AppRun):
         try:
             await self._next_piece(body)
         except TimeoutError:
-            self._break_off(408, "the body did not come within stall_timeout")
+            limit = "stall_timeout" if self.connection.loop.time() < body.until else "body_timeout"
+            self._break_off(408, f"the body did not come within {limit}")
         except MalformedBody as error:
             self._break_off(400, f"malformed body, {error}")
         except ConnectionError:
@@ -478,9 +524,13 @@ class Exchange(AppRun):
         return None
 
     async def _next_piece(self, body: Body) -> None:
-        """Wait for a piece of ``body``; the connection sees to it that it comes within ``stall_timeout``."""
+        """Wait for a piece of ``body``; the connection sees to it that it comes within ``stall_timeout``, and all of it
+        within ``body_timeout``."""
         self._reads = True
-        self.connection.wait(self.service.settings.stall_timeout)
+        settings, now = self.service.settings, self.connection.loop.time()
+        if settings.body_timeout and body.until == _NEVER:
+            body.until = now + settings.body_timeout
+        self.connection.wait(min(settings.stall_timeout, body.until - now))
         try:
             await body.wait()
         finally:

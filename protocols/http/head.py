@@ -204,11 +204,12 @@ def trailers(headers: Headers) -> bytes:
     return lines
 
 
-def plain(status: int, *, body: bool = True, fields: bytes = b"", dated: bool = True) -> bytes:
-    """Return a complete, short answer of the server's own in plain text, after which the connection closes. One that is
-    not sent now but kept is not ``dated``: only a 5xx may be without (RFC 9110, 6.6.1)."""
+def plain(status: int, *, body: bool = True, fields: bytes = b"", dated: bool = True, closes: bool = True) -> bytes:
+    """Return a complete, short answer of the server's own in plain text, after which the connection ``closes``. One
+    that is not sent now but kept is not ``dated``: only a 5xx may be without (RFC 9110, 6.6.1)."""
     line = status_line(status)
     text = line[9:].strip().partition(b" ")[2]
-    framing = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n" % len(text)
+    framing = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(text)
+    close = b"connection: close\r\n" if closes else b""
     now = date(int(time.time())) if dated else b""
-    return line + framing + _ALSO.get(status, b"") + fields + now + b"\r\n" + (text if body else b"")
+    return line + framing + close + _ALSO.get(status, b"") + fields + now + b"\r\n" + (text if body else b"")

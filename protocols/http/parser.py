@@ -13,8 +13,6 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 from protocols.http.request import Body, Flow, Headers, MalformedBody, Refusal, Request
 from protocols.http.scope import reads_trailers
 
-MOST_FIELDS = 128
-"""Header fields of a request."""
 _HEAD = 4 * 1024
 """Bytes of heads that are parsed at a time: at most some two hundred requests in them wait for their turn."""
 _CHUNKED = 16 * 1024
@@ -35,7 +33,8 @@ _HASH = ord("#")
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://([^/?]*)(.*)", re.DOTALL)
 
 
-_TOO_MANY = f"it has more than {MOST_FIELDS} header fields"
+TOO_MANY = "it has more than max_header_fields header fields"
+TOO_LARGE = "its head is longer than max_head"
 _TOO_LONG = {414: "its request target is too long", 431: "one of its header fields is too long"}
 
 
@@ -46,7 +45,8 @@ class _Refused(Exception):
 class RequestParser:
     """Bytes of one connection in, :attr:`messages` out.
 
-    ``max_line`` is the longest target, and the longest field, in bytes.
+    ``max_line`` is the longest target, and the longest field, in bytes; ``max_head`` is the longest
+    head. There may be ``max_fields`` fields.
     """
 
     __slots__ = (
@@ -57,10 +57,13 @@ class RequestParser:
         "_flow",
         "_framing",
         "_framing_fields",
+        "_head",
         "_headers",
         "_host",
         "_is_between",
         "_left",
+        "_max_fields",
+        "_max_head",
         "_max_line",
         "_parser",
         "_refusal",
@@ -72,9 +75,11 @@ class RequestParser:
         "messages",
     )
 
-    def __init__(self, flow: Flow, max_line: int) -> None:
+    def __init__(self, flow: Flow, max_line: int, max_fields: int, max_head: int) -> None:
         self._flow: Flow | None = flow
         self._max_line = max_line
+        self._max_fields = max_fields
+        self._max_head = max_head
         self._parser: Any = HttpRequestParser(self)
         self.messages: list[Request | Refusal] = []
         """What has come and waits for its turn. After a refusal there is nothing more."""
@@ -96,6 +101,8 @@ class RequestParser:
         """The fields that were complete when the last bytes of a head had been parsed."""
         self._silent = 0
         """Bytes of a head since the last field in it that was complete."""
+        self._head = 0
+        """Bytes of a head that is not complete."""
         self._host = b""
         """The last Host that was valid."""
         self._usual: Headers | None = None
@@ -110,6 +117,11 @@ class RequestParser:
     def is_over(self) -> bool:
         """Whether nothing more is parsed: after a mistake, a last request, or one that asks for a WebSocket."""
         return self._parser is None
+
+    @property
+    def in_head(self) -> bool:
+        """Whether a head has begun, and is not complete."""
+        return self._request is None and self._silent > 0
 
     def close(self) -> None:
         """Parse nothing more. The circles of references end here: httptools' to this object, ours to the connection."""
@@ -170,14 +182,17 @@ class RequestParser:
     def _count_silence(self, size: int) -> None:
         """Bound what httptools holds back of a field that does not end."""
         seen = self._headers, len(self._headers)
+        self._head = self._head + size if seen[0] is self._seen[0] else min(size, _HEAD)
         self._silent = (
             self._silent + size if seen[0] is self._seen[0] and seen[1] == self._seen[1] else min(size, _HEAD)
         )
         self._seen = seen
         if self._silent > self._max_line + _HEAD:
             self._give_up(Refusal(431, _TOO_LONG[431]))
-        elif len(self._headers) > MOST_FIELDS:
-            self._give_up(Refusal(431, _TOO_MANY))
+        elif self._head > self._max_head + _HEAD:
+            self._give_up(Refusal(431, TOO_LARGE))
+        elif len(self._headers) > self._max_fields:
+            self._give_up(Refusal(431, TOO_MANY))
 
     def _give_up(self, refusal: Refusal) -> None:
         self._parser = None
@@ -237,7 +252,7 @@ class RequestParser:
         method: str = parser.get_method().decode()
         if version != "1.1" and version != "1.0":
             self._refuse(505, "its version of HTTP is neither 1.0 nor 1.1")
-        if self._silent or self._max_line < _HEAD:  # else it came in few enough bytes
+        if self._silent or self._max_line < _HEAD or self._max_head < _HEAD:  # else it came in few enough bytes
             self._check_sizes()
         if self._headers != self._usual:
             self._framing_fields = self._read_fields(version)
@@ -253,14 +268,17 @@ class RequestParser:
 
     def _check_sizes(self) -> None:
         self._silent = 0
-        if any(len(name) + len(value) > self._max_line for name, value in self._headers):
+        sizes = [len(name) + len(value) for name, value in self._headers]
+        if max(sizes, default=0) > self._max_line:
             self._refuse(431, _TOO_LONG[431])
+        if len(self._target) + sum(sizes) > self._max_head:
+            self._refuse(431, TOO_LARGE)
 
     def _read_fields(self, version: str) -> dict[bytes, bytes] | None:
         """Check the fields. Return them if one of them says what follows the head."""
         fields = dict(self._headers)
-        if len(self._headers) > MOST_FIELDS:
-            self._refuse(431, _TOO_MANY)
+        if len(self._headers) > self._max_fields:
+            self._refuse(431, TOO_MANY)
         host = fields.get(b"host")
         if host != self._host or len(fields) != len(self._headers):
             self._check_host(host, version)

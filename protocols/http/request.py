@@ -1,6 +1,7 @@
 """The head of a request, and its body as it comes."""
 
 import asyncio
+import math
 from typing import NamedTuple, Protocol
 
 Headers = list[tuple[bytes, bytes]]
@@ -83,7 +84,7 @@ class Refusal(NamedTuple):
 class Body:
     """The body of a request: pieces of bytes, which its peer sends and the application takes."""
 
-    __slots__ = ("_buffered", "_error", "_flow", "_is_held", "_pieces", "_waiter", "complete", "size")
+    __slots__ = ("_buffered", "_error", "_flow", "_is_held", "_pieces", "_waiter", "complete", "size", "until")
 
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
@@ -96,6 +97,8 @@ class Body:
         """Bytes that have come."""
         self.complete = False
         """Whether the last byte has come."""
+        self.until = math.inf
+        """When the last byte has to have come (the loop's clock)."""
 
     @property
     def is_taken(self) -> bool:

@@ -32,7 +32,10 @@ class HTTPServer(Server):
     """HTTP/1.1 and WebSocket on one address."""
 
     protocol = "http"
-    refusal_reasons: Sequence[str] = ("400", "413", "414", "426", "431", "501", "505")
+    refusal_reasons: Sequence[str] = (
+        *("400", "408", "413", "414", "426", "429", "431"),
+        *("501", "503", "505"),
+    )
     scope_types = ("http", "websocket")
     listener: Listener
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from protocols.app_run import Busy
 from protocols.asgi import Application, HostPort
 from protocols.http.forwarded import TrustedProxies
 from protocols.http.head import date
+from protocols.http.limits import Excess, Limits
 from protocols.http.scope import extensions_of
 from protocols.http.settings import HTTPSettings
 from protocols.net.traffic import Counted, Traffic
@@ -54,6 +56,12 @@ class InFlight(Occupant, Protocol):
 
     @property
     def task(self) -> "asyncio.Task[Any] | None": ...
+    @property
+    def client(self) -> HostPort | None: ...
+    def refuse(self, excess: Excess) -> None: ...
+    @property
+    def is_handled(self) -> bool: ...
+    def overrun(self) -> None: ...
     def cancel(self) -> None: ...
     def end_turn(self) -> None: ...
     def free(self) -> None: ...
@@ -69,6 +77,7 @@ class OpenConnection(Counted, Protocol):
     scheme: str
     generation: int
     deadline: float
+    requests: int
 
     def expire(self) -> None: ...
     @property
@@ -115,6 +124,10 @@ class HTTPService:
         """None: it trusts none."""
         self.context: Context | None = None
         """The context that each request begins with. None: that of its connection."""
+        self.limits = Limits.of(settings)
+        """None: there are none, and nothing is counted."""
+        self.websockets = 0
+        """How many of :attr:`running` are WebSockets."""
         self.running: set[InFlight] = set()
         self.connections: set[OpenConnection] = set()
         self.tasks = Tasks(name)
@@ -123,6 +136,8 @@ class HTTPService:
         """Makes the task of an exchange."""
         self._due: list[InFlight] = []
         self._sweep: asyncio.TimerHandle | None = None
+        self._handled: dict[InFlight, float] = {}
+        """Since when each application has its request, as of the last look, if there is a limit (the loop's clock)."""
 
     def _look_at_loop(self) -> None:
         """Make tasks without the loop, which takes 2 % of a short request, unless it has a factory of them."""
@@ -135,9 +150,24 @@ class HTTPService:
         self.fields, self.extensions, self.proxies = made.fields, made.extensions, made.proxies
         self.dated = self.fields + date(int(time.time()))
         self.refusal_fields = made.refusal_fields
+        if self.limits is not None and made.limits is not None:
+            self.limits.become(made.limits)
+        else:
+            self.limits = made.limits
         self.context = context
         self.busy = {}  # requests that have begun before are counted where they began
         self.generation += 1
+
+    def begin_within(self, limits: Limits, exchange: InFlight, connection: OpenConnection) -> bool:
+        """Begin ``exchange``, or refuse it if it is one too many. Return whether it is the last one of ``connection``.
+        Called only if there are limits."""
+        connection.requests += 1
+        excess = limits.excess(len(self.running) - self.websockets, exchange.client)
+        if excess is None:
+            exchange.begin()
+        else:
+            exchange.refuse(excess)
+        return limits.is_last(connection.requests, connection.since)
 
     def due(self, exchange: InFlight) -> None:
         """Call ``exchange.end_turn()`` at the end of this turn of the loop.
@@ -170,7 +200,9 @@ class HTTPService:
     def _sweep_later(self) -> None:
         self._look_at_loop()
         self.dated = self.fields + date(int(time.time()))
-        timeout = min(self.settings.keepalive_timeout, self.settings.stall_timeout)
+        settings = self.settings
+        timeouts = settings.keepalive_timeout, settings.head_timeout, settings.stall_timeout
+        timeout = min(*timeouts, settings.body_timeout or _SWEEP * 4, settings.handler_timeout or _SWEEP * 4)
         self._sweep = asyncio.get_running_loop().call_later(min(_SWEEP, timeout / 4), self._end_waiting)
 
     def _end_waiting(self) -> None:
@@ -181,6 +213,16 @@ class HTTPService:
         now = asyncio.get_running_loop().time()
         for connection in [each for each in self.connections if each.deadline < now]:
             connection.expire()
+        if self.settings.handler_timeout or self._handled:
+            self._end_overrun(now)
+
+    def _end_overrun(self, now: float) -> None:
+        """End the applications whose time for an answer is over."""
+        limit, known = self.settings.handler_timeout or math.inf, self._handled
+        self._handled = {each: known.get(each, now) for each in self.running if each.is_handled}
+        for exchange, since in self._handled.items():
+            if now - since >= limit:
+                exchange.overrun()
 
     def lost(self, connection: OpenConnection) -> None:
         """Note that ``connection`` is lost."""

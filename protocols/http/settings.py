@@ -43,15 +43,36 @@ class HTTPSettings:
     """Connections at a time, including those in their TLS handshake. One more gets 503; under TLS it is closed."""
     max_per_address: Bound = 0
     """Connections at a time from one client address (IPv6: /64). 0 means no limit: a proxy has one address."""
+    max_concurrent_requests: Bound = 0
+    """Requests that applications handle at a time. One more gets 503 with `Retry-After`, and so does the handshake of a
+    WebSocket; open WebSockets do not count. 0 means no limit; the same for the next four."""
+    max_request_rate: Bound = 0
+    """Requests a minute, all at once or spread over it, from one client address (IPv6: /64). One more gets 429 with
+    `Retry-After`. This machine is exempt. A route may have a limit of its own."""
+    max_requests_per_connection: Bound = 0
+    """Requests of one connection. The answer to the last one says `Connection: close`."""
+    max_connection_age: Seconds = 0.0
+    """The age at which the next answer of a connection says `Connection: close`. An open WebSocket has no age."""
+    handler_timeout: Seconds = 0.0
+    """How long an application may take to begin its answer, once it has the request with its body. Then the peer gets
+    503, and the application is cancelled. A WebSocket has to be accepted within this time."""
     keepalive_timeout: Timeout = 75.0
-    """How long a connection may take for a complete request head: idle between two, or sending its first slowly."""
+    """How long a connection may be idle, before its first request and between two."""
+    head_timeout: Timeout = 30.0
+    """How long a peer may take for the head of a request, from its first byte to its last (408)."""
     stall_timeout: Timeout = 30.0
     """How long a peer may pause inside a message: send no more of a body (408), or read no more of an answer."""
+    body_timeout: Seconds = 600.0
+    """How long a body may take that the application waits for, however steadily it arrives (408). 0 means no limit."""
     disconnect_grace: Seconds = 10.0
     """How long an application may go on without asking for another event after its peer has left. Then it is
     cancelled; 0 means never."""
     max_header: Length = 8192
-    """The longest request line (414) and the longest header field (431); there may be 128 fields (431)."""
+    """The longest request line (414) and the longest header field (431)."""
+    max_header_fields: Count = 128
+    """Header fields of a request (431)."""
+    max_head: Length = 64 * 1024
+    """The longest head of a request: its line and all fields together (431)."""
     max_body: Bytes = 64 * 1024 * 1024
     """The longest request body (413). Bodies are streamed, so this limits time and disk, not memory."""
     max_message: Length = 1024 * 1024

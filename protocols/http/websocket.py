@@ -111,11 +111,15 @@ class WebSocket(Exchange):
     async def run(self) -> BaseException | None:
         """Run the application, then close the WebSocket (1011 after a crash) and wait for the peer's close."""
         self.feed({"type": "websocket.connect"})
-        error = await super().run()
-        if self._accepted:
-            if not self._complete and self.reachable():
-                self._close(1011 if error else 1000, "")
-            await self._lost
+        self.service.websockets += 1
+        try:
+            error = await super().run()
+            if self._accepted:
+                if not self._complete and self.reachable():
+                    self._close(1011 if error else 1000, "")
+                await self._lost
+        finally:
+            self.service.websockets -= 1
         return error
 
     def final_result(self) -> str | int:

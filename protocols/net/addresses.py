@@ -4,6 +4,7 @@ import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Protocol
 
 from protocols.units import UNIX_PEERS
@@ -30,6 +31,7 @@ def plain(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return (address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None) or address
 
 
+@lru_cache(maxsize=1024)  # each takes microseconds, and is asked for each request
 def is_near(host: str) -> bool:
     """Whether ``host`` is this machine."""
     return plain(host).is_loopback
@@ -119,7 +121,15 @@ class AddressRate:
             self._used_until.popitem(last=False)
         return True
 
+    def pause(self, host: str) -> float:
+        """Return the seconds until an event of ``host`` is admitted again; 0 if one would be now."""
+        if not self.limit:
+            return 0.0
+        now = self._clock()
+        return max(0.0, self._used_until.get(address_group(host), now) + _MINUTE / self.limit - now - _MINUTE)
 
+
+@lru_cache(maxsize=1024)
 def address_group(host: str) -> str:
     """The addresses that count as one: an IPv4 address by itself, or an IPv6 /64."""
     if ":" not in host:

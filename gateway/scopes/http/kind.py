@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,9 +14,11 @@ from gateway.routing.router import Route
 from gateway.routing.targets import Named, as_application, name_of
 from gateway.scopes.http.arrivals import HTTPWatch
 from gateway.scopes.http.delivery import HTTPDelivery
+from gateway.scopes.http.rate_limited import rate_limited
 from gateway.scopes.http.router import URLRouter, url
 from gateway.scopes.http.routes import (
     FILES,
+    RATE,
     RESPONSES,
     HTTPRoute,
     files_of,
@@ -61,11 +63,15 @@ class PathKind(ScopeKind):
 
     router: ClassVar = URLRouter
     everything: ClassVar = 'path: "^"'
+    options: ClassVar[Collection[str]] = (RATE,)
 
     def make_route(self, key: str, value: Any, target: Any, policy: Policy) -> Route:
         if mistake := _mistake(value):
             raise ValueError(f"{value!r} {mistake}")
         return url(value, target, policy)
+
+    def route_of(self, key: str, line: Any, target: Any, policy: Policy) -> Route:
+        return rate_limited(super().route_of(key, line, target, policy), line.max_request_rate or 0)
 
     def subject(self, text: str) -> dict[str, Any]:
         """The path, also of a whole URL, as a server passes it on: decoded, and without the query."""
@@ -103,7 +109,7 @@ class HTTPKind(PathKind):
     name: ClassVar = "http"
     route: ClassVar[type] = HTTPRoute
     policy: ClassVar = WebhookPolicy
-    options: ClassVar = (*FILES, *RESPONSES, *WEBHOOKS)
+    options: ClassVar = (RATE, *FILES, *RESPONSES, *WEBHOOKS)
     traced: ClassVar = "gateway.scopes.http.tracing:TracedHTTP"
     watch: ClassVar = HTTPWatch
     delivery: ClassVar = HTTPDelivery()

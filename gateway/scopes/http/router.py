@@ -9,19 +9,28 @@ from gateway.routing.router import PLAIN, Route, Router, pattern_text, route
 from gateway.scopes.http.checked_route import checked
 from gateway.scopes.http.django_routes import DjangoPath, from_django, is_django_route
 from gateway.scopes.http.origins import parse_origins
+from gateway.scopes.http.rate_limited import rate_limited
 from protocols.asgi import HTTPScope, WebSocketScope
 
 _OUTERMOST: dict[str, Any] = {"args": (), "kwargs": {}}
 
 
-def url(pattern: str, target: Any, policy: Policy = PLAIN, *, origins: str | Collection[str] | None = None) -> Route:
+def url(
+    pattern: str,
+    target: Any,
+    policy: Policy = PLAIN,
+    *,
+    origins: str | Collection[str] | None = None,
+    max_request_rate: int = 0,
+) -> Route:
     """A path without its leading slash, by ``re.search``, as Django does; groups go to ``scope["url_route"]``.
 
     ``origins`` are the pages that may open a WebSocket beside those of this server, or ``*``. Without it, every page
-    may; a route of gateway.yaml is stricter. Raises ValueError.
+    may; a route of gateway.yaml is stricter. ``max_request_rate``: requests a minute from one client address (IPv6:
+    /64); one more gets 429. 0: no limit. Raises ValueError.
     """
     made = route(Regex(pattern_text(pattern)), target, policy)
-    return made if origins is None else checked(made, parse_origins(origins))
+    return rate_limited(made if origins is None else checked(made, parse_origins(origins)), max_request_rate)
 
 
 class URLRouter(Router):

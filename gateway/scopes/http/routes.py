@@ -12,6 +12,7 @@ from protocols.asgi import Application
 from protocols.http.compression.settings import Compress, compression_of
 from protocols.lazy_names import imported
 from protocols.setting_forms import Text
+from protocols.units import Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,8 @@ class HTTPRoute(WebhookPolicy):
     """What answers: `module.attribute`, `module:attribute`, or `django`."""
     path: str | None = None
     """A regular expression, searched in the path without its leading slash, as Django does."""
+    max_request_rate: Count | None = None
+    """Requests a minute, all at once or spread over it, from one client address (IPv6: /64). One more gets 429."""
     files: Annotated[str, Text(least=1)] | None = None
     """A folder. What the path has after the match is the path of a file in it."""
     cache_control: Annotated[str, Text(least=1, most=200)] | None = None
@@ -47,6 +50,8 @@ class HTTPRoute(WebhookPolicy):
             raise ValueError("files and inbox: true do not go together: files answer at once, and nothing is stored")
 
 
+RATE: Final = "max_request_rate"
+"""The key that any of these routes may have."""
 RESPONSES: Final = ("compress", "etag")
 """The keys that change the responses of a route."""
 FILES: Final = ("files", "cache_control", "immutable")

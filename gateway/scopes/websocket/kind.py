@@ -11,6 +11,8 @@ from gateway.routing.patterns import Exactly
 from gateway.routing.router import Route
 from gateway.scopes.http.checked_route import checked
 from gateway.scopes.http.kind import PathKind
+from gateway.scopes.http.rate_limited import rate_limited
+from gateway.scopes.http.routes import RATE
 from gateway.scopes.kind import Running
 from gateway.scopes.reachable import is_reachable
 from gateway.scopes.websocket.arrivals import WebSocketWatch
@@ -28,7 +30,7 @@ class _Replay(ReplayRun):
 class WebSocketKind(PathKind):
     name: ClassVar = "websocket"
     route: ClassVar[type] = WebSocketRoute
-    options: ClassVar = ("origins",)
+    options: ClassVar = ("origins", RATE)
     enough: ClassVar = {"origins": "path"}
     traced: ClassVar = "gateway.scopes.websocket.tracing:TracedWebSocket"
     watch: ClassVar = WebSocketWatch
@@ -44,7 +46,8 @@ class WebSocketKind(PathKind):
     send: ClassVar = "gateway.scopes.websocket.send:websocket"
 
     def route_of(self, key: str, line: Any, target: Any, policy: Policy) -> Route:
-        return checked(self.make_route(key, line.path or "^", target, policy), line.origins)
+        made = checked(self.make_route(key, line.path or "^", target, policy), line.origins)
+        return rate_limited(made, line.max_request_rate or 0)
 
     def branch_of(self, target: Any) -> Route:
         return checked(super().branch_of(target))

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 from gateway.scopes.http.origins import parse_origins
 from gateway.scopes.routes import Target
 from protocols.server import SETTINGS_CONFIG
-from protocols.units import Unit
+from protocols.units import Count, Unit
 
 _TEXT = {"type": "string", "examples": ["https://app.example.org", "null", "*"]}
 _SCHEMA = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}
@@ -26,3 +26,5 @@ class WebSocketRoute:
     origins: OriginList | None = None
     """Pages that may connect beside those of this server: a list of origins such as https://app.example.org, or `*`
     for all. Default: pages of others may connect if the browser sends no cookies."""
+    max_request_rate: Count | None = None
+    """Handshakes a minute, all at once or spread over it, from one client address (IPv6: /64). One more gets 429."""

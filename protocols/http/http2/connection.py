@@ -70,6 +70,4 @@ class HTTP2Connection(HTTPConnection):
 
 
 def _run(stream: Stream, request: Request) -> StreamExchange:
-    exchange = (StreamWebSocket if request.upgrades else StreamExchange)(stream, request)
-    exchange.begin()
-    return exchange
+    return (StreamWebSocket if request.upgrades else StreamExchange)(stream, request)

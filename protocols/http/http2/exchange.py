@@ -61,10 +61,11 @@ class StreamExchange(Exchange):
         if not more:
             self._stream.end()
 
-    def _answer(self, status: int) -> None:
+    def _answer(self, status: int, fields: bytes = b"", *, keeps: bool = False) -> None:
         self.status = status
         self._complete = True
-        self.size = self._stream.answer(status, self.service.refusal_fields, is_head=self.request.method == "HEAD")
+        fields += self.service.refusal_fields
+        self.size = self._stream.answer(status, fields, is_head=self.request.method == "HEAD")
 
     def _continue(self, body: Body) -> None:
         if self.request.expects and not self._begun and not body.size and self._stream.connected:

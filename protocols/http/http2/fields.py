@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterable
 
 from protocols.http.http2.library import NeverIndexedHeaderTuple
-from protocols.http.parser import HOST, MOST_FIELDS
+from protocols.http.parser import HOST, TOO_LARGE, TOO_MANY
 from protocols.http.request import Headers, Refusal, Request
+from protocols.http.settings import HTTPSettings
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _VALUE = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
@@ -75,8 +76,8 @@ def check(name: bytes, value: bytes) -> None:
         raise Malformed("it has a header field of connections in HTTP/1.1")
 
 
-def read_request(fields: list[tuple[bytes, bytes]], *, longest: int, has_body: bool) -> Request | Refusal:
-    """Return what the fields ask for. ``longest``: bytes of one field. Raises Malformed."""
+def read_request(fields: list[tuple[bytes, bytes]], *, settings: HTTPSettings, has_body: bool) -> Request | Refusal:
+    """Return what the fields ask for. ``settings`` has their limits. Raises Malformed."""
     found = _Fields(fields)
     pseudo = found.pseudo
     method, target = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
@@ -92,7 +93,7 @@ def read_request(fields: list[tuple[bytes, bytes]], *, longest: int, has_body: b
             raise Malformed("its method is CONNECT, and it has a :path or a :scheme")
         return Refusal(501, "its method is CONNECT, which is for proxies")
     _check_target(method, target, pseudo.get(b":scheme", b""))
-    if (refusal := _too_long(found, target, longest)) is not None:
+    if (refusal := _too_long(found, target, settings)) is not None:
         return refusal._replace(is_head=method == b"HEAD")
     if protocol is not None and protocol != b"websocket":
         return Refusal(501, "its :protocol is not websocket")
@@ -133,12 +134,14 @@ def _check_target(method: bytes, target: bytes, scheme: bytes) -> None:
         raise Malformed("its :path is missing, or is no path")
 
 
-def _too_long(found: _Fields, target: bytes, longest: int) -> Refusal | None:
-    if len(target) > longest:
+def _too_long(found: _Fields, target: bytes, settings: HTTPSettings) -> Refusal | None:
+    if len(target) > settings.max_header:
         return Refusal(414, "its request target is too long")
-    if len(found.headers) > MOST_FIELDS:
-        return Refusal(431, f"it has more than {MOST_FIELDS} header fields")
-    return Refusal(431, "one of its header fields is too long") if found.longest > longest else None
+    if len(found.headers) > settings.max_header_fields:
+        return Refusal(431, TOO_MANY)
+    if len(target) + sum(len(name) + len(value) for name, value in found.headers) > settings.max_head:
+        return Refusal(431, TOO_LARGE)
+    return Refusal(431, "one of its header fields is too long") if found.longest > settings.max_header else None
 
 
 def _headers(found: _Fields, host: bytes) -> Headers:

@@ -44,7 +44,7 @@ _NOTICE = b"shutdown"
 """What the PING has that asks whether the peer has read our GOAWAY."""
 
 RunOn = Callable[[Stream, Request], InFlight]
-"""Makes the exchange of a request on a stream and begins it."""
+"""Makes the exchange of a request on a stream."""
 
 
 class Session:
@@ -123,7 +123,7 @@ class Session:
             return
         settings = self.connection.service.settings
         try:
-            request = read_request(event.headers or [], longest=settings.max_header, has_body=has_body)
+            request = read_request(event.headers or [], settings=settings, has_body=has_body)
         except Malformed as error:
             self._refuse(stream, ErrorCodes.PROTOCOL_ERROR, str(error))
             return
@@ -146,7 +146,12 @@ class Session:
             request.body = stream.body = StreamBody(stream)
         self._running += 1
         stream.length = request.length
-        stream.exchange = self._run_on(stream, request)
+        stream.exchange = exchange = self._run_on(stream, request)
+        service = self.connection.service
+        if service.limits is None:
+            exchange.begin()
+        elif service.begin_within(service.limits, exchange, self.connection):
+            self.retire()
 
     def _data(self, event: DataReceived) -> None:
         data, size = event.data or b"", event.flow_controlled_length or 0

@@ -16,19 +16,27 @@ LIMIT = 15.0
 FILE = """
 servers:
   web: {protocol: http, bind: "127.0.0.1:PORT_web", max_body: 100, max_header: 1000}
+  busy: {protocol: http, bind: "127.0.0.1:PORT_busy", trusted_proxies: [127.0.0.1], max_request_rate: 1,
+    max_concurrent_requests: 1, head_timeout: 200ms}
+  trusting: {protocol: http, bind: "127.0.0.1:PORT_trusting", trusted_proxies: [127.0.0.1]}
   devices: {protocol: mqtt, bind: "127.0.0.1:PORT_devices", users: {ann: "HASHED"}}
   mail: {protocol: smtp, bind: "127.0.0.1:PORT_mail", users: {"ann@example.org": "HASHED"}, max_message: 200000,
     max_line: 1000, max_buffered: 250000, max_recipients: 2}
   closed: {protocol: smtp, bind: "127.0.0.1:PORT_closed", users: {"ann@example.org": "HASHED"}, auth: required}
   rare: {protocol: smtp, bind: "127.0.0.1:PORT_rare", proxy_protocol: [127.0.0.1], max_message_rate: 1}
 routes:
-  http: handlers.page
+  http: [{path: "^limited/", app: handlers.page, max_request_rate: 1}, {path: "^wait/", app: handlers.wait},
+    {path: "^", app: handlers.page}]
   websocket: handlers.page
   mqtt: handlers.page
   email: [{address: help@example.org, app: handlers.page}]
 log: {level: error}
 """
-HANDLERS = "async def page(scope, receive, send): pass\n"
+HANDLERS = """
+async def page(scope, receive, send): pass
+async def wait(scope, receive, send):
+    while scope["type"] == "http" and (await receive())["type"] != "http.disconnect": pass
+"""
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +73,33 @@ def test_a_request(site: Measured, status: str, request_: bytes) -> None:
     for _ in range(2):
         assert ask(site, "web", request_).startswith(b"HTTP/1.1 " + status.encode())
     site.becomes(2, "gateway_refusals_total", server="web", reason=status)
+
+
+def test_a_request_above_a_limit(site: Measured) -> None:
+    def count(reason: str) -> float:
+        return site.number("gateway_refusals_total", server="busy", reason=reason)
+
+    def status(path: bytes, client: bytes) -> bytes:
+        return ask(site, "busy", b"GET %b HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: %b\r\n\r\n" % (path, client))[9:12]
+
+    assert (count("408"), count("429"), count("503")) == (0, 0, 0)
+    assert ask(site, "busy", b"GET / HT").startswith(b"HTTP/1.1 408 ")
+    assert [status(b"/", b"192.0.2.7") for _ in range(3)] == [b"500", b"429", b"429"]
+    with site.dial("busy", b"GET /wait/ HTTP/1.1\r\nHost: x\r\n\r\n"):
+        site.becomes(1, "gateway_in_flight", server="busy", type="http")
+        assert status(b"/", b"192.0.2.8") == b"503"
+    assert (count("408"), count("429"), count("503")) == (1, 2, 1)
+
+
+LIMITED = "^limited/ -> handlers.page"
+
+
+def test_a_request_above_the_limit_of_its_route_is_a_run_of_the_route(site: Measured) -> None:
+    said = b"GET /limited/ HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.%d\r\n\r\n"
+    assert ask(site, "trusting", said % 21).startswith(b"HTTP/1.1 500 ")
+    assert ask(site, "web", said % 21).startswith(b"HTTP/1.1 500 ")  # to it, this machine is the client
+    assert ask(site, "trusting", said % 21).startswith(b"HTTP/1.1 429 ")
+    site.becomes(1, "gateway_runs_total", server="trusting", type="http", route=LIMITED, verdict="4xx")
 
 
 USER, PASSWORD = string("ann"), string("right")

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.http.parser import MOST_FIELDS, RequestParser
+from protocols.http.parser import RequestParser
 from protocols.http.request import Refusal, Request
 
 HEAD = b"POST /p?q HTTP/1.1\r\nHost: a\r\n"
 MAX_LINE = 8192
+MOST_FIELDS = 128
+MAX_HEAD = 64 * 1024
 
 
 class Peer:
@@ -19,7 +21,7 @@ class Peer:
 
     def __init__(self, max_line: int = MAX_LINE) -> None:
         self.holds = 0
-        self.parser = RequestParser(self, max_line)
+        self.parser = RequestParser(self, max_line, MOST_FIELDS, MAX_HEAD)
         self.seen: list[Any] = []
         """(method, target, body, whether that is complete), or a refusal."""
         self._left = b""
