@@ -43,6 +43,7 @@ async def test_streams_above_the_servers_number_get_503() -> None:
 @pytest.mark.parametrize("limit", [{"max_requests_per_connection": 2}, {"max_connection_age": 0.001}])
 async def test_a_connection_that_has_had_its_share_is_told_to_go_and_loses_no_request(limit: dict[str, Any]) -> None:
     async with serving(Recorder(), http2=True, **limit) as server, peer(server) as client:
+        await asyncio.sleep(0.01)
         numbers = [client.ask() for _ in range(5)]
         answers = [await client.answer(each) for each in numbers]
         assert {each.status for each in answers if not each.reset} == {"200"}
