@@ -46,6 +46,12 @@ class HTTP2Connection(HTTPConnection):
         self.become_raw(session)
         session.begin()
 
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self._session is not None:  # the circles of references end here
+            self._session.core.close()
+            self._session = self._exchange = self._raw = None
+
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._session is not None:  # its answers to PING and SETTINGS would fill the memory

@@ -49,6 +49,10 @@ class Core(H2Connection):
         """Whether it has sent GOAWAY, after which it sends nothing."""
         return self.state_machine.state is ConnectionState.CLOSED
 
+    def close(self) -> None:
+        """Let go of the methods that it holds of itself: with them it would wait for the garbage collector."""
+        self._frame_dispatch_table = {}
+
     def bound_table(self) -> None:
         """Keep the table for our header fields small, after the peer has allowed a larger one."""
         self.encoder.header_table_size = min(self.encoder.header_table_size, _TABLE)

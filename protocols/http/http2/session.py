@@ -47,6 +47,18 @@ RunOn = Callable[[Stream, Request], InFlight]
 """Makes the exchange of a request on a stream."""
 
 
+class OpenStreams(dict[int, Stream]):
+    """The open streams, by number."""
+
+    highest = 0
+    """The highest number that one has had."""
+
+    def take_more(self, number: int) -> bool:
+        """Whether the peer may send on a stream, which h2 may have yet to hear of."""
+        stream = self.get(number)
+        return number > self.highest if stream is None else stream.has_input
+
+
 class Session:
     """HTTP/2 on one connection."""
 
@@ -55,10 +67,7 @@ class Session:
 
     def __init__(self, connection: HTTPConnection, run_on: RunOn) -> None:
         self.connection = connection
-        self.streams: dict[int, Stream] = {}
-        """The open streams, by number."""
-        self._highest = 0
-        """The highest number that one has had."""
+        self.streams = OpenStreams()
         self._last = _LAST
         """The last one that is served."""
         self._run_on = run_on
@@ -66,7 +75,7 @@ class Session:
         self.core = server_core(STREAMS, size)
         self.core.increment_flow_control_window(_WINDOW)
         self._allowance = Allowance(connection.loop.time)
-        self._gate = Gate(self._allowance, self._may_send, size)
+        self._gate = Gate(self._allowance, self.streams.take_more, size)
         self._running = 0
         """Applications that have not ended. Their streams may have."""
         self._sending: deque[Stream] = deque()
@@ -85,10 +94,6 @@ class Session:
         self._expect_request()
 
     # What the peer sends.
-
-    def _may_send(self, number: int) -> bool:
-        stream = self.streams.get(number)
-        return number > self._highest if stream is None else stream.has_input
 
     def feed_data(self, data: bytes) -> None:
         self._is_receiving = True
@@ -114,7 +119,7 @@ class Session:
         if not self.streams:
             self.connection.deadline = _NEVER
         self.streams[number] = stream
-        self._highest = number
+        self.streams.highest = number
         if number > self._last:
             self._refuse(stream, ErrorCodes.REFUSED_STREAM, "the connection is closing")
             return
@@ -324,7 +329,7 @@ class Session:
     def _leave_for_good(self) -> None:
         """Say which request was the last one, and close when it is answered."""
         if not self._is_over:
-            self._last = self._highest
+            self._last = self.streams.highest
             self._is_leaving = self._gate.is_leaving = True
             self._flush()
             self.connection.say(goaway(self._last))

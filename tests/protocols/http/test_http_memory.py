@@ -6,6 +6,7 @@ import weakref
 from typing import Any
 
 from contract import connect
+from http2_peer import peer, request
 from http_peer import GET, Recorder, read_answer, serving
 from waiting import until
 
@@ -31,6 +32,28 @@ async def test_a_lost_connection_is_freed_without_the_garbage_collector() -> Non
                 await until(lambda left=left: left() is None)
             finally:
                 gc.enable()
+
+
+async def test_a_lost_connection_in_http_2_is_freed_without_the_garbage_collector() -> None:
+    async with serving(Recorder(body=b"x" * 100_000), http2=True) as server:
+        for method, body, ends in (("GET", None, True), ("POST", b"x", True), ("POST", b"x", False)):
+            async with peer(server) as client:
+                (connection,) = server.service.connections
+                session: Any = connection._session  # type: ignore[attr-defined]
+                left = [weakref.ref(each) for each in (session, session.core)]
+                del connection, session
+                gc.disable()
+                try:
+                    number = client.ask(request(method), body, ends=ends)
+                    if ends:
+                        await client.answer(number)
+                    else:
+                        await until(server.active)
+                    client.writer.transport.abort()
+                    await until(lambda: not server.service.connections and not server.active())
+                    await until(lambda left=left: not any(each() for each in left))
+                finally:
+                    gc.enable()
 
 
 def _held(connection: Any) -> Any:
