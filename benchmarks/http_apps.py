@@ -1,4 +1,5 @@
-"""The applications of the HTTP and WebSocket rows; ours as a command: ``python -m benchmarks.http_apps hello 8000``."""
+"""The applications of the HTTP and WebSocket rows. Ours as a command: ``python -m benchmarks.http_apps hello 8000``, with
+``http2`` behind it for that."""
 
 import asyncio
 import itertools
@@ -69,15 +70,15 @@ async def echo(scope: Any, receive: Receive, send: Send) -> None:
 APPS = {"hello": hello, "post": post, "json": json, "large": large, "echo": echo}
 
 
-async def serve(name: str, port: int) -> None:
+async def serve(name: str, port: int, *, http2: bool) -> None:
     from gateway.allocator import keep_freed
     from protocols.http.server import HTTPServer, HTTPSettings
 
     keep_freed()  # as the daemon does
-    server = HTTPServer(APPS[name], HTTPSettings(bind=f"127.0.0.1:{port}"), state={})
+    server = HTTPServer(APPS[name], HTTPSettings(bind=f"127.0.0.1:{port}", http2=http2), state={})
     await server.start()
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(sys.argv[1], int(sys.argv[2])))
+    uvloop.run(serve(sys.argv[1], int(sys.argv[2]), http2="http2" in sys.argv))

@@ -4,6 +4,8 @@ import asyncio
 import json
 import logging
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from servers.certificates import make
 from servers.programs import program
 from waiting import until
 
-from protocols.http.server import HTTPServer
+from protocols.errors import BindError
+from protocols.http.server import HTTPServer, HTTPSettings
 
 LARGE = 3_000_000
 
@@ -319,3 +322,25 @@ async def test_pings_are_answered() -> None:
         client.flush()
         await client.until(lambda: client.seen(h2.events.PingAckReceived))
         assert client.seen(h2.events.PingAckReceived)[0].ping_data == b"12345678"
+
+
+def test_h2_is_imported_by_those_who_ask_for_it_only() -> None:
+    script = """
+import asyncio, sys
+from protocols.http.server import HTTPServer, HTTPSettings
+async def main():
+    HTTPServer(None, HTTPSettings(http2=len(sys.argv) > 1), state={})
+asyncio.run(main())
+print("h2" in sys.modules)
+"""
+    for arguments, wanted in (((), "False"), (("http2",), "True")):
+        command = [sys.executable, "-c", script, *arguments]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == wanted
+
+
+def test_without_h2_the_server_says_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [each for each in sys.modules if each.startswith("protocols.http.http2")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "h2.config", None)
+    with pytest.raises(BindError, match=r"http2: h2 is not installed; pip install 'asgi-gateway\[http2\]'"):
+        HTTPServer(Recorder(), HTTPSettings(http2=True), state={})
