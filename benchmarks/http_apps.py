@@ -1,5 +1,4 @@
-"""The applications of the HTTP and WebSocket rows. Ours as a command: ``python -m benchmarks.http_apps hello 8000``, with
-``http2`` behind it for that."""
+"""The applications of the HTTP and WebSocket rows. ``python -m benchmarks.http_apps hello 8000 [http2]`` serves one."""
 
 import asyncio
 import itertools
