@@ -341,6 +341,7 @@ def test_without_h2_the_server_says_what_installs_it() -> None:
     script = """
 import sys
 sys.modules["h2"] = None
+from protocols.errors import BindError
 from protocols.http.server import HTTPServer, HTTPSettings
 try:
     HTTPServer(None, HTTPSettings(http2=True), state={})
