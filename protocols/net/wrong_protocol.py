@@ -20,13 +20,15 @@ def describe_wrong_protocol(data: bytes, own: str, *, tls: str = "tls") -> str:
     """
     for protocol, beginnings in _BEGINNINGS.items():
         if data.startswith(beginnings) and protocol != own:
-            return f" (it looks like {protocol}{_advice(protocol, tls)})"
+            return f" (it looks like {protocol}{_advice(protocol, own, tls)})"
     return ""
 
 
-def _advice(protocol: str, tls: str) -> str:
+def _advice(protocol: str, own: str, tls: str) -> str:
     if protocol == "TLS":
         return f": is {tls}: missing?"
+    if protocol == "HTTP/2" and own == "HTTP":
+        return ": is http2: true missing?"
     if protocol == "a PROXY header":
         return ": is the proxy missing in proxy_protocol:?"
     return ""

@@ -36,7 +36,7 @@ class HTTP2Connection(HTTPConnection):
             if len(data) < len(PREFACE) and PREFACE.startswith(data):
                 self._first = data
                 return
-            if data.startswith(PREFACE):
+            if data.startswith(PREFACE) and self.connected:
                 self._speak_http2()
         super().data_received(data)
 
@@ -70,9 +70,10 @@ class HTTP2Connection(HTTPConnection):
             self._session.retire()
 
     def finish(self) -> None:
-        if self._session is not None:
-            self._session.close()
-        super().finish()
+        if self._session is None:
+            super().finish()
+        else:
+            self._session.finish()
 
 
 def _run(stream: Stream, request: Request) -> StreamExchange:

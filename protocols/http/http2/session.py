@@ -85,6 +85,8 @@ class Session:
         self._is_receiving = False
         self._is_over = False
         """Whether the connection is closed, or closes at once."""
+        self._close = connection.linger
+        """What closes the connection after the last answer."""
         self._is_leaving = False
         """Whether the peer has our GOAWAY."""
 
@@ -183,7 +185,7 @@ class Session:
         stream = self.streams.get(event.stream_id or 0)
         if stream is None:
             return
-        if stream.body is not None and stream.body.size != stream.length and stream.length:
+        if stream.length not in (0, stream.arrived):
             self._refuse(stream, ErrorCodes.PROTOCOL_ERROR, "its body has not its Content-Length")
         else:
             stream.input_ended()
@@ -338,13 +340,15 @@ class Session:
     def _end_if_over(self) -> None:
         if self._gate.is_leaving and not self.streams and not self._is_over:
             self._is_over = True
-            self.connection.linger()
+            self._close()
 
-    def close(self) -> None:
-        """Say which request was the last one, because the connection closes as soon as its peer has read that."""
+    def finish(self) -> None:
+        """Say which request was the last one, send what is left of the answers, and close at once after that."""
+        self._close = self.connection.force_close
         self._send()
         self._leave_for_good()
-        self._end()
+        if self._is_over:
+            self._close()
 
     def _end(self) -> None:
         self._is_over = True

@@ -91,6 +91,8 @@ class Stream(Flow):
         self._is_held = False
         self.length = 0
         """Bytes of the request's body, if it says so before it comes."""
+        self.arrived = 0
+        """Bytes of it that have come."""
         self.is_queued = False
         """Whether the session sends on it in its turn."""
         self.unread = 0
@@ -119,6 +121,7 @@ class Stream(Flow):
     def received(self, data: bytes, size: int) -> None:
         """Take ``data``, which counts ``size`` bytes in the peer's windows."""
         self.unread += size
+        self.arrived += len(data)
         if self._raw is not None:
             self._raw.feed_data(data)
             if not self._is_held:
@@ -157,6 +160,8 @@ class Stream(Flow):
 
     def become_raw(self, raw: Raw) -> None:
         self._raw = raw
+        if not self.has_input:
+            self.finish()
 
     # What is sent.
 

@@ -179,3 +179,21 @@ async def test_a_client_that_allows_a_large_table_gets_a_small_one() -> None:
         (connection,) = server.service.connections
         core = connection._session.core  # type: ignore[attr-defined]
         assert core.encoder.header_table_size == 4096
+
+
+async def test_an_upload_that_goes_on_behind_its_answer_does_not_spoil_it() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"early"})
+
+    async with serving(app, http2=True) as server, peer(server) as client:
+        await narrow(client, 0)
+        number = client.ask(request("POST", "/", ("content-length", "20000")), bytes(10_000), ends=False)
+        await client.until(lambda: client.streams[number].heads)
+        await until(lambda: not server.active())
+        client.h2.send_data(number, bytes(10_000), end_stream=True)
+        client.h2.increment_flow_control_window(10, number)
+        client.flush()
+        answer = await client.answer(number)
+        assert (answer.body, answer.ended, answer.reset) == (b"early", True, None)
+        assert server.refusals == {}

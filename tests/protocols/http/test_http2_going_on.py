@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from h2.settings import SettingCodes
 from http2_peer import frame, peer, request
 from http_peer import Recorder, serving
 from test_http2_bad_input import GET, GOAWAY, HEADERS
@@ -158,3 +159,21 @@ async def test_requests_after_answers_while_a_successor_takes_over() -> None:
         assert (await client.answer(number)).body == b"hello"
         await client.until_closed()
         assert client.goaways == [("NO_ERROR", LAST), ("NO_ERROR", number)]
+
+
+async def test_a_stop_waits_for_the_windows_of_answers_whose_applications_have_ended() -> None:
+    async with serving(Recorder(body=b"y" * 50_000), http2=True) as server, peer(server) as client:
+        client.takes = False
+        client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1000})
+        client.flush()
+        number = client.ask()
+        await client.until(lambda: len(client.streams[number].body) == 1000)
+        await until(lambda: not server.active())
+        stopping = asyncio.ensure_future(server.stop(10.0))
+        await client.until(lambda: client.goaways)
+        client.h2.increment_flow_control_window(100_000, number)
+        client.flush()
+        assert len((await client.answer(number)).body) == 50_000
+        await client.until_closed()
+        await stopping
+        assert client.goaways[-1] == ("NO_ERROR", number)

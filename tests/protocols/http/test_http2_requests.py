@@ -315,6 +315,15 @@ async def test_the_first_bytes_may_come_one_by_one() -> None:
         writer.close()
 
 
+async def test_a_server_without_http2_says_what_is_missing(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "protocols"):
+        async with serving(Recorder()) as server, peer(server, begins=False) as client:
+            client.h2.initiate_connection()
+            client.flush()
+            assert (await client.reader.read()).startswith(b"HTTP/1.1 ")
+    assert len([each for each in caplog.messages if "(it looks like HTTP/2: is http2: true missing?)" in each]) == 1
+
+
 async def test_pings_are_answered() -> None:
     async with serving(Recorder(), http2=True) as server, peer(server) as client:
         client.h2.ping(b"12345678")

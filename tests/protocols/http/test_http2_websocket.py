@@ -93,16 +93,17 @@ async def test_an_application_that_closes() -> None:
         await until(lambda: not server.active())
 
 
-@pytest.mark.parametrize("how", ["end", "reset", "leave"])
+@pytest.mark.parametrize("how", ["end", "end at once", "reset", "leave"])
 async def test_a_client_that_leaves_without_a_close(how: str) -> None:
     app = Echo()
     async with serving(app, http2=True) as server:
         async with peer(server) as client:
-            number = client.ask(CONNECT, ends=False)
+            number = client.ask(CONNECT, ends=how == "end at once")
             await client.until(lambda: client.streams[number].heads)
             if how == "end":
                 client.h2.end_stream(number)
                 client.flush()
+            if how.startswith("end"):
                 assert (await client.answer(number)).is_over
             elif how == "reset":
                 client.h2.reset_stream(number, 8)
