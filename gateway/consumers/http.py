@@ -120,7 +120,8 @@ class HttpMethods(Cookies, Consumer[R]):
         return self.perform(self._respond("respond_json", data, _status("respond_json", status), fields))
 
     async def _respond(self, helper: str, body: bytes, status: int, fields: list[tuple[bytes, bytes]]) -> None:
-        await self._start(helper, status, [*fields, (b"content-length", str(len(body)).encode())])
+        await self._emit(self._start_event(status, [*fields, (b"content-length", str(len(body)).encode())]), helper)
+        self._headers_sent = True
         await self._emit({"type": "http.response.body", "body": body, "more_body": False}, helper)
 
     def start(self, status: int = 200, headers: Headers = ()) -> R:
@@ -128,10 +129,12 @@ class HttpMethods(Cookies, Consumer[R]):
         return self.perform(self._start("start", _status("start", status), header_fields("start", headers)))
 
     async def _start(self, helper: str, status: int, fields: list[tuple[bytes, bytes]]) -> None:
-        headers = [*fields, *self._set_cookies] if self._set_cookies else fields
-        event = {"type": "http.response.start", "status": status, "headers": headers, "trailers": False}
-        await self._emit(event, helper)
+        await self._emit(self._start_event(status, fields), helper)
         self._headers_sent = True
+
+    def _start_event(self, status: int, fields: list[tuple[bytes, bytes]]) -> dict[str, Any]:
+        headers = [*fields, *self._set_cookies] if self._set_cookies else fields
+        return {"type": "http.response.start", "status": status, "headers": headers, "trailers": False}
 
     def write(self, chunk: bytes | str, more: bool = True) -> R:
         """Send one part of a streamed response; text is UTF-8. ``more=False`` ends the response."""

@@ -140,8 +140,10 @@ class Regex(Pattern):
         )
         if found is None:
             return None
+        if not compiled.groups:
+            return Captures((), {}, key[found.end() :])
         kwargs = {name: value for name, value in found.groupdict().items() if value is not None}
-        args = () if self._compiled.groupindex else found.groups()  # as Django: named groups hide the unnamed
+        args = () if compiled.groupindex else found.groups()  # as Django: named groups hide the unnamed
         return Captures(args, kwargs, key[found.end() :])
 
     @property

@@ -1,7 +1,7 @@
 """A route for WebSockets that looks at where a page is from, before its application runs."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,16 +26,18 @@ class CheckedRoute(Route):
 
     origins: Origins = field(default_factory=Origins)
 
-    async def run(self, scope: Any, receive: Receive, send: Send) -> None:
+    def run(self, scope: Any, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer 403 if the page may not connect."""
         if scope["type"] == "websocket" and (origin := self.origins.refuses(scope)):
             current_route.set(self.label)
-            said = "%s: refused with 403, a page of %.200r is neither of this server (its Host) nor in origins"
-            logger.info(said, describe(scope), origin)
-            await receive()
-            await _deny(scope, send)
-        else:
-            await super().run(scope, receive, send)
+            return self._refuse(origin, scope, receive, send)
+        return super().run(scope, receive, send)
+
+    async def _refuse(self, origin: str, scope: Any, receive: Receive, send: Send) -> None:
+        said = "%s: refused with 403, a page of %.200r is neither of this server (its Host) nor in origins"
+        logger.info(said, describe(scope), origin)
+        await receive()
+        await _deny(scope, send)
 
 
 async def _deny(scope: Any, send: Send) -> None:
