@@ -207,4 +207,8 @@ def _console(
 
 
 def _has_policies(app: object) -> bool:
-    return isinstance(app, Router) and any(isinstance(leaf, Guard) for leaf in leaves(app))
+    return isinstance(app, Router) and any(map(_keeps_something, leaves(app)))
+
+
+def _keeps_something(leaf: object) -> bool:
+    return isinstance(leaf, Guard) or getattr(leaf, "needs_store", False) is True

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
 from gateway.routing.targets import Named
+from gateway.scopes.http.idempotency.settings import Idempotent, idempotency_of
 from gateway.scopes.http.webhooks.policy import WebhookPolicy
 from gateway.scopes.routes import KeyMistake, Target, with_policy
 from protocols.asgi import Application
@@ -43,16 +44,24 @@ class HTTPRoute(WebhookPolicy):
     """`true`: give responses that come in one piece and have no `ETag` one of their content, and answer `304` without
     the body to a client that has it already (`If-None-Match`)."""
 
+    idempotency: Idempotent | None = None
+    """Handle a request with an `Idempotency-Key` once, and give its repetitions the first answer again, from the store:
+    `true`, or settings. [Which repetitions](http.md#idempotency-keys)."""
+
     def __post_init__(self) -> None:
         """Check the settings. Raises ValueError if they do not go together."""
         super().__post_init__()
+        if self.idempotency and self.inbox:
+            raise ValueError("idempotency and inbox: true do not go together: the inbox has identity for repetitions")
+        if self.idempotency and self.files is not None:
+            raise ValueError("idempotency and files do not go together: who asks for a file twice gets it twice")
         if self.files is not None and self.inbox:
             raise ValueError("files and inbox: true do not go together: files answer at once, and nothing is stored")
 
 
 RATE: Final = "max_request_rate"
 """The key that any of these routes may have."""
-RESPONSES: Final = ("compress", "etag")
+RESPONSES: Final = ("compress", "etag", "idempotency")
 """The keys that change the responses of a route."""
 FILES: Final = ("files", "cache_control", "immutable")
 """The keys of a route for files."""
@@ -93,6 +102,8 @@ def responding(app: Application, line: HTTPRoute) -> Application:
     """Return ``app`` with the responses that its route asks for."""
     if line.etag:
         app = imported("gateway.scopes.http.etag:Tagged")(app)
+    if (keys := idempotency_of(line.idempotency)) is not None:
+        app = imported("gateway.scopes.http.idempotency.app:FirstAnswers")(app, keys)
     if line.compress is not None:
         app = imported("protocols.http.compression.compressed:Compressed")(app, compression_of(line.compress))
     return app

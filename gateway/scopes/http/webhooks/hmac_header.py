@@ -1,10 +1,10 @@
 """The plain form that most senders have: a header with the HMAC of the body."""
 
 import base64
-import re
 from dataclasses import dataclass
 from typing import Literal
 
+from gateway.scopes.http.token import TOKEN
 from gateway.scopes.http.webhooks.scheme import (
     Scheme,
     Secrets,
@@ -14,9 +14,6 @@ from gateway.scopes.http.webhooks.scheme import (
     digests,
     from_hex,
 )
-
-TOKEN = re.compile(r"[!#-'*+\-.^_`|~0-9A-Za-z]+")
-"""RFC 9110, 5.1: the name of a header field."""
 
 
 @dataclass(frozen=True, kw_only=True)

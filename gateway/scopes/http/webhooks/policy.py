@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from gateway.delivery.policy import Policy
+from gateway.scopes.http.token import TOKEN
 from gateway.scopes.http.webhooks.github import GitHub
-from gateway.scopes.http.webhooks.hmac_header import TOKEN, HMACHeader
+from gateway.scopes.http.webhooks.hmac_header import HMACHeader
 from gateway.scopes.http.webhooks.standard import StandardWebhooks
 from gateway.scopes.http.webhooks.stripe import Stripe
 from gateway.scopes.http.webhooks.unsigned import Unsigned

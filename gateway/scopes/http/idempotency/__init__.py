@@ -1,0 +1,1 @@
+"""The first answer again for a request that is repeated with its Idempotency-Key."""
