@@ -16,7 +16,17 @@ from gateway.scopes.http.idempotency.recorder import Kept, Recorder
 from gateway.scopes.http.idempotency.settings import Idempotency
 from gateway.store import Claim, ClaimState, StoreUnavailable, codec
 from protocols.app_run import on_departure
-from protocols.asgi import Application, HTTPScope, Receive, Scope, Send, describe
+from protocols.asgi import (
+    Application,
+    HTTPDisconnectEvent,
+    HTTPRequestEvent,
+    HTTPScope,
+    Receive,
+    ReceiveEvent,
+    Scope,
+    Send,
+    describe,
+)
 from protocols.errors import Disconnected, RemoteProtocolError
 from protocols.log_facts import about_peer
 
@@ -113,7 +123,7 @@ class _Request:
 
     here: Deliveries
     app: Application
-    scope: Any
+    scope: HTTPScope
     recorder: Recorder
     running: RunningAttempt
 
@@ -124,7 +134,7 @@ class _Request:
         self.answered: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
         """What its client gets."""
 
-    def leave(self, event: Any = None) -> None:
+    def leave(self, event: ReceiveEvent | None = None) -> None:
         """Note that its client has left."""
         self.recorder.client_left = True
         self.answered.cancel()
@@ -195,7 +205,7 @@ async def _body(scope: HTTPScope, receive: Receive, longest: int) -> bytes:
         raise too_long
     body = bytearray()
     while True:
-        event: Any = await receive()
+        event: HTTPRequestEvent | HTTPDisconnectEvent = await receive()
         if event["type"] == "http.disconnect":
             raise Disconnected("the client left")
         body += event.get("body", b"")

@@ -66,7 +66,7 @@ class Recorder:
         await self._complete.wait()
         return _DISCONNECT
 
-    async def send(self, event: Any) -> None:
+    async def send(self, event: Event) -> None:
         """Raises LocalProtocolError as the server would."""
         self._state, checked = step(HTTP, CHECKS, self._state, event)
         match checked["type"]:
@@ -96,7 +96,7 @@ class Recorder:
             self._complete.set()
             self._keeper.tell(self.answer())
 
-    async def _pass_on(self, event: Any) -> None:
+    async def _pass_on(self, event: Event) -> None:
         """Send to the client, if it is still there. The application goes on without it."""
         if not self.client_left:
             with contextlib.suppress(OSError, LocalProtocolError):
