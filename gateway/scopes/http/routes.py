@@ -43,7 +43,6 @@ class HTTPRoute(WebhookPolicy):
     etag: bool | None = None
     """`true`: give responses that come in one piece and have no `ETag` one of their content, and answer `304` without
     the body to a client that has it already (`If-None-Match`)."""
-
     idempotency: Idempotent | None = None
     """Handle a request with an `Idempotency-Key` once, and give its repetitions the first answer again, from the store:
     `true`, or settings. [Which repetitions](http.md#idempotency-keys)."""
