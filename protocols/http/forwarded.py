@@ -8,6 +8,8 @@ writes one passes on the other as its client has sent it.
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
+from itertools import islice
 from typing import Final, Literal, NamedTuple
 
 from protocols.asgi import HostPort
@@ -26,6 +28,8 @@ USUAL: Final[tuple[TrustedHeader, ...]] = ("x-forwarded-for", "x-forwarded-proto
 """What nearly every proxy writes."""
 MOST = 32
 """Proxies that a request may have come through. What stands before them is not looked at."""
+_PIECES = 4 * MOST
+"""Parts between commas that are looked at in ``Forwarded``."""
 LAST_PORT = 65535
 _PORTS = {"http": 80, "https": 443}
 _SCHEMES = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
@@ -112,7 +116,7 @@ class TrustedProxies:
         def values(name: bytes) -> list[str]:
             return _values(request.headers, name) if name in self._names else []
 
-        client, hops = self._client(reversed(values(b"x-forwarded-for")[-MOST:]), request.client)
+        client, hops = self._client(reversed(values(b"x-forwarded-for")), request.client)
 
         def of_the_client(name: bytes) -> str:
             found = values(name)  # one for all, or one for each address
@@ -173,34 +177,37 @@ def _root_path(prefix: str, own: str) -> str:
 
 
 def _values(headers: Headers, name: bytes) -> list[str]:
-    """Return the members of a list, which may be in several fields (RFC 9110, 5.3)."""
+    """Return the last members of a list, which may be in several fields (RFC 9110, 5.3)."""
     joined = b",".join([value for key, value in headers if key == name])
-    return [each.strip() for each in joined.decode("latin-1").split(",")] if joined else []
+    return [each.strip() for each in joined.decode("latin-1").rsplit(",", MOST)[-MOST:]] if joined else []
 
 
 def _elements(headers: Headers) -> Iterator[dict[str, str]]:
     """Yield the parameters of each proxy's element of ``Forwarded``, from the right; none of a malformed one."""
-    left = MOST
-    for value in reversed([value for key, value in headers if key == b"forwarded"]):
-        for text in _split(value.decode("latin-1")):
-            if left and text.strip():  # RFC 9110, 5.6.1: a list may have empty elements
-                left -= 1
-                yield _parameters(text)
+    fields = [value.decode("latin-1") for key, value in headers if key == b"forwarded"]
+    for text in islice(_split(reversed(fields)), MOST):
+        if text.strip():  # RFC 9110, 5.6.1: a list may have empty elements
+            yield _parameters(text)
 
 
-def _split(field: str) -> Iterator[str]:
-    """Split ``field`` at its commas outside of quotes, from the right: a quote that a client has left open must not
-    change what a proxy has written behind it."""
-    pieces: list[str] = []
-    quotes = 0
-    for piece in reversed(field.split(",")):
-        pieces.append(piece)
-        quotes += _ESCAPED.sub("", piece).count('"')
-        if quotes % 2 == 0:
+def _split(fields: Iterable[str]) -> Iterator[str]:
+    """Split each field at its commas outside of quotes, from the right: a quote that a client has left open must not
+    change what a proxy has written behind it. A client may also send thousands of commas: most are left unread."""
+    left = _PIECES
+    for field in fields:
+        pieces: list[str] = []
+        quotes = 0
+        for piece in reversed(field.rsplit(",", left)):
+            if not left:
+                return
+            left -= 1
+            pieces.append(piece)
+            quotes += _ESCAPED.sub("", piece).count('"')
+            if quotes % 2 == 0:
+                yield ",".join(reversed(pieces))
+                pieces, quotes = [], 0
+        if pieces:
             yield ",".join(reversed(pieces))
-            pieces, quotes = [], 0
-    if pieces:
-        yield ",".join(reversed(pieces))
 
 
 def _parameters(element: str) -> dict[str, str]:
@@ -216,6 +223,7 @@ def _parameters(element: str) -> dict[str, str]:
     return found
 
 
+@lru_cache(maxsize=1024)  # it takes microseconds, and most clients come again
 def _address(text: str) -> HostPort | None:
     """Read ``192.0.2.7``, ``2001:db8::7``, ``192.0.2.7:4711`` or ``[2001:db8::7]:4711``; None: it is something else,
     such as ``unknown`` or an obfuscated name (RFC 7239, 6)."""

@@ -25,13 +25,13 @@ class Socket(Protocol):
         """Return a number below 0 once the socket is closed."""
 
 
+@lru_cache(maxsize=1024)  # it takes microseconds, and is asked for each request
 def plain(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """Parse ``host``. Raises ValueError. An IPv4 peer of an IPv6 socket (::ffff:192.0.2.1) is an IPv4 peer."""
     address = ipaddress.ip_address(host)
     return (address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None) or address
 
 
-@lru_cache(maxsize=1024)  # each takes microseconds, and is asked for each request
 def is_near(host: str) -> bool:
     """Whether ``host`` is this machine."""
     return plain(host).is_loopback

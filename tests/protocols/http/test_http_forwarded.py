@@ -192,6 +192,16 @@ def test_the_peers_of_a_unix_socket_can_be_proxies(peer: Any) -> None:
     assert origin(told(b"192.0.2.7"), peer=peer, proxies=("unix",))[:2] == (("192.0.2.7", 0), "http")
 
 
+@pytest.mark.parametrize("junk", [b",", b'",', b'"', b"a,", b"for=10.0.0.1,", b'x="\\",', b" ;=,"])
+def test_what_a_client_sends_in_masses_is_not_read(junk: bytes) -> None:
+    fields = [junk * (8000 // len(junk))] * 8
+    found = origin(told(*fields, b"for=192.0.2.7;proto=https", name=b"forwarded"), headers=("forwarded",))
+    assert found[:2] == (("192.0.2.7", 0), "https")
+    joined = b",".join([*fields, b"for=192.0.2.7;proto=https"])
+    assert origin(told(joined, name=b"forwarded"), headers=("forwarded",))[:2] == (("192.0.2.7", 0), "https")
+    assert origin(told(*fields, b"192.0.2.7"))[0] == ("192.0.2.7", 0)
+
+
 _PIECES = st.sampled_from([b",", b'"', b"\\", b";", b"=", b"for", b"host", b"10.0.0.2", b"[::1]:80", b" ", b"\xff"])
 _TEXT = st.one_of(st.binary(max_size=60), st.lists(_PIECES, max_size=20).map(b"".join))
 _FIELDS = st.lists(st.tuples(st.sampled_from([name.encode() for name in (*FAMILY, "forwarded", "host")]), _TEXT))
