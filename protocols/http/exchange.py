@@ -152,6 +152,7 @@ class Exchange(AppRun):
 
     def refuse(self, excess: Excess) -> None:
         """Answer in place of the application. The request has its turn and its line in the access log all the same."""
+        self._complete = True  # there is no application to tell of a disconnect
         self.service.running.add(self)
         self._task = self.connection.loop.create_task(self._serve_refusal(excess))
 

@@ -161,6 +161,20 @@ async def test_a_refused_request_whose_body_has_come_keeps_the_connection() -> N
         writer.close()
 
 
+async def test_a_refused_client_that_leaves_at_once_leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(Recorder(), max_request_rate=1, disconnect_grace=0.1, **TRUSTING) as server:
+        assert (await ask(server, get()))[0].status == 200
+        for _ in range(50):
+            _, writer = await connect(server.address)
+            writer.write(get() * 3)
+            writer.transport.abort()
+        await until(lambda: server.refusals["429"] and not server.service.connections)
+        await asyncio.sleep(0.2)
+        assert not server.service.running
+        assert await serves_others(server)
+    assert "disconnect_grace" not in caplog.text
+
+
 def test_a_flood_of_addresses_takes_bounded_memory() -> None:
     limits = Limits(HTTPSettings(max_request_rate=10))
 
