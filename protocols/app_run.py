@@ -349,6 +349,10 @@ class AppRun:
             return
         self.feed(event)
         self._peer_left()
+        self._announce(event)
+
+    def _announce(self, event: ReceiveEvent) -> None:
+        """Tell those who asked for that by :meth:`on_departure`."""
         self._disconnect = event
         for tell in self._departures:
             tell(event)
@@ -529,6 +533,8 @@ class AppRun:
                 meter.ended(self, now - began)
 
     def _watch(self, received: int) -> None:
+        if self._watchdog is not None:
+            self._watchdog.cancel()
         if grace := self.disconnect_grace:
             self._watchdog = asyncio.get_running_loop().call_later(grace, self._check_progress, received)
 

@@ -26,6 +26,10 @@ from protocols.resources import moment
 LINGER = 5.0
 """Seconds that we read and discard after our last answer, so that no reset overtakes it."""
 
+HALF_CLOSED = 0.1
+"""Seconds after a peer's FIN in which its answer may come before the application hears of it. Many close when they have
+sent their request (nc -N, monitors, scripts); a FIN is also all that comes from one that has left."""
+
 READ_AHEAD = 64 * 1024
 """Bytes of further requests that are read while one is served."""
 _LEFT = 100
@@ -50,6 +54,7 @@ class HTTPConnection(asyncio.Protocol):
         "_head_deadline",
         "_holds",
         "_is_deaf",
+        "_is_half_closed",
         "_last",
         "_left",
         "_parser",
@@ -93,6 +98,8 @@ class HTTPConnection(asyncio.Protocol):
         self._raw: Raw | None = None
         self._is_deaf = False
         """Whether the last answer is given: what comes now is discarded."""
+        self._is_half_closed = False
+        """Whether the peer has sent FIN, and waits for answers."""
         self._holds = Hold.NOTHING
         self._peer_check: asyncio.TimerHandle | None = None
         self._left = 0
@@ -157,6 +164,25 @@ class HTTPConnection(asyncio.Protocol):
         if self._exchange is not None:
             self._exchange.lost()
         self.wake_writers()
+
+    def eof_received(self) -> bool:
+        """Keep the connection of a peer that waits for an answer; else the loop closes it. TLS knows no half."""
+        exchange = self._exchange
+        if self.tls or exchange is None or not (exchange.is_awaited or self._pipelined or self._parser.messages):
+            return False
+        self._is_half_closed = True
+        self._tell_soon()
+        return True
+
+    def _tell_soon(self) -> None:
+        if self._peer_check is not None:
+            self._peer_check.cancel()
+        self._peer_check = self.loop.call_later(HALF_CLOSED, self._tell_half_closed)
+
+    def _tell_half_closed(self) -> None:
+        self._peer_check = None
+        if self._exchange is not None:
+            self._exchange.half_closed()
 
     def data_received(self, data: bytes) -> None:
         self.bytes_received += len(data)
@@ -230,6 +256,8 @@ class HTTPConnection(asyncio.Protocol):
                 exchange.close_after()
             if self._pipelined and exchange.awaits_body:
                 self._read_body_on()
+            if self._is_half_closed:
+                self._tell_soon()
 
     def served(self, request: Request, *, keep: bool) -> None:
         """Go on after a request that is answered: run the next one, wait for it, or close."""
@@ -242,6 +270,8 @@ class HTTPConnection(asyncio.Protocol):
             self.deadline = self.loop.time() + self.service.settings.keepalive_timeout
             if self._pipelined:
                 self._read_on()
+            if self._is_half_closed and self._exchange is None:
+                self.force_close()
 
     def _read_on(self) -> None:
         """Parse what came while the last request was served."""
@@ -355,6 +385,9 @@ class HTTPConnection(asyncio.Protocol):
         Under TLS there is no FIN: what a peer sends after a close_notify is an error, and would reset the connection.
         """
         if self.transport is None or self._is_deaf:
+            return
+        if self._is_half_closed:  # nothing more comes
+            self.force_close()
             return
         self._is_deaf = True
         self._parser.close()

@@ -77,6 +77,7 @@ class Exchange(AppRun):
         "_fields",
         "_is_due",
         "_is_freed",
+        "_is_left",
         "_keeps",
         "_left",
         "_missed",
@@ -127,6 +128,8 @@ class Exchange(AppRun):
         """Whether the application has been given its disconnect."""
         self._warned = False
         """Whether it has been given its disconnect because the server stops."""
+        self._is_left = False
+        """Whether that was because the peer sends nothing more, and has perhaps left."""
         self._waits = False
         """Whether the application's own task waits in ``receive``, and not another one beside it."""
         self._is_due = False
@@ -232,10 +235,24 @@ class Exchange(AppRun):
 
     def final_result(self) -> str | int:
         """Return the status of the response; 500 if the application has not begun one."""
-        return self.result or ("client left" if self.gone else 500)
+        return self.result or ("client left" if self.gone or self._is_left else 500)
 
     def reachable(self) -> bool:
-        return not self.gone and self.connection.connected
+        return not self.gone and not self._is_left and self.connection.connected
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the peer has sent its whole request, and has not got the whole answer."""
+        return not self._complete and not self.gone and not self.awaits_body
+
+    def half_closed(self) -> None:
+        """Tell the application that its peer sends nothing more, and has perhaps left. An answer is still sent."""
+        if self._complete or self._told or self.gone:
+            return
+        self._told = self._warned = self._is_left = True
+        self.feed(self._farewell())
+        self._announce(self._farewell())
+        self._watch(self._received)
 
     def lost(self) -> None:
         """Tell the application that the connection is lost, unless it has had its last event."""
@@ -271,6 +288,10 @@ class Exchange(AppRun):
 
     def unanswered(self, error: BaseException | None) -> None:
         """Answer 500, because the application has ended too early; if the response has begun, abort."""
+        if self._is_left and error is None and not self._begun:
+            self._complete = True
+            self._keeps = False
+            return
         if self._warned and error is None:
             self._end_stream()
             return

@@ -178,6 +178,11 @@ class WebSocket(Exchange):
             self._code, self._reason = _GOODBYE
             super().warn()
 
+    @property
+    def is_awaited(self) -> bool:
+        """A WebSocket has no half that is closed (RFC 6455, 7.1.1)."""
+        return False
+
     passes_over = AppRun.passes_over
 
     def is_to_hear(self, event: Event) -> bool:

@@ -396,6 +396,14 @@ class Session:
         """Whether it waits for a request."""
         return not self.streams
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether its peer may close its half: a client of HTTP/2 acknowledges and answers to the end."""
+        return False
+
+    def half_closed(self) -> None:
+        """Never called: see :attr:`is_awaited`."""
+
     def doing(self) -> str:
         """Say in a few words what is on the connection."""
         running = [each.doing() for each in self._exchanges()]

@@ -195,24 +195,6 @@ async def test_a_long_body_is_answered_although_its_sender_goes_on() -> None:
         writer.close()
 
 
-async def test_half_closed_is_gone() -> None:
-    """A peer that sends FIN has left: the same FIN is all that a crashed browser sends."""
-    events: list[str] = []
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        events.extend([(await receive())["type"], (await receive())["type"]])
-
-    async with serving(app) as server:
-        reader, writer = await connect(server.address)
-        writer.write(GET)
-        await asyncio.sleep(0.05)
-        writer.write_eof()
-        async with asyncio.timeout(LIMIT):
-            assert await reader.read() == b""
-        writer.close()
-    assert events == ["http.request", "http.disconnect"]
-
-
 LINES = st.sampled_from(
     [
         b"GET / HTTP/1.1\r\n",
