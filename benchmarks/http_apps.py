@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import sys
+from functools import cache
 from typing import Any
 
 import uvloop
@@ -12,6 +13,7 @@ from protocols.asgi import Receive, Send
 BODY = b"Hello, world!"
 TEN_KIB = b"x" * 10240
 MIB = b"x" * 1048576
+HUGE = 100_000_000
 NUMBERS = itertools.count()
 START = {
     "type": "http.response.start",
@@ -54,6 +56,17 @@ async def large(scope: Any, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": MIB})
 
 
+async def huge(scope: Any, receive: Receive, send: Send) -> None:
+    """100 MB in one piece, which is the same for each."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % HUGE)]})
+    await send({"type": "http.response.body", "body": bytes_of(HUGE)})
+
+
+@cache
+def bytes_of(size: int) -> bytes:
+    return b"x" * size
+
+
 async def echo(scope: Any, receive: Receive, send: Send) -> None:
     assert scope["type"] == "websocket"
     while True:
@@ -66,7 +79,7 @@ async def echo(scope: Any, receive: Receive, send: Send) -> None:
             return
 
 
-APPS = {"hello": hello, "post": post, "json": json, "large": large, "echo": echo}
+APPS = {"hello": hello, "post": post, "json": json, "large": large, "huge": huge, "echo": echo}
 
 
 async def serve(name: str, port: int, *, http2: bool) -> None:
@@ -74,7 +87,7 @@ async def serve(name: str, port: int, *, http2: bool) -> None:
     from protocols.http.server import HTTPServer, HTTPSettings
 
     keep_freed()  # as the daemon does
-    server = HTTPServer(APPS[name], HTTPSettings(bind=f"127.0.0.1:{port}", http2=http2), state={})
+    server = HTTPServer(APPS[name], HTTPSettings(bind=f"127.0.0.1:{port}", http2=http2, max_body=2 * HUGE), state={})
     await server.start()
     await asyncio.Event().wait()
 

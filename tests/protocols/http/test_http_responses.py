@@ -17,6 +17,7 @@ from servers.programs import program
 from waiting import until
 
 from protocols.errors import LocalProtocolError
+from protocols.http.connection import HTTPConnection
 
 LENGTH = b"content-length"
 
@@ -390,3 +391,26 @@ async def test_a_peer_that_resets_harms_nobody(caplog: pytest.LogCaptureFixture)
         await asyncio.sleep(0.1)
         assert (await ask(server, GET))[0].status == 200
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize("more", [False, True])
+async def test_a_long_body_is_written_itself_and_not_a_copy_that_joins_its_head(
+    monkeypatch: pytest.MonkeyPatch, *, more: bool
+) -> None:
+    written: list[bytes] = []
+    real = HTTPConnection.write
+
+    def write(connection: HTTPConnection, data: bytes) -> None:
+        written.append(data)
+        real(connection, data)
+
+    monkeypatch.setattr(HTTPConnection, "write", write)
+    body = bytes(100_000_000)
+    events = [piece(body, more=True), piece(b"")] if more else [piece(body)]
+    async with serving(sends(start(), *events)) as server:
+        reader, writer = await connect(server.address)
+        writer.write(GET)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+    assert any(each is body for each in written)
+    assert sum(map(len, written)) < len(body) + 1000
