@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from gateway.compat.worker import Worker
@@ -28,7 +29,8 @@ class ChannelNameRouter:
         """``concurrency``: how many messages of a channel are handled at once, at most. Raises ValueError for a wrong
         one, and for an application that is none."""
         self._applications = {name: as_application(target) for name, target in application_mapping.items()}
-        self._worker = Worker(self, self._applications, concurrency=concurrency)
+        self._make_worker = partial(Worker, self, tuple(self._applications), concurrency=concurrency)
+        self._make_worker()  # which raises now, and not at the start
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope.get("type") == "lifespan":
@@ -41,11 +43,12 @@ class ChannelNameRouter:
     async def _work(self, receive: Receive, send: Send) -> None:
         await receive()
         logger.info("worker of the channels %s", ", ".join(self._applications))
-        working = asyncio.create_task(self._worker.run(), name="worker")
+        worker = self._make_worker()  # one for each lifespan: a reload begins the next before the last has ended
+        working = asyncio.create_task(worker.run(), name="worker")
         try:
             await send({"type": "lifespan.startup.complete"})
             await receive()
-            await self._worker.stop()
+            await worker.stop()
         finally:
             await cancel_all([working])
         await send({"type": "lifespan.shutdown.complete"})

@@ -3,15 +3,20 @@
 import asyncio
 import contextlib
 import logging
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
 import pytest
 from own_services import installed
+from servers import site
+from servers.daemon import Daemon
+from servers.ports import free_port
 from waiting import until
 from websockets.asyncio.client import connect as websocket
 
@@ -198,6 +203,51 @@ def test_a_file_without_servers_needs_a_worker(target: str, code: int, tmp_path:
     )
     assert ran.returncode == code
     assert ("1:10: error: servers: must not be empty" in ran.stdout + ran.stderr) == bool(code)
+
+
+PROJECT = """
+from gateway import HttpConsumer, get_channel_layer
+from gateway.compat.channels import AsyncConsumer, AsyncHttpConsumer, ChannelNameRouter, ProtocolTypeRouter
+
+
+class Work(AsyncConsumer):
+    async def work_start(self, message):
+        await self.channel_layer.send(message["to"], {"type": "done"})
+
+
+class Page(AsyncHttpConsumer):
+    async def handle(self, body):
+        layer = get_channel_layer()
+        channel = await layer.new_channel()
+        await layer.send("work", {"type": "work.start", "to": channel})
+        await layer.receive(channel)
+        await self.send_response(200, b"worked")
+
+
+app = ProtocolTypeRouter({"http": Page.as_asgi(), "channel": ChannelNameRouter({"work": Work.as_asgi()})})
+"""
+
+
+def has_begun(daemon: Daemon, times: int) -> bool:
+    return daemon.text.count("worker of the channels work") == times
+
+
+def test_a_reload_leaves_the_channels_with_one_worker(tmp_path: Path) -> None:
+    (tmp_path / "project.py").write_text(PROJECT)
+    port = free_port()
+    file = f"servers: {{web: {{protocol: http, bind: '127.0.0.1:{port}'}}}}\napplication: project.app\n"
+    (tmp_path / "gateway.yaml").write_text(file)
+    with contextlib.closing(Daemon(tmp_path)) as daemon:
+        daemon.says("ready")
+        for number in (1, 2, 3):
+            assert httpx.get(f"http://127.0.0.1:{port}/", timeout=10).text == "worked"
+            (tmp_path / "gateway.yaml").write_text(f"{file}threads: {4 + number}\n")
+            daemon.process.send_signal(signal.SIGHUP)
+            site.until(partial(has_begun, daemon, 1 + number), lambda: daemon.text)
+        assert httpx.get(f"http://127.0.0.1:{port}/", timeout=10).text == "worked"
+        daemon.process.terminate()
+        assert daemon.wait() == 0
+    assert "ERROR" not in daemon.text
 
 
 async def test_a_worker_that_has_not_begun_is_stopped() -> None:
