@@ -136,7 +136,12 @@ class WebsocketMethods(Cookies, Consumer[R]):
 
     def send_json(self, content: Any) -> R:
         """Send ``content`` as JSON text. Raises TypeError or ValueError if it cannot be written as JSON."""
-        return self.send(json.dumps(content, allow_nan=False))
+        return self.send(self.encode_json(content))
+
+    @classmethod
+    def encode_json(cls, content: Any) -> str:
+        """Return ``content`` as JSON text. Your class may write it in another way."""
+        return json.dumps(content, allow_nan=False)
 
     def close(self, code: int = 1000, reason: str = "") -> R:
         """Close the connection. Before ``accept`` the peer gets HTTP 403."""
@@ -172,11 +177,17 @@ class JsonWebsocketMethods(WebsocketMethods[R]):
         if text is None:
             return self.close(UNSUPPORTED_DATA, "text only")
         try:
-            content = parsed(text)
+            content = self.decode_json(text)
         except (ValueError, RecursionError):
             logger.warning("%s: closed, not JSON (%d characters)", describe(self.scope), len(text))
             return self.close(INVALID_DATA, "not JSON")
         return self.receive_json(content)
+
+    @classmethod
+    def decode_json(cls, text: str) -> Any:
+        """Return what ``text``, a message of the peer, says. Your class may read it in another way; ValueError means
+        that the message is not what it should be."""
+        return parsed(text)
 
     def receive_json(self, content: Any) -> Any:
         """Handle one message, by its content."""
