@@ -80,6 +80,7 @@ async def echo(scope: Any, receive: Receive, send: Send) -> None:
 
 
 APPS = {"hello": hello, "post": post, "json": json, "large": large, "huge": huge, "echo": echo}
+APPS["compressed_echo"] = echo
 
 
 async def serve(name: str, port: int, *, http2: bool) -> None:
@@ -87,7 +88,10 @@ async def serve(name: str, port: int, *, http2: bool) -> None:
     from protocols.http.server import HTTPServer, HTTPSettings
 
     keep_freed()  # as the daemon does
-    server = HTTPServer(APPS[name], HTTPSettings(bind=f"127.0.0.1:{port}", http2=http2, max_body=2 * HUGE), state={})
+    settings = HTTPSettings(
+        bind=f"127.0.0.1:{port}", http2=http2, max_body=2 * HUGE, compression=name == "compressed_echo"
+    )
+    server = HTTPServer(APPS[name], settings, state={})
     await server.start()
     await asyncio.Event().wait()
 

@@ -1,4 +1,7 @@
-"""Row 3: WebSocket echo over 32 connections with a window of 16, one process each."""
+"""Row 3: WebSocket echo over 32 connections, one process each: 32 bytes with a window of 16, 64 KiB, and 4 KiB that is
+compressed in both directions. zlib's level is 1 here and 6 in uvicorn; granian does not compress."""
+
+from collections.abc import Callable
 
 from benchmarks.side_by_side import Peer, client, compare, python
 
@@ -6,17 +9,29 @@ UVICORN = ("-m", "uvicorn", "--loop=uvloop", "--no-access-log", "--log-level=war
 GRANIAN = ("-m", "granian", "--interface=asginl", "--workers=1", "--loop=uvloop", "--log-level=warning")
 APP = "benchmarks.http_apps:echo"
 
-PEERS = [
-    Peer("ours", lambda port: python("-m", "benchmarks.http_apps", "echo", str(port))),
-    # Compression is off on both sides: the client does not offer it.
-    Peer("uvicorn", lambda port: python(*UVICORN, "--ws=websockets-sansio", f"--port={port}", APP)),
-    Peer("granian", lambda port: python(*GRANIAN, f"--port={port}", APP)),
+
+def uvicorn(library: str) -> Peer:
+    return Peer(f"uvicorn ({library})", lambda port: python(*UVICORN, f"--ws={library}", f"--port={port}", APP))
+
+
+def ours(app: str) -> Peer:
+    return Peer("ours", lambda port: python("-m", "benchmarks.http_apps", app, str(port)))
+
+
+UVICORNS = [uvicorn("websockets-sansio"), uvicorn("wsproto")]
+GRANIAN_PEER = Peer("granian", lambda port: python(*GRANIAN, f"--port={port}", APP))
+
+
+def load(kind: str, window: int) -> Callable[[int, float], float]:
+    return lambda port, seconds: client("-m", "benchmarks.windowed", kind, str(port), "32", str(window), str(seconds))
+
+
+ROWS = [
+    ("WebSocket echo, 32 connections, window 16", [ours("echo"), *UVICORNS, GRANIAN_PEER], load("websocket", 16)),
+    ("WebSocket echo of 64 KiB, window 2", [ours("echo"), *UVICORNS, GRANIAN_PEER], load("websocket-large", 2)),
+    ("WebSocket echo of 4 KiB, deflate", [ours("compressed_echo"), *UVICORNS], load("websocket-compressed", 4)),
 ]
 
-
-def load(port: int, seconds: float) -> float:
-    return client("-m", "benchmarks.windowed", "websocket", str(port), "32", "16", str(seconds))
-
-
 if __name__ == "__main__":
-    compare("WebSocket echo, 32 connections, window 16", PEERS, load, unit="messages/s")
+    for title, peers, each in ROWS:
+        compare(title, peers, each, unit="messages/s")

@@ -10,6 +10,7 @@ import base64
 import os
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from typing import cast
 
@@ -22,6 +23,14 @@ HANDSHAKE = (
 )
 POST = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: load\r\nAccept: */*\r\nContent-Length: %d\r\n\r\n"
 FRAME = b"\x81\xa0\0\0\0\0" + b"x" * 32  # text, masked (by zeros, which are a mask too), 32 bytes
+
+
+def _compressed(message: bytes) -> bytes:
+    """A frame that only its own bytes are needed to read (RFC 7692), masked by zeros."""
+    stream = zlib.compressobj(1, zlib.DEFLATED, -12)
+    data = (stream.compress(message) + stream.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
+    assert 126 <= len(data) < 65536
+    return b"\xc1\xfe" + len(data).to_bytes(2) + bytes(4) + data
 
 
 class Connection(asyncio.Protocol):
@@ -93,8 +102,37 @@ class Echo(Connection):
 
     def learn(self, data: bytes) -> None:
         assert data.startswith(b"HTTP/1.1 101 "), data
-        self.size = len(FRAME) - 4  # the answer is not masked
+        self.size = len(self.request) - 4  # the answer is not masked
         self.transport.write(self.request * self.window)
+
+
+class LargeEcho(Echo):
+    request = b"\x81\xff" + (65536).to_bytes(8) + bytes(4) + b"x" * 65536
+
+
+class CompressedEcho(Connection):
+    """A message of 4 KiB that is compressed by itself, so that all answers of a server are of one length."""
+
+    request = _compressed(
+        b", ".join(b'{"id": %d, "temperature": 21.%d, "room": "kitchen"}' % (n, n) for n in range(80))
+    )
+
+    def begin(self) -> None:
+        self.head = b""
+        offer = b"permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+        self.transport.write(HANDSHAKE[:-2] + b"Sec-WebSocket-Extensions: " + offer + b"\r\n\r\n" + self.request)
+
+    def learn(self, data: bytes) -> None:
+        self.head += data
+        head, _, frame = self.head.partition(b"\r\n\r\n")
+        if len(frame) < 4:
+            return
+        assert b"permessage-deflate" in head, head
+        assert frame[:2] == b"\xc1\x7e", "the answer is not compressed"
+        size = 4 + int.from_bytes(frame[2:4])
+        if len(frame) == size:
+            self.size = size
+            self.transport.write(self.request * self.window)
 
 
 KINDS: dict[str, Callable[[int], Connection]] = {
@@ -102,6 +140,8 @@ KINDS: dict[str, Callable[[int], Connection]] = {
     "post": Post,
     "upload": Upload,
     "websocket": Echo,
+    "websocket-large": LargeEcho,
+    "websocket-compressed": CompressedEcho,
 }
 
 

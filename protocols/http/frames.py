@@ -18,6 +18,9 @@ COMPRESSED = 0x40
 _END = 0x80
 _DATA = frozenset({TEXT, BINARY, FRAGMENT, _END | TEXT, _END | BINARY, _END | FRAGMENT})
 _CONTROL = frozenset({_END | CLOSE, _END | PING, _END | PONG})
+_VIEWED = 4096
+"""Bytes of a payload from which on a copy costs more than a memoryview."""
+_WHOLE_TEXT = _END | TEXT
 _SMALLEST = 64
 """Bytes that the fragments of a message have on average, at least. Some clients send tiny ones."""
 _FREE_FRAGMENTS = 1024
@@ -116,22 +119,24 @@ class FrameReader:
             if ready < start - at - 4:
                 return None
             size = _extended(first, data[at + 2 : start - 4])
-        if first & 15 < CLOSE:
+        if self._opcode or size > self._longest or not first & 15:
             self._check_order(first, size)
-        if len(data) < start:
-            return None
-        mask, end = data[start - 4 : start], start + size
+        end = start + size
         if end > len(data):
-            self._first, self._mask, self._missing = first, mask, end - len(data)
+            return self._begin_payload(first, start, end)
+        payload = bytearray(data[start:end] if size < _VIEWED else memoryview(data)[start:end])
+        self._at = end
+        websocket_mask(data[start - 4 : start], payload)
+        return (TEXT, _text(payload)) if first == _WHOLE_TEXT else self._read(first, payload)
+
+    def _begin_payload(self, first: int, start: int, end: int) -> tuple[int, Content] | None:
+        """Take what has come of a payload, so that the bytes of a large message are copied once."""
+        data = self._data
+        if len(data) >= start:
+            self._first, self._mask, self._missing = first, data[start - 4 : start], end - len(data)
             self._payload = bytearray(memoryview(data)[start:])
             self._data, self._at = b"", 0
-            return None
-        payload = bytearray(data[start:end])
-        self._at = end
-        websocket_mask(mask, payload)
-        if first == _END | TEXT:
-            return TEXT, _text(payload)
-        return self._read(first, payload)
+        return None
 
     def _go_on(self) -> tuple[int, Content] | None:
         """Take more of the payload of a frame whose head has been read."""
@@ -151,7 +156,9 @@ class FrameReader:
         return self._read(self._first, payload)
 
     def _check_order(self, first: int, size: int) -> None:
-        """Check the head of a data frame against what came before it."""
+        """Check the head of a frame against what came before it."""
+        if first & 15 >= CLOSE:
+            return
         if first & 15 == FRAGMENT:
             if not self._opcode:
                 raise RemoteProtocolError("a continuation of no message", answer=1002)

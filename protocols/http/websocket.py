@@ -46,7 +46,7 @@ GOODBYE_TIMEOUT = 1.0
 """Seconds for a peer to answer our close frame when the server stops."""
 _LARGE = 64 * 1024
 """A message longer than this pauses reading until the application has taken it."""
-_COPIED = 16 * 1024
+_COPIED = 128 * 1024
 """Bytes of a message that are copied behind the head of their frame. Longer ones are written by themselves."""
 _SIDELINE = 1000
 """Frames that are no message, pings above all, which are handled in one turn of the loop."""
@@ -295,10 +295,14 @@ class WebSocket(Exchange):
 
     def _heard(self, kind: int, content: Any) -> None:
         """Handle a message, or a frame that is none."""
-        if kind == TEXT:
-            self._receive({"type": "websocket.receive", "text": content}, len(content))
-        elif kind == BINARY:
-            self._receive({"type": "websocket.receive", "bytes": content}, len(content))
+        if 0 < kind < CLOSE:
+            if not self._complete:
+                self._messages_received += 1
+                event: Any = {"type": "websocket.receive", "text" if kind == TEXT else "bytes": content}
+                self.feed(event)
+                if len(content) > _LARGE and not self._paused and self._queue:
+                    self._paused = True
+                    self.pause()
         elif kind & COMPRESSED:
             self._inflate(kind, content)
         elif kind == CLOSE:
@@ -346,15 +350,6 @@ class WebSocket(Exchange):
         if not self._inflating:
             self._paused = False
             self.resume()
-
-    def _receive(self, event: Any, size: int) -> None:
-        if self._complete:
-            return
-        self._messages_received += 1
-        self.feed(event)
-        if size > _LARGE and not self._paused and self._queue:
-            self._paused = True
-            self.pause()
 
     def _closed_by_peer(self, code: int, reason: str) -> None:
         if not self._complete:
