@@ -120,11 +120,13 @@ class CompressedEcho(Connection):
     def begin(self) -> None:
         self.head = b""
         offer = b"permessage-deflate; server_no_context_takeover; client_no_context_takeover"
-        self.transport.write(HANDSHAKE[:-2] + b"Sec-WebSocket-Extensions: " + offer + b"\r\n\r\n" + self.request)
+        self.transport.write(HANDSHAKE[:-2] + b"Sec-WebSocket-Extensions: " + offer + b"\r\n\r\n")
 
     def learn(self, data: bytes) -> None:
         self.head += data
-        head, _, frame = self.head.partition(b"\r\n\r\n")
+        head, end, frame = self.head.partition(b"\r\n\r\n")
+        if end and not frame:
+            self.transport.write(self.request)
         if len(frame) < 4:
             return
         assert b"permessage-deflate" in head, head
