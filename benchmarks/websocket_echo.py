@@ -19,7 +19,7 @@ def ours(app: str) -> Peer:
 
 
 UVICORNS = [uvicorn("websockets-sansio"), uvicorn("wsproto")]
-GRANIAN_PEER = Peer("granian", lambda port: python(*GRANIAN, f"--port={port}", APP))
+PEERS = [ours("echo"), *UVICORNS, Peer("granian", lambda port: python(*GRANIAN, f"--port={port}", APP))]
 
 
 def load(kind: str, window: int) -> Callable[[int, float], float]:
@@ -27,8 +27,8 @@ def load(kind: str, window: int) -> Callable[[int, float], float]:
 
 
 ROWS = [
-    ("WebSocket echo, 32 connections, window 16", [ours("echo"), *UVICORNS, GRANIAN_PEER], load("websocket", 16)),
-    ("WebSocket echo of 64 KiB, window 2", [ours("echo"), *UVICORNS, GRANIAN_PEER], load("websocket-large", 2)),
+    ("WebSocket echo, 32 connections, window 16", PEERS, load("websocket", 16)),
+    ("WebSocket echo of 64 KiB, window 2", PEERS, load("websocket-large", 2)),
     ("WebSocket echo of 4 KiB, deflate", [ours("compressed_echo"), *UVICORNS], load("websocket-compressed", 4)),
 ]
 
