@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +12,8 @@ import pytest
 import websockets
 from contract import LIMIT, connect
 from http_peer import GET, Answer, Recorder, ask, read_answer, serving
+from servers.certificates import make
+from servers.nginx import Nginx
 from waiting import until
 
 from protocols.http.limits import Limits
@@ -204,6 +207,16 @@ def test_the_pause_ends_when_the_next_request_is_admitted() -> None:
     assert AddressRate(0).pause("192.0.2.7") == 0.0
 
 
+async def test_a_refused_request_has_its_line_in_the_access_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with serving(Recorder(), max_request_rate=1, access_log=True, **TRUSTING) as server:
+        for _ in range(2):
+            await ask(server, get())
+    refused, line = caplog.messages[-2:]
+    assert refused.endswith("more than max_request_rate requests a minute from 192.0.2.7; answered 429")
+    assert line.startswith("http 192.0.2.7:0 GET '/' 429 17 ")
+
+
 async def test_a_reload_changes_the_limits_and_keeps_what_they_have_counted() -> None:
     async with serving(Recorder(), max_request_rate=3, **TRUSTING) as server:
 
@@ -237,16 +250,48 @@ async def test_the_last_answer_of_a_connection_says_so_and_what_was_pipelined_be
     assert len(app.scopes) == 4
 
 
+@pytest.mark.parametrize("secure", [False, True], ids=["", "tls"])
 @pytest.mark.parametrize("limits", [{"max_requests_per_connection": 7}, {"max_connection_age": 0.02}])
-async def test_a_client_that_heeds_the_close_loses_no_request(limits: dict[str, Any]) -> None:
+async def test_a_client_that_heeds_the_close_loses_no_request(
+    limits: dict[str, Any], secure: bool, tmp_path: Path
+) -> None:
     app = Recorder()
-    async with serving(app, **limits) as server:
-        pool = httpx.Limits(max_connections=5)
-        async with httpx.AsyncClient(base_url=f"http://{server.address}", limits=pool, timeout=LIMIT) as client:
+    async with serving(app, tls=make(tmp_path) if secure else None, **limits) as server:
+        url = f"http{'s' if secure else ''}://{server.address}"
+        options: Any = {"limits": httpx.Limits(max_connections=5), "timeout": LIMIT, "verify": False}
+        async with httpx.AsyncClient(base_url=url, **options) as client:
             answers = await asyncio.gather(*(client.post("/", content=b"x" * 1000) for _ in range(200)))
     assert [answer.status_code for answer in answers] == [200] * 200
     assert len(app.scopes) == 200
     assert {answer.headers.get("connection") for answer in answers} == {None, "close"}
+
+
+UPSTREAM = "upstream gateway {{ server {address}; keepalive 4; }}"
+THROUGH = """
+location / {
+    proxy_pass http://gateway;
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+}
+"""
+
+
+@pytest.mark.parametrize("limits", [{"max_requests_per_connection": 3}, {"max_connection_age": 0.02}])
+async def test_nginx_that_keeps_connections_to_the_server_loses_no_request(
+    limits: dict[str, Any], tmp_path: Path
+) -> None:
+    """It would not send a POST again: a lost one is a 502."""
+    app = Recorder()
+    async with serving(app, **limits) as server:
+        nginx = Nginx(tmp_path / "nginx", 0, location=THROUGH, more=UPSTREAM.format(address=server.address))
+        try:
+            options: Any = {"limits": httpx.Limits(max_connections=8), "timeout": LIMIT}
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{nginx.port}", **options) as client:
+                answers = await asyncio.gather(*(client.post("/", content=b"x" * 5000) for _ in range(200)))
+        finally:
+            nginx.close()
+    assert [answer.status_code for answer in answers] == [200] * 200
+    assert len(app.scopes) == 200
 
 
 async def test_an_old_connection_is_not_closed_while_it_is_idle_but_with_its_next_answer() -> None:
