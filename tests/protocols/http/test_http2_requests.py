@@ -359,3 +359,35 @@ except BindError as error:
 """
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
     assert said == "http2: h2 is not installed; pip install 'asgi-gateway[http2]'"
+
+
+SAME: dict[str, tuple[str, str, list[tuple[str, str]], bytes | None]] = {
+    "a query": ("GET", "/a?b=c&d=%20", [], None),
+    "a path with escapes": ("GET", "/a%2Fb/%C3%A4%00", [], None),
+    "a path with UTF-8 that is not escaped, and dots": ("GET", "/x/../y;z=1,2", [], None),
+    "an empty query": ("GET", "/a?", [], None),
+    "fields": ("GET", "/", [("x-a", "b"), ("x-a", "\xe4"), ("x-empty", ""), ("cookie", "a=b; c=d")], None),
+    "a body": ("POST", "/", [("content-length", "3"), ("content-type", "text/plain")], b"abc"),
+    "an empty body": ("PUT", "/", [("content-length", "0")], None),
+    "the server as a whole": ("OPTIONS", "*", [], None),
+    "HEAD": ("HEAD", "/", [("range", "bytes=0-1")], None),
+}
+
+
+@pytest.mark.parametrize("case", SAME)
+async def test_a_scope_is_that_of_http_1_1(case: str) -> None:
+    method, path, more, body = SAME[case]
+    app = Recorder(headers=[(b"x-answer", b"1")])
+    async with serving(app, http2=True) as server:
+        lines = [f"{method} {path} HTTP/1.1", "host: a", *(f"{name}: {value}" for name, value in more)]
+        reader, writer = await connect(server.address)
+        writer.write("\r\n".join([*lines, "", ""]).encode() + (body or b""))
+        first = await read_answer(reader, body=method != "HEAD")
+        writer.close()
+        async with peer(server) as client:
+            second = await client.answer(client.ask(request(method, path, *more), body))
+    assert (str(first.status), first.body) == (second.status, second.body)
+    assert {":status": second.status, **dict(first.headers), "date": ""} == {**second.heads[0], "date": ""}
+    one, two = app.scopes
+    assert {**one, "http_version": "2", "client": None} == {**two, "client": None}
+    assert app.received == [body or b""] * 2
