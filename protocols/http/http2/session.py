@@ -34,8 +34,10 @@ STREAMS = 100
 """Requests at a time on one connection. Each holds 64 KiB of its body, and of its answer, at most."""
 _WINDOW = STREAMS * 64 * 1024
 """Bytes that the peer may send on all streams together: a slow application stops its own stream, and no other."""
-_LIST_SIZE = 64 * 1024
-"""Bytes of all header fields of a request, each with 32 more (RFC 9113, 6.5.2)."""
+_LIST_SIZE = 68 * 1024
+"""Bytes of all header fields of a request, each with 32 more (RFC 9113, 6.5.2), that h2 takes at least: what is a little
+too long gets 431, and ends no connection."""
+_PER_FIELD, _PSEUDO_FIELDS = 32, 8
 _FLUSH = 16 * 1024
 """Bytes that are sent at once. Whether the socket takes more is looked at after them."""
 _NEVER = math.inf
@@ -71,7 +73,8 @@ class Session:
         self._last = _LAST
         """The last one that is served."""
         self._run_on = run_on
-        size = max(_LIST_SIZE, 2 * connection.service.settings.max_header)
+        settings = connection.service.settings
+        size = max(_LIST_SIZE, settings.max_head + _PER_FIELD * (settings.max_header_fields + _PSEUDO_FIELDS))
         self.core = server_core(STREAMS, size)
         self.core.increment_flow_control_window(_WINDOW)
         self._allowance = Allowance(connection.loop.time)
