@@ -35,9 +35,12 @@ STREAMS = 100
 _WINDOW = STREAMS * 64 * 1024
 """Bytes that the peer may send on all streams together: a slow application stops its own stream, and no other."""
 _LIST_SIZE = 68 * 1024
-"""Bytes of all header fields of a request, each with 32 more (RFC 9113, 6.5.2), that h2 takes at least: what is a little
-too long gets 431, and ends no connection."""
-_PER_FIELD, _PSEUDO_FIELDS = 32, 8
+"""Bytes of all header fields of a request that h2 takes at least: what is a little too long gets 431, and ends no
+connection."""
+_PER_FIELD = 32
+"""Bytes that each field counts more (RFC 9113, 6.5.2)."""
+_PSEUDO_FIELDS = 8
+"""More than there are in a request."""
 _FLUSH = 16 * 1024
 """Bytes that are sent at once. Whether the socket takes more is looked at after them."""
 _NEVER = math.inf
