@@ -119,6 +119,7 @@ faults: install peers
 	PATH=$$PATH:/usr/sbin GATEWAY_RELOADS=100 $(BIN)/python -m pytest tests/gateway/runtime/test_replace_peers.py tests/gateway/runtime/test_many_reloads.py -k many_reloads
 	GATEWAY_FULL_QUEUE=1 $(BIN)/python -m pytest --loops one -o faulthandler_timeout=0 tests/gateway/store/postgresql/test_full_notify_queue.py
 	PATH=$$PATH:/usr/sbin GATEWAY_RELOADS=100 $(BIN)/python -m pytest tests/gateway/workers/test_many_rolls.py
+	HTTP_EXAMPLES=5000 $(BIN)/python -m pytest -o timeout=600 -o faulthandler_timeout=0 tests/protocols/http/test_http_any_bytes.py
 	GATEWAY_RETAINED=1000000 $(BIN)/python -m pytest tests/gateway/console/pages/test_many_retained.py
 	PATH=$$PATH:/usr/sbin GATEWAY_RELOADS=30 $(BIN)/python -m pytest tests/gateway/reload/test_code_reload_load.py tests/gateway/reload/test_code_reload_proxies.py tests/gateway/reload/test_code_reload_grows.py
 
