@@ -158,7 +158,7 @@ class Session:
         if has_body and not request.upgrades:
             request.body = stream.body = StreamBody(stream)
         self._running += 1
-        stream.length = request.length
+        stream.length, stream.upgrades = request.length, request.upgrades
         stream.exchange = exchange = self._run_on(stream, request)
         service = self.connection.service
         if service.limits is None:

@@ -18,6 +18,8 @@ Fields = list[tuple[bytes, bytes]]
 
 _FULL = 64 * 1024
 """Bytes that wait for the peer's window, above which the application waits as well."""
+_PIECES = 256
+"""Pieces of them: a short one takes more memory than its bytes."""
 _FRAME = 16 * 1024
 """Bytes of a DATA frame: other streams have their turn after it."""
 _NEVER = math.inf
@@ -88,6 +90,10 @@ class Stream(Flow):
         """Whether the peer may send more."""
         self._session = session
         self._raw: Raw | None = None
+        self.upgrades = False
+        """Whether it asks for a WebSocket."""
+        self._early = b""
+        """What has come for that before it is accepted."""
         self._is_held = False
         self.length = 0
         """Bytes of the request's body, if it says so before it comes."""
@@ -126,6 +132,8 @@ class Stream(Flow):
             self._raw.feed_data(data)
             if not self._is_held:
                 self.acknowledge(self.unread)
+        elif self.upgrades:
+            self._early += data  # no more than the window
         elif self.body is None or self.body.broken or self._is_served:
             self.acknowledge(size)
         else:
@@ -160,6 +168,10 @@ class Stream(Flow):
 
     def become_raw(self, raw: Raw) -> None:
         self._raw = raw
+        early, self._early = self._early, b""
+        if early:
+            raw.feed_data(early)
+            self.acknowledge(0 if self._is_held else self.unread)
         if not self.has_input:
             self.finish()
 
@@ -174,7 +186,7 @@ class Stream(Flow):
 
     @property
     def is_full(self) -> bool:
-        return self._size > _FULL
+        return self._size > _FULL or len(self._unsent) > _PIECES
 
     def respond(self, fields: Fields, *, ends: bool = False) -> None:
         """Send header fields, interim ones as well. Raises Disconnected."""

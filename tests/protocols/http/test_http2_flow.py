@@ -114,6 +114,28 @@ async def test_an_application_waits_for_a_slow_client_and_no_other_does() -> Non
         assert len((await client.answer(number)).body) == 100 * PIECE
 
 
+async def test_short_pieces_that_nobody_takes_are_few() -> None:
+    sent = 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal sent
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(2000):
+            await send({"type": "http.response.body", "body": b"a", "more_body": True})
+            sent += 1
+        await send({"type": "http.response.body", "body": b""})
+
+    async with serving(app, http2=True) as server, peer(server) as client:
+        await narrow(client, 1)
+        number = client.ask()
+        await client.until(lambda: client.streams[number].body)
+        await asyncio.sleep(0.05)
+        assert sent < 300
+        client.h2.increment_flow_control_window(10_000, number)
+        client.flush()
+        assert (await client.answer(number)).body == b"a" * 2000
+
+
 async def test_a_client_whose_window_stays_shut_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
     errors: list[BaseException] = []
 

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from h2.events import PingAckReceived
 from http2_peer import Peer, peer, request
 from http_peer import serving
 from waiting import until
@@ -78,6 +79,29 @@ async def test_messages_pings_and_a_close() -> None:
     assert (scope["type"], scope["http_version"], scope["path"], scope["scheme"]) == ("websocket", "2", "/chat", "ws")
     assert scope["subprotocols"] == ["a", "b"]
     assert app.events[0] == {"type": "websocket.disconnect", "code": 1000, "reason": ""}
+
+
+async def test_what_comes_before_the_handshake_is_answered_is_not_lost() -> None:
+    go = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await go.wait()
+        await Echo()(scope, receive, send)
+
+    async with serving(app, http2=True) as server, peer(server) as client:
+        number = client.ask(CONNECT, ends=False)
+        send(client, number, Opcode.TEXT, b"early")
+        send(client, number, Opcode.BINARY, b"z" * 40_000)
+        await until(lambda: server.active())
+        client.h2.ping(bytes(8))
+        client.flush()
+        await client.until(lambda: client.seen(PingAckReceived))  # the server has all of it
+        assert client.h2.local_flow_control_window(number) < 30_000
+        go.set()
+        await client.until(lambda: len(frames(client.streams[number].body)) == 2)
+        assert [len(each.data) for each in frames(client.streams[number].body)] == [5, 40_000]
+        send(client, number, Opcode.CLOSE, b"")
+        assert (await client.answer(number)).ended
 
 
 async def test_an_application_that_closes() -> None:
