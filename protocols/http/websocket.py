@@ -183,6 +183,10 @@ class WebSocket(Exchange):
         """A WebSocket has no half that is closed (RFC 6455, 7.1.1)."""
         return False
 
+    def half_closed(self) -> None:
+        """End it, because its peer has sent FIN behind frames that came before the handshake was accepted."""
+        self.connection.finish()
+
     passes_over = AppRun.passes_over
 
     def is_to_hear(self, event: Event) -> bool:

@@ -151,6 +151,29 @@ async def test_a_peer_that_leaves_during_its_handshake_is_told_to_the_applicatio
     assert told == [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1006, "reason": ""}]
 
 
+@pytest.mark.parametrize("seconds", [0, 0.3])
+@pytest.mark.parametrize("before", [b"", GET])
+async def test_a_peer_that_sends_frames_and_fin_before_it_is_accepted_is_let_go(seconds: float, before: bytes) -> None:
+    app = Echo()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(seconds)
+        await (app if scope["type"] == "websocket" else Recorder())(scope, receive, send)
+
+    async with serving(slow) as server:
+        reader, writer = await connect(server.address)
+        writer.write(before + HANDSHAKE + client_frame(0x81, b"early"))
+        writer.write_eof()
+        async with asyncio.timeout(LIMIT):
+            await reader.read()
+        await until(lambda: not server.service.connections and not server.service.running)
+        writer.close()
+    assert [event for event in app.events if event["type"] != "websocket.receive"][1:] in (
+        [],  # nobody was there to be accepted
+        [{"type": "websocket.disconnect", "code": 1006, "reason": ""}],
+    )
+
+
 # Floods.
 
 
