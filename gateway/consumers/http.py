@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from gateway.consumers import arguments, form_data, server_sent
 from gateway.consumers.base import Asked, Consumer
 from gateway.consumers.cookies import Cookies
-from gateway.consumers.form_data import FormData, FormError
+from gateway.consumers.form_data import FormData, FormError, FormReader
 from gateway.consumers.forms import AsyncForm, Awaited, SyncForm
 from gateway.consumers.header_fields import Headers, header_fields
 from gateway.consumers.hooks import Call, writes
@@ -35,6 +35,11 @@ class HttpMethods(Cookies, Consumer[R]):
     ping_interval: ClassVar[float] = 15.0
     """Seconds between the comments that keep an event stream open, which proxies end when it is quiet. 0: none."""
 
+    stream_forms: ClassVar[bool] = False
+    """Whether each request is a form that is read as it comes. ``handle`` is then called with an empty body, and
+    ``form(body)`` returns the form. Files of more than 1 MiB together are in a temporary file, which is closed when the
+    request is over."""
+
     states = {
         "waiting": "the response has not begun; call self.start() first",
         "started": _BEGUN,
@@ -46,6 +51,9 @@ class HttpMethods(Cookies, Consumer[R]):
     _required = ("handle", "http_request")
     _takes_chunks: ClassVar[bool] = False
     _pings: "asyncio.Task[None] | None" = None
+    _reader: FormReader | None = None
+    """Reads the form as it comes."""
+    _form: FormData | None = None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -58,24 +66,43 @@ class HttpMethods(Cookies, Consumer[R]):
         finally:
             if self._pings is not None:
                 self._pings.cancel()
+            if self._reader is not None:
+                self._reader.close()
 
     async def dispatch(self, event: Any) -> None:
         if event["type"] != "http.request":
             await super().dispatch(event)
             return
-        if not self._takes_chunks:
+        if self.stream_forms:
+            await self._read_on(event)
+        elif not self._takes_chunks:
             self._body += event.get("body", b"")
         elif event.get("body"):
             await super().dispatch({**event, "more_body": True})
         if event.get("more_body") or self._answered:
             return
         try:
-            await super().dispatch({**event, "body": b""} if self._takes_chunks else event)
+            await super().dispatch({**event, "body": b""} if self._takes_chunks or self.stream_forms else event)
         except FormError as error:
             await self._refuse(error)
         if not self._headers_sent and not self._layer_handlers:
             method = self.method("http.request", "handle")
             raise RuntimeError(f"{method} has returned without self.respond(), self.respond_json() or self.start()")
+
+    async def _read_on(self, event: HTTPRequestEvent) -> None:
+        """Read the next piece of a form. One that is none is answered 400 at once."""
+        try:
+            if self._reader is None:
+                self._reader = FormReader(self._header(b"content-type"))
+            piece = event.get("body", b"")
+            if len(piece) <= _QUICK:
+                self._reader.feed(piece)
+            else:
+                await asyncio.to_thread(self._reader.feed, piece)
+            if not event.get("more_body"):
+                self._form = self._reader.end()
+        except FormError as error:
+            await self._refuse(error)
 
     async def _refuse(self, error: FormError) -> None:
         """Answer a request that is not the form that it should be: a mistake of the client."""
@@ -171,7 +198,7 @@ class HttpMethods(Cookies, Consumer[R]):
         return next((value for key, value in self.scope["headers"] if key == name), b"")
 
     def _read_form(self, body: bytes) -> FormData:
-        return form_data.read(self._header(b"content-type"), body)
+        return self._form if self._form is not None else form_data.read(self._header(b"content-type"), body)
 
 
 def _status(helper: str, given: Any) -> int:
