@@ -296,6 +296,8 @@ class _Validation:
             known = self._keys.at(self._document.data, loc[:-1])
             unused = [key for key in known if (*loc[:-1], key) not in self._document.keys]
             hint_of = unknown if loc[:-1] == ("routes",) else suggestion
+            if not nearest(str(loc[-1]), unused):
+                unused = [key for key in unused if key not in _excluded(loc, self._mapping(loc[:-1]))]
             hint = hint_of(str(loc[-1]), [meant] if meant else unused, otherwise="it takes")
             if self._is_pattern(loc):
                 key = KINDS[str(loc[1])].keys[0]
@@ -412,6 +414,12 @@ def _elsewhere(loc: Loc, server: Any) -> str:
     if not is_of_a_server:
         return ""
     return f"; {_ROUTES_OWN[key]}" if key in _ROUTES_OWN else ""
+
+
+def _excluded(loc: Loc, given: Any) -> set[str]:
+    """Return the keys that the route at ``loc[:-1]`` does not have beside those that are ``given``."""
+    kind = KINDS.get(str(loc[1])) if loc[0] == "routes" and len(loc) > _OF_A_KIND else None
+    return set() if kind is None else {each for key in given for each in kind.excludes.get(key, ())}
 
 
 def _of_a_policy(loc: Loc) -> str:

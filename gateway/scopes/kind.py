@@ -66,6 +66,8 @@ class ScopeKind(ABC):
     """The description of its key of ``routes:`` in the reference: ``Text messages, by sender.``"""
     route: ClassVar[type]
     """The settings of one route: ``app``, and a field for each key that a route may have, all of them optional."""
+    excludes: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """Keys of a route -> those that it does not have beside them."""
     policy: ClassVar[type[Policy]] = Policy
     """What the policy of a route is made of: the fields of it that :attr:`route` has."""
     everything: ClassVar[str] = "default: true"

@@ -108,6 +108,7 @@ class _Replay(ReplayRun):
 class HTTPKind(PathKind):
     name: ClassVar = "http"
     route: ClassVar[type] = HTTPRoute
+    excludes: ClassVar = {"app": FILES, "files": ("app",)}
     policy: ClassVar = WebhookPolicy
     options: ClassVar = (RATE, *FILES, *RESPONSES, *WEBHOOKS)
     traced: ClassVar = "gateway.scopes.http.tracing:TracedHTTP"
