@@ -285,9 +285,10 @@ def words(line: str) -> str:
 
 
 def test_it_starts_with_what_the_readme_shows(site: Site) -> None:
-    said = [words(line) for line in site.output().splitlines()]
     text = [line.replace(".venv/bin/gateway", "gateway") for line in blocks("text")[0]]  # as `make run` has called it
     shown = [words(site.at_its_addresses(line)) for line in text]
+    until(lambda: len(site.output().splitlines()) >= len(shown), site.output)  # it listens before it says so
+    said = [words(line) for line in site.output().splitlines()]
     assert said[: len(shown)] == shown
 
 
