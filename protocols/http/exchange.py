@@ -157,6 +157,7 @@ class Exchange(AppRun):
         """Answer in place of the application. The request has its turn and its line in the access log all the same."""
         self._complete = True  # there is no application to tell of a disconnect
         self.service.running.add(self)
+        self.service.uncounted += 1
         self._task = self.connection.loop.create_task(self._serve_refusal(excess))
 
     async def _serve_refusal(self, excess: Excess) -> None:
@@ -171,6 +172,7 @@ class Exchange(AppRun):
             if connection.is_full:  # otherwise answers to pipelined requests would fill the memory
                 await self._drain()
         finally:
+            service.uncounted -= 1
             service.running.discard(self)
             self._release()
 

@@ -129,8 +129,8 @@ class HTTPService:
         """The context that each request begins with. None: that of its connection."""
         self.limits = Limits.of(settings)
         """None: there are none, and nothing is counted."""
-        self.websockets = 0
-        """How many of :attr:`running` are WebSockets."""
+        self.uncounted = 0
+        """How many of :attr:`running` are no requests that an application handles: WebSockets, and refusals."""
         self.running: set[InFlight] = set()
         self.connections: set[OpenConnection] = set()
         self.tasks = Tasks(name)
@@ -165,7 +165,7 @@ class HTTPService:
         """Begin ``exchange``, or refuse it if it is one too many. Return whether it is the last one of ``connection``.
         Called only if there are limits."""
         connection.requests += 1
-        excess = limits.excess(len(self.running) - self.websockets, exchange.client)
+        excess = limits.excess(len(self.running) - self.uncounted, exchange.client)
         if excess is None:
             exchange.begin()
         else:

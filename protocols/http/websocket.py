@@ -111,7 +111,7 @@ class WebSocket(Exchange):
     async def run(self) -> BaseException | None:
         """Run the application, then close the WebSocket (1011 after a crash) and wait for the peer's close."""
         self.feed({"type": "websocket.connect"})
-        self.service.websockets += 1
+        self.service.uncounted += 1
         try:
             error = await super().run()
             if self._accepted:
@@ -119,7 +119,7 @@ class WebSocket(Exchange):
                     self._close(1011 if error else 1000, "")
                 await self._lost
         finally:
-            self.service.websockets -= 1
+            self.service.uncounted -= 1
         return error
 
     def final_result(self) -> str | int:

@@ -89,7 +89,7 @@ async def test_open_websockets_do_not_count_and_a_handshake_above_the_limit_gets
         async with contextlib.AsyncExitStack() as sockets:
             for _ in range(4):
                 await sockets.enter_async_context(websockets.connect(f"ws://{server.address}/open"))
-            assert server.service.websockets == 4
+            assert server.service.uncounted == 4
             busy = [await connect(server.address) for _ in range(2)]
             for _, writer in busy:
                 writer.write(GET)
@@ -101,7 +101,25 @@ async def test_open_websockets_do_not_count_and_a_handshake_above_the_limit_gets
             for reader, writer in busy:
                 assert (await read_answer(reader)).status == 200
                 writer.close()
-        await until(lambda: server.service.websockets == 0)
+        await until(lambda: server.service.uncounted == 0)
+
+
+async def test_refused_requests_take_no_place_of_others() -> None:
+    limits: dict[str, Any] = {"max_concurrent_requests": 1, "max_request_rate": 1, **TRUSTING}
+    async with serving(Recorder(), **limits) as server:
+        assert (await ask(server, get()))[0].status == 200
+        peers = [await connect(server.address) for _ in range(30)]
+        *refused, other = peers
+        for _ in range(10):
+            for _, writer in refused:
+                writer.write(get() * 3)
+            other[1].write(GET)
+            assert (await read_answer(other[0])).status == 200
+        for reader, writer in refused:
+            assert {(await read_answer(reader)).status for _ in range(30)} <= {429, 503}
+            writer.close()
+        other[1].close()
+        await until(lambda: server.service.uncounted == 0)
 
 
 # Requests a minute.
