@@ -8,7 +8,7 @@ RUNS := .venv/.runs-$(HERE)
 STAMP := .venv/.installed-$(HERE)
 PIP := $(BIN)/python -m pip
 INSTALL := $(PIP) install --quiet --disable-pip-version-check --use-pep517 -c config/constraints.txt -e
-BENCHMARKS := http_hello http_bodies http_long_bodies http2 websocket_echo mqtt_qos0 mqtt_qos1 mqtt_fanout mqtt_fairness mqtt_orm mqtt_idle smtp smtp_cpu imap sms \
+BENCHMARKS := http_hello http_bodies http_long_bodies http_connections http2 websocket_echo mqtt_qos0 mqtt_qos1 mqtt_fanout mqtt_fairness mqtt_orm mqtt_idle smtp smtp_cpu imap sms \
 	store postgresql mqtt_inbox mqtt_persistent mqtt_client smtp_inbox mqtt_logins routes mail_reading \
 	mail_consumers submission start_up reload metrics_cost layers static_files
 LONG_BENCHMARKS := workers imap_large http_routed sync_consumers mqtt_soak

@@ -83,13 +83,18 @@ APPS = {"hello": hello, "post": post, "json": json, "large": large, "huge": huge
 APPS["compressed_echo"] = echo
 
 
-async def serve(name: str, port: int, *, http2: bool) -> None:
+async def serve(name: str, port: int, *files: str, http2: bool) -> None:
     from gateway.allocator import keep_freed
     from protocols.http.server import HTTPServer, HTTPSettings
+    from protocols.net.tls import TLS
 
     keep_freed()  # as the daemon does
     settings = HTTPSettings(
-        bind=f"127.0.0.1:{port}", http2=http2, max_body=2 * HUGE, compression=name == "compressed_echo"
+        bind=f"127.0.0.1:{port}",
+        tls=TLS(*files) if files else None,
+        http2=http2,
+        max_body=2 * HUGE,
+        compression=name == "compressed_echo",
     )
     server = HTTPServer(APPS[name], settings, state={})
     await server.start()
@@ -97,4 +102,6 @@ async def serve(name: str, port: int, *, http2: bool) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(sys.argv[1], int(sys.argv[2]), http2="http2" in sys.argv))
+    name, port, *more = sys.argv[1:]
+    files = [each for each in more if each.endswith(".pem")]
+    uvloop.run(serve(name, int(port), *files, http2="http2" in more))

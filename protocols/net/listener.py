@@ -333,13 +333,16 @@ class _ReaderSource:
 class _UvloopSource:
     """Accepts connections by uvloop's own server, which takes half the time.
 
+    It takes one in each turn of the loop. A busy server has long turns, so the others that wait are taken in the same.
     asyncio's is not used: when it has no descriptors, it tries a thousand times and logs each.
     """
 
     def __init__(self, listening: socket.socket, acceptor: Acceptor, backlog: int) -> None:
         self._listening = listening
-        self._protocol = partial(Handover, acceptor.take_transport)
+        self._acceptor = acceptor
+        self._protocol = partial(Handover, self._take)
         self._backlog = backlog
+        self._looks = False
         self._server: asyncio.AbstractServer | None = None
 
     async def accept(self) -> None:
@@ -350,6 +353,19 @@ class _UvloopSource:
             self._server = await serve(self._protocol, sock=self._listening.dup(), backlog=self._backlog)
             if self._listening.fileno() < 0:  # the listener was stopped meanwhile
                 self.pause()
+
+    def _take(self, transport: asyncio.Transport) -> None:
+        self._acceptor.take_transport(transport)
+        if not self._looks:
+            self._looks = True
+            asyncio.get_running_loop().call_soon(self._take_others)
+
+    def _take_others(self) -> None:
+        self._looks = False
+        with contextlib.suppress(OSError):  # uvloop's next accept has the same error
+            for _ in range(_AT_ONCE):
+                if self._server is not None:
+                    self._acceptor.take_socket(*self._listening.accept())
 
     def pause(self) -> None:
         if self._server is not None:

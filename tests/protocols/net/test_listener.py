@@ -71,6 +71,21 @@ async def test_a_small_write_is_not_held_back(proxies: tuple[str, ...]) -> None:
     listener.stop()
 
 
+async def test_connections_that_wait_are_accepted_in_a_few_turns_of_the_loop() -> None:
+    """A busy server has long turns: with one accept in each, a client waits for seconds in a queue of a hundred."""
+    listener = Listener("127.0.0.1:0")
+    await serve(listener, limit=1000)
+    host, _, port = listener.address.rpartition(":")
+    await asyncio.sleep(0)
+    with contextlib.ExitStack() as clients:
+        clients.callback(listener.stop)
+        for _ in range(90):  # the loop does not turn meanwhile
+            clients.enter_context(socket.create_connection((host, int(port))))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert Greeter.open == 90
+
+
 async def test_a_unix_socket_replaces_a_dead_one_and_not_a_live_one(tmp_path: Path) -> None:
     path = tmp_path / "g.sock"
     dead = socket.socket(socket.AF_UNIX)
