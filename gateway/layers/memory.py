@@ -37,6 +37,8 @@ class InMemoryChannelLayer:
         self.drops = Counter[str](capacity=0, expiry=0, unread=0)
         self._channels: dict[str, Mailbox] = {}
         self._groups: defaultdict[str, dict[str, float]] = defaultdict(dict)
+        self._joined: dict[str, set[str]] = {}
+        """The groups of each channel that is in one."""
         self._slow: set[str] = set()
         self._unclaimed: set[str] = set()
         """Channels that have messages and have never been read."""
@@ -144,7 +146,11 @@ class InMemoryChannelLayer:
 
     async def group_add(self, group: str, channel: str) -> None:
         await checkpoint()
+        self._join(group, channel)
+
+    def _join(self, group: str, channel: str) -> None:
         self._groups[group][channel] = time.monotonic()
+        self._joined.setdefault(channel, set()).add(group)
 
     async def group_discard(self, group: str, channel: str) -> None:
         """Remove ``channel`` from ``group``; no error where it was not in it."""
@@ -156,6 +162,10 @@ class InMemoryChannelLayer:
         members.pop(channel, None)
         if not members:
             self._groups.pop(group, None)
+        if (joined := self._joined.get(channel)) is not None:
+            joined.discard(group)
+            if not joined:
+                del self._joined[channel]
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         """Queue ``message`` for every channel of ``group``."""
@@ -168,8 +178,10 @@ class InMemoryChannelLayer:
                 self._deliver(channel, message)
 
     async def forget(self, channel: str) -> None:
-        """Forget ``channel`` and what it holds. Its reader calls this when it ends, after it left its groups."""
+        """Forget ``channel``, what it holds, and that it is in groups. Its reader calls this when it ends."""
         await checkpoint()
+        for group in tuple(self._joined.get(channel, ())):
+            self._discard(group, channel)
         self._remove(channel)
 
     def _remove(self, channel: str) -> None:

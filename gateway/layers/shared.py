@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import time
 from collections import Counter
 from collections.abc import Coroutine
 from concurrent.futures import Future
@@ -156,7 +155,7 @@ class SharedChannelLayer(InMemoryChannelLayer, OpenedLayer):
         await self._at_home(self._group_add(group, channel))
 
     async def _group_add(self, group: str, channel: str) -> None:
-        self._groups[group][channel] = time.monotonic()
+        self._join(group, channel)
         try:
             await self.bus.subscribe(Topic.of_group(group))
         except (TypeError, ValueError):  # there can be no group of this name

@@ -66,6 +66,7 @@ class Acting:
             await self.close()
         elif action == "join":
             await self.group_add("more")
+            await self.channel_layer.group_add("of the layer", self.channel_name)
         elif action == "cancelled":
             (waited := asyncio.get_running_loop().create_future()).cancel()
             await waited

@@ -55,6 +55,20 @@ async def test_a_forgotten_channel_holds_nothing() -> None:
     assert layer._channels == {}
 
 
+async def test_a_channel_that_is_forgotten_is_in_no_group_any_more() -> None:
+    layer = InMemoryChannelLayer()
+    for group in ("a", "b", "b"):
+        await layer.group_add(group, "one")
+    await layer.group_add("b", "two")
+    await layer.group_discard("c", "one")
+    await layer.forget("one")
+    await layer.group_send("b", {"type": "x"})
+    assert (layer.groups, layer.channels, layer.unread) == (1, 1, 1)
+    await layer.group_discard("b", "two")
+    await layer.forget("two")
+    assert (layer.groups, layer.channels, layer._joined) == (0, 0, {})
+
+
 async def test_a_member_that_leaves_while_a_group_is_told_has_no_channel_any_more() -> None:
     layer = InMemoryChannelLayer()
     members = [await layer.new_channel() for _ in range(1000)]
