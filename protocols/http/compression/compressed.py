@@ -93,7 +93,7 @@ class _Answer:
         if self._coding == IDENTITY or self._scope["method"] == "HEAD":
             await self._release()
         elif fields["content-type"].startswith(_EVENTS):
-            self._start_encoder()
+            self._start_encoder(is_small=True)
             await self._release()
 
     def _is_compressible(self, status: int, fields: dict[str, str]) -> bool:
@@ -115,8 +115,8 @@ class _Answer:
             self._start = None
             await self._send(start)
 
-    def _start_encoder(self) -> None:
-        self._encoder = ENCODERS[self._coding]()
+    def _start_encoder(self, *, is_small: bool = False) -> None:
+        self._encoder = ENCODERS[self._coding](is_small=is_small)
         self._start = {**self._start, "headers": _encoded(self._start["headers"], self._coding)}
 
     async def _body(self, event: Event) -> None:

@@ -8,8 +8,9 @@ from typing import Any, Final, Protocol
 
 _GZIP, _BROTLI, _ZSTD = 5, 4, 3
 """Levels at which a core compresses some 50 to 300 MB of text a second."""
-_WINDOW = 17
-"""The logarithm of the bytes that Brotli and Zstandard look back: a long one takes megabytes for each stream."""
+_WINDOW, _SMALL = 17, 12
+"""Logarithms of the bytes that an encoder looks back: a long window takes megabytes for each stream. The small one is
+for streams that stay open, which may be thousands."""
 
 
 class Encoder(Protocol):
@@ -24,9 +25,16 @@ class Encoder(Protocol):
         """Return the end."""
 
 
+class MakeEncoder(Protocol):
+    """Makes an encoder. ``is_small``: one that takes little memory."""
+
+    def __call__(self, *, is_small: bool) -> Encoder: ...
+
+
 class _Gzip:
-    def __init__(self) -> None:
-        self._stream = zlib.compressobj(_GZIP, zlib.DEFLATED, 31)
+    def __init__(self, *, is_small: bool) -> None:
+        window, memory = (_SMALL, 4) if is_small else (zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL)
+        self._stream = zlib.compressobj(_GZIP, zlib.DEFLATED, 16 + window, memory)
         self.compress = self._stream.compress
         self.finish = self._stream.flush
 
@@ -35,20 +43,21 @@ class _Gzip:
 
 
 class _Brotli:
-    def __init__(self) -> None:
+    def __init__(self, *, is_small: bool) -> None:
         import brotli
 
-        stream = brotli.Compressor(quality=_BROTLI, lgwin=_WINDOW)
+        stream = brotli.Compressor(quality=1 if is_small else _BROTLI, lgwin=_SMALL if is_small else _WINDOW)
         self.compress: Callable[[Any], bytes] = stream.process
         self.flush: Callable[[], bytes] = stream.flush
         self.finish: Callable[[], bytes] = stream.finish
 
 
 class _Zstandard:
-    def __init__(self) -> None:
+    def __init__(self, *, is_small: bool) -> None:
         import zstandard
 
-        parameters = zstandard.ZstdCompressionParameters.from_level(_ZSTD, window_log=_WINDOW)
+        make = zstandard.ZstdCompressionParameters.from_level
+        parameters = make(1, source_size=1 << _SMALL) if is_small else make(_ZSTD, window_log=_WINDOW)
         self._stream: Any = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
         self._block = zstandard.COMPRESSOBJ_FLUSH_BLOCK
         self.compress: Callable[[Any], bytes] = self._stream.compress
@@ -59,7 +68,7 @@ class _Zstandard:
         return flushed
 
 
-ENCODERS: Final[Mapping[str, Callable[[], Encoder]]] = {"zstd": _Zstandard, "br": _Brotli, "gzip": _Gzip}
+ENCODERS: Final[Mapping[str, MakeEncoder]] = {"zstd": _Zstandard, "br": _Brotli, "gzip": _Gzip}
 """Coding -> what makes an encoder. The best one first."""
 LIBRARIES: Final = {"zstd": "zstandard", "br": "brotli"}
 """The libraries of codings that the standard library lacks."""

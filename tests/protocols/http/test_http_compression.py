@@ -5,6 +5,7 @@ import gzip
 import random
 import resource
 import zlib
+from pathlib import Path
 from typing import Any
 
 import brotli
@@ -18,6 +19,7 @@ from waiting import until
 
 from protocols.http.compression.coding import preferred
 from protocols.http.compression.compressed import Compressed
+from protocols.http.compression.encoders import ENCODERS
 from protocols.http.compression.settings import Compression
 
 TEXT = b"".join(b"line %d of a text\n" % number for number in range(3000))
@@ -224,6 +226,19 @@ async def test_the_head_of_a_quiet_event_stream_leaves_at_once() -> None:
         assert b"content-encoding: gzip" in await reader.readuntil(b"\r\n\r\n")
         writer.close()
         await until(lambda: not server.service.running)
+
+
+@pytest.mark.parametrize("coding", ENCODERS)
+def test_event_streams_take_little_memory(coding: str) -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    before, encoders = resident(), [ENCODERS[coding](is_small=True) for _ in range(300)]
+    for encoder in encoders:
+        for number in range(20):
+            encoder.compress(b"data: %d\n\n" % number * 100)
+            encoder.flush()
+    assert (resident() - before) / len(encoders) < 200 * 1024
 
 
 async def test_a_client_of_http_1_0_reads_to_the_end_of_the_connection() -> None:
