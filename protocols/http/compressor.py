@@ -5,7 +5,6 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from protocols.errors import Disconnected
 from protocols.http.deflate import STEP, Deflater
 from protocols.http.frames import COMPRESSED
 
@@ -48,12 +47,12 @@ class Compressor:
         opcode, _, sent = self._waiting.popleft()
         try:
             sent.set_result(self._write(COMPRESSED | opcode, deflating.result()))
-        except Disconnected as error:
+        except Exception as error:  # the peer is gone, or there is no memory: then the window is lost, too
             self._fail(sent, error)
         if self._waiting:
             self._deflate_first()
 
-    def _fail(self, sent: "asyncio.Future[Awaitable[None] | None]", error: Disconnected) -> None:
+    def _fail(self, sent: "asyncio.Future[Awaitable[None] | None]", error: Exception) -> None:
         """Raise ``error`` in each task that waits. One that was cancelled does not ask for it."""
         for each in (sent, *(waiting for _, _, waiting in self._waiting)):
             each.set_exception(error)

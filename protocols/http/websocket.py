@@ -347,6 +347,8 @@ class WebSocket(Exchange):
             self._heard(*inflated(kind, message.result()))
         except RemoteProtocolError as error:
             self.failed(error)
+        except MemoryError:
+            self.failed(RemoteProtocolError("no memory for its message", answer=1011))
         if not self._queue:  # otherwise the application reads on, when it has taken the message
             self._read_on()
 

@@ -297,6 +297,27 @@ async def test_a_large_message_is_inflated_and_deflated_beside_the_loop(
         assert [await socket.recv(), await socket.recv()] == [message, "in its turn"]
 
 
+@pytest.mark.parametrize(("owner", "name"), [(Inflater, "finish"), (Deflater, "deflate")])
+async def test_a_thread_without_memory_ends_its_connection_alone(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    work = getattr(owner, name)
+
+    def fails(self: Any, *arguments: Any) -> bytes:
+        if threading.current_thread() is not threading.main_thread():
+            raise MemoryError
+        result: bytes = work(self, *arguments)
+        return result
+
+    monkeypatch.setattr(owner, name, fails)
+    async with serving(Echo(), compression=True) as server, to(server, compression="deflate") as other:
+        async with to(server, compression="deflate") as socket:
+            await socket.send("compress me " * 50_000)
+            assert (await closed(socket))[0] == 1011
+        await other.send("short")
+        assert await other.recv() == "short"
+
+
 async def test_messages_of_several_tasks_and_a_cancelled_one_come_whole() -> None:
     """The compressor's window has a message of a task that was cancelled, so the peer has to have it as well."""
     texts = [f"{n} " * 50_000 for n in range(4)]
