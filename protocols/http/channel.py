@@ -20,6 +20,8 @@ class Hold(IntFlag):
     """So many bytes of further requests wait."""
     INBOX = 4
     """The WebSocket's application does not take its messages."""
+    TURN = 8
+    """Other connections have their turn."""
 
 
 class Raw(Protocol):

@@ -16,6 +16,8 @@ _PATH = re.compile(rb"/[\x21\x22\x24-\x7e\x80-\xff]*")
 _PSEUDO = frozenset({b":method", b":scheme", b":authority", b":path", b":protocol"})
 _OF_CONNECTIONS = frozenset({b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
 """Fields that say something of a connection in HTTP/1.1 (RFC 9113, 8.2.2)."""
+_COOKIES = 200
+"""Cookies that may be fields of their own beside the others: a browser keeps 180 of a site."""
 _NOT_SENT = (b"connection", b"keep-alive", b"upgrade", b"proxy-connection", b"transfer-encoding")
 _SECRET = frozenset({b"set-cookie"})
 """Fields whose values the compression does not keep, because others could guess them by the size of what it sends."""
@@ -78,6 +80,8 @@ def check(name: bytes, value: bytes) -> None:
 
 def read_request(fields: list[tuple[bytes, bytes]], *, settings: HTTPSettings, has_body: bool) -> Request | Refusal:
     """Return what the fields ask for. ``settings`` has their limits. Raises Malformed."""
+    if len(fields) > settings.max_header_fields + _COOKIES:
+        return Refusal(431, TOO_MANY, is_head=(b":method", b"HEAD") in fields)
     found = _Fields(fields)
     pseudo = found.pseudo
     method, target = pseudo.get(b":method", b""), pseudo.get(b":path", b"")

@@ -4,9 +4,11 @@ HTTP/1.1, as a WebSocket does."""
 import math
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import ClassVar
 
 from protocols.errors import Disconnected
+from protocols.http.channel import Hold
 from protocols.http.connection import HTTPConnection
 from protocols.http.http2.allowance import Allowance, Flooded
 from protocols.http.http2.fields import Malformed, check, read_request
@@ -43,6 +45,10 @@ _PSEUDO_FIELDS = 8
 """More than there are in a request."""
 _FLUSH = 16 * 1024
 """Bytes that are sent at once. Whether the socket takes more is looked at after them."""
+_SLICE = 8 * 1024
+"""Bytes that are handled before a look at the clock."""
+_TURN = 0.01
+"""Seconds that they may take in one turn of the loop."""
 _NEVER = math.inf
 _LAST = 2**31 - 1
 _NOTICE = b"shutdown"
@@ -89,6 +95,8 @@ class Session:
         self._is_due = False
         """Whether what there is to send is sent at the end of this turn of the loop."""
         self._is_receiving = False
+        self._later = b""
+        """What has come and waits for the next turn of the loop."""
         self._is_over = False
         """Whether the connection is closed, or closes at once."""
         self._close = connection.linger
@@ -104,6 +112,30 @@ class Session:
     # What the peer sends.
 
     def feed_data(self, data: bytes) -> None:
+        if self._later:
+            self._later += data
+        else:
+            self._receive(data)
+
+    def _receive(self, data: bytes) -> None:
+        """Handle ``data``, but leave what takes long for later: a header block of 1 KiB can take milliseconds."""
+        until, at = monotonic() + _TURN, 0
+        while at < len(data) and not self._is_over:
+            self._take(data[at : at + _SLICE])
+            at += _SLICE
+            if at < len(data) and monotonic() > until and not self._is_over:
+                self._later = data[at:]
+                self.connection.hold(Hold.TURN)
+                self.connection.loop.call_soon(self._go_on)
+                break
+        self._send()
+
+    def _go_on(self) -> None:
+        data, self._later = self._later, b""
+        self.connection.let(Hold.TURN)
+        self._receive(data)
+
+    def _take(self, data: bytes) -> None:
         self._is_receiving = True
         try:
             for event in self.core.receive_data(self._gate.admit(data)):
@@ -114,7 +146,6 @@ class Session:
             self._give_up(error.error_code, f"it breaks the rules of HTTP/2 ({type(error).__name__})")
         finally:
             self._is_receiving = False
-        self._send()
 
     def _handle(self, event: Event) -> None:
         if (handle := self._HANDLERS.get(type(event))) is not None and not self._is_over:

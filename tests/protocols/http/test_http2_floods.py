@@ -109,6 +109,22 @@ async def test_a_reset_frees_no_place_before_its_application_has_ended() -> None
         await until(lambda: server.refusals == {"REFUSED_STREAM": 1} and running == 0)
 
 
+async def test_heads_that_take_long_leave_others_their_turn() -> None:
+    refused: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        refused.append(server.refusals["431"])
+        await Recorder()(scope, receive, send)
+
+    async with serving(app, http2=True) as server, peer(server) as client, peer(server) as other:
+        heads = [frame(HEADERS, 5, number, GET + b"\x90" * 1000) for number in range(1, 181, 2)]
+        client.raw(*heads)
+        await until(lambda: server.refusals)
+        assert (await other.get()).status == "200"
+        await until(lambda: server.refusals["431"] == len(heads))
+    assert refused[0] < len(heads)
+
+
 async def test_malformed_requests_one_after_the_other() -> None:
     async with serving(Recorder(), http2=True) as server, peer(server) as client:
         for _ in range(100):
