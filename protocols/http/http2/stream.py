@@ -7,7 +7,7 @@ from typing import Protocol
 
 from protocols.errors import Disconnected
 from protocols.http.channel import Hold, Raw
-from protocols.http.connection import HTTPConnection
+from protocols.http.connection import LINGER, HTTPConnection
 from protocols.http.head import plain
 from protocols.http.http2.fields import response_fields
 from protocols.http.http2.library import Core, ErrorCodes
@@ -118,6 +118,8 @@ class Stream(Flow):
         self._is_served = False
         self._is_finishing = False
         """Whether it ends as soon as everything is sent."""
+        self._lingers = False
+        """Whether what the peer sends is discarded, until it ends."""
         self._lives_on = False
         """Whether the application goes on after its answer."""
         self._room: asyncio.Future[None] | None = None
@@ -153,6 +155,7 @@ class Stream(Flow):
             self.finish()  # as on a connection: a WebSocket has no use for one direction
         elif self.body is not None:
             self.body.finish()
+        self._end_if_over()
 
     def hold(self, reason: Hold) -> None:
         self._is_held = True
@@ -277,12 +280,17 @@ class Stream(Flow):
 
     def _end_if_over(self) -> None:
         """End it, if all of the answer is sent and the application is done with it. What a peer still sends of its
-        request is not wanted (RFC 9113, 8.1)."""
-        if self.is_open and self._has_ended and self._is_finishing:
-            if self.has_input:
-                self.abort(ErrorCodes.NO_ERROR)
-            else:
-                self._close()
+        request is not wanted (RFC 9113, 8.1), but it has a moment to end by itself: curl 7 shows no answer that a reset
+        follows at once."""
+        if not (self.is_open and self._has_ended and self._is_finishing):
+            return
+        if not self.has_input:
+            self._close()
+        elif self._raw is not None or self.service.draining:
+            self.abort(ErrorCodes.NO_ERROR)
+        elif not self._lingers:
+            self._lingers = True
+            self.wait(LINGER)
 
     async def drain(self) -> None:
         """Wait until the peer has taken enough; reset a stream of which it takes nothing for ``stall_timeout``."""
@@ -326,7 +334,9 @@ class Stream(Flow):
     def expire(self) -> None:
         """End a wait that has taken too long: for a body, or for a peer to take the rest of an answer."""
         self.deadline = _NEVER
-        if not self._is_finishing:
+        if self._lingers:
+            self.abort(ErrorCodes.NO_ERROR)
+        elif not self._is_finishing:
             if self.exchange is not None:
                 self.exchange.stalled()
         elif self._sent == self._seen:
@@ -365,7 +375,7 @@ class Stream(Flow):
     def _finish(self) -> None:
         self._is_finishing = True
         self._end_if_over()
-        if self.is_open:
+        if self.is_open and not self._lingers:
             self._expect_progress()
 
     def abort(self, code: ErrorCodes = ErrorCodes.INTERNAL_ERROR) -> None:

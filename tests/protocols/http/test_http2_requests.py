@@ -121,6 +121,16 @@ async def test_head_and_statuses_without_a_body() -> None:
         assert (answer.status, answer.body, "content-length" in answer.heads[0]) == ("204", b"", False)
 
 
+@pytest.mark.parametrize("how", [["-T", "-"], ["--data-binary", "@-"]])
+async def test_curl_sees_the_answer_to_an_upload_that_is_too_long(how: list[str]) -> None:
+    async with serving(Recorder(), http2=True, max_body=100_000) as server:
+        url = f"http://127.0.0.1:{port(server)}/"
+        options = ["-sS", "--http2-prior-knowledge", "-m", "15", "-o", "/dev/null", "-w", "%{http_code}", *how, url]
+        process = await asyncio.create_subprocess_exec(program("curl"), *options, stdin=-1, stdout=-1, stderr=-1)
+        out, _ = await process.communicate(bytes(LARGE))
+    assert out == b"413"
+
+
 async def test_fields_of_http_1_1_are_left_out() -> None:
     app = Recorder(headers=[(b"Connection", b"close"), (b"keep-alive", b"5"), (b"Set-Cookie", b"a=b"), (b"x", b"y")])
     async with serving(app, http2=True, server_header="us") as server, peer(server) as client:
@@ -251,7 +261,9 @@ async def test_a_reset_is_a_disconnect_and_other_streams_go_on() -> None:
         assert server.active() == {}
 
 
-async def test_an_unread_body_is_not_wanted_after_the_answer() -> None:
+async def test_an_unread_body_is_not_wanted_long_after_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("protocols.http.http2.stream.LINGER", 0.05)
+
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"no"})
