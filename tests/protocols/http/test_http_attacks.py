@@ -32,7 +32,8 @@ def post(path: str, *fields: str, body: bytes = b"") -> bytes:
 class Site:
     """An application that is slow, or answers with much, or does not read, as the path says."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: bytes = b"hello") -> None:
+        self.answer = answer
         self.go_on = asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -55,7 +56,7 @@ class Site:
         if path == "/large":
             for _ in range(200):
                 await send({"type": "http.response.body", "body": PIECE, "more_body": True})
-        await send({"type": "http.response.body", "body": b"hello"})
+        await send({"type": "http.response.body", "body": self.answer})
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -98,6 +99,9 @@ PHASES = {
     "half a frame": GET[:-2] + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x81\x85",
 }
+
+
+SLOW = sum(b"/slow" in data for data in PHASES.values())
 
 
 @pytest.mark.parametrize("leave", [socket.socket.close, reset])
@@ -317,8 +321,7 @@ async def test_a_server_that_ends_under_attack_ends_in_time_and_cuts_no_answer_i
         streams = [await connect(server.address) for _ in range(4 * len(PHASES))]
         for (_, writer), data in zip(streams, list(PHASES.values()) * 4, strict=True):
             writer.write(data)
-        slow = sum(b"/slow" in data for data in PHASES.values()) * 4
-        await until(lambda: sum(each.task is not None for each in server.service.running) >= slow)
+        await until(lambda: sum("/slow" in each.doing() for each in server.service.running) == 4 * SLOW)
         if ending == "retire":
             await server.retire()
         elif ending == "reconnect":
@@ -333,6 +336,36 @@ async def test_a_server_that_ends_under_attack_ends_in_time_and_cuts_no_answer_i
                 assert _is_whole(await reader.read(), data), data[:40]
             writer.close()
     assert [line for line in errors(caplog) if "still running" in line] == []
+
+
+async def test_a_server_that_becomes_another_under_attack_finishes_what_has_begun_and_serves_on() -> None:
+    """A request whose head comes to its end after that is the other application's; the rest of a body is not."""
+    old, new = Site(), Site(b"world")
+    async with serving(old, disconnect_grace=0.2, stall_timeout=1.0) as server:
+        left = [await connect(server.address) for _ in PHASES]
+        for (_, writer), data in zip(left, PHASES.values(), strict=True):
+            writer.write(data)
+        rest = {"in a field": b"y\r\n\r\n", "in a body": b" you", "while it is served": b"", "connected": GET}
+        kept = {phase: await connect(server.address) for phase in rest}
+        for phase, (_, writer) in kept.items():
+            writer.write(PHASES[phase])
+        await until(lambda: sum("/slow" in each.doing() for each in server.service.running) == SLOW + 1)
+        await server.become(HTTPServer(new, server.settings, state={}))
+        old.go_on.set()
+        bodies = {}
+        for phase, (reader, writer) in kept.items():
+            writer.write(rest[phase])
+            bodies[phase] = (await read_answer(reader)).body
+            writer.close()
+        assert bodies == {
+            "in a field": b"world",
+            "in a body": b"hello",
+            "while it is served": b"hello",
+            "connected": b"world",
+        }
+        for _, writer in left:
+            writer.close()
+        await nothing_is_left(server)
 
 
 def _is_whole(answers: bytes, data: bytes) -> bool:
