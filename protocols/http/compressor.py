@@ -5,39 +5,44 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from protocols.http.channel import Channel
 from protocols.http.deflate import STEP, Deflater
 from protocols.http.frames import COMPRESSED
 
-Write = Callable[[int, bytes], Awaitable[None] | None]
-"""Writes a frame, of its first byte and its payload. Returns an awaitable if the peer is slow; raises Disconnected."""
+Write = Callable[[int, bytes], None]
+"""Writes a frame, of its first byte and its payload. Raises Disconnected."""
 
 
 class Compressor:
     """What is between the messages of an application and its connection."""
 
-    def __init__(self, deflater: Deflater, write: Write) -> None:
+    def __init__(self, deflater: Deflater, write: Write, connection: Channel) -> None:
         self._deflater = deflater
         self._write = write
-        self._waiting: deque[tuple[int, bytes, asyncio.Future[Awaitable[None] | None]]] = deque()
+        self._connection = connection
+        self._waiting: deque[tuple[int, bytes, asyncio.Future[None]]] = deque()
         """Messages that wait for the thread. The first one is on it."""
 
     def send(self, opcode: int, message: bytes) -> Awaitable[None] | None:
-        """Compress and write ``message``. Raises Disconnected, also out of the awaitable."""
+        """Compress and write ``message``. Return an awaitable if that takes time; raise Disconnected, also from it."""
         if self._waiting or len(message) > STEP:
             return self._send_later(opcode, message)
-        if not message:  # zlib makes nothing of it
-            return self._write(opcode, message)
-        return self._write(COMPRESSED | opcode, self._deflater.deflate(message))
+        if message:
+            self._write(COMPRESSED | opcode, self._deflater.deflate(message))
+        else:  # zlib makes nothing of it
+            self._write(opcode, message)
+        return self._connection.drain() if self._connection.is_full else None
 
     async def _send_later(self, opcode: int, message: bytes) -> None:
         """Send on a thread. The message is sent even if the task that waits here is cancelled: the compressor already
         counts on it."""
-        sent: asyncio.Future[Awaitable[None] | None] = asyncio.get_running_loop().create_future()
+        sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((opcode, message, sent))
         if len(self._waiting) == 1:
             self._deflate_first()
-        if (slow := await asyncio.shield(sent)) is not None:
-            await slow
+        await asyncio.shield(sent)
+        if self._connection.is_full:
+            await self._connection.drain()
 
     def _deflate_first(self) -> None:
         deflating = asyncio.get_running_loop().run_in_executor(None, self._deflater.deflate, self._waiting[0][1])
@@ -46,13 +51,15 @@ class Compressor:
     def _deflated(self, deflating: "asyncio.Future[bytes]") -> None:
         opcode, _, sent = self._waiting.popleft()
         try:
-            sent.set_result(self._write(COMPRESSED | opcode, deflating.result()))
+            self._write(COMPRESSED | opcode, deflating.result())
         except Exception as error:  # the peer is gone, or there is no memory: then the window is lost, too
             self._fail(sent, error)
+        else:
+            sent.set_result(None)
         if self._waiting:
             self._deflate_first()
 
-    def _fail(self, sent: "asyncio.Future[Awaitable[None] | None]", error: Exception) -> None:
+    def _fail(self, sent: "asyncio.Future[None]", error: Exception) -> None:
         """Raise ``error`` in each task that waits. One that was cancelled does not ask for it."""
         for each in (sent, *(waiting for _, _, waiting in self._waiting)):
             each.set_exception(error)

@@ -103,7 +103,7 @@ class WebSocket(Exchange):
         if (agreed := agree(offers, settings.compression_window_bits, takes_over=takes_over)) is not None:
             self._extension = agreed.answer
             deflater = Deflater(agreed.server_bits, takes_over=agreed.server_takes_over)
-            self._compressor = Compressor(deflater, self._write_frame)
+            self._compressor = Compressor(deflater, self._write_frame, self.connection)
             self._inflater = Inflater(agreed.client_bits, settings.max_message, takes_over=agreed.client_takes_over)
 
     # The run.
@@ -244,10 +244,11 @@ class WebSocket(Exchange):
         self._messages_sent += 1
         if self._compressor is not None:
             return self._compressor.send(opcode, payload)
-        return self._write_frame(opcode, payload)
+        self._write_frame(opcode, payload)
+        return self.connection.drain() if self.connection.is_full else None
 
-    def _write_frame(self, first: int, payload: bytes) -> Awaitable[None] | None:
-        """Write a frame of a message. Return an awaitable if the peer is slow; raise Disconnected if it is gone."""
+    def _write_frame(self, first: int, payload: bytes) -> None:
+        """Write a frame of a message. Raises Disconnected."""
         connection = self.connection
         if self._complete:  # while the message was compressed
             raise Disconnected("the WebSocket is closed")
@@ -256,7 +257,6 @@ class WebSocket(Exchange):
         else:
             connection.write(head(first, len(payload)))
             connection.write(payload)
-        return connection.drain() if connection.is_full else None
 
     def websocket_close(self, event: Event) -> None:
         if self._accepted:

@@ -1,6 +1,8 @@
 """permessage-deflate (RFC 7692), with what Autobahn's sections 12 and 13 ask: offers, messages, memory, threads."""
 
 import asyncio
+import gc
+import os
 import threading
 import tracemalloc
 import zlib
@@ -9,11 +11,12 @@ from typing import Any
 import pytest
 import websockets
 from client_frames import client_frame
-from contract import LIMIT, connect
+from contract import LIMIT, connect, transport_of
 from http_peer import read_answer, serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_http_websocket import ACCEPT, HANDSHAKE, Echo, closed, to
+from waiting import until
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 from protocols.errors import RemoteProtocolError
@@ -334,6 +337,33 @@ async def test_messages_of_several_tasks_and_a_cancelled_one_come_whole() -> Non
     async with serving(app, compression=True) as server, to(server, compression="deflate") as socket:
         assert [await socket.recv() for _ in range(5)] == [*texts, "last"]
         assert await closed(socket) == (1000, "")
+
+
+async def test_a_cancelled_send_to_a_slow_peer_leaves_nothing_behind(recwarn: pytest.WarningsRecorder) -> None:
+    done = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(ACCEPT)
+        for _ in range(8):  # more than the sockets' buffers hold
+            sending = asyncio.ensure_future(send({"type": "websocket.send", "bytes": os.urandom(3_000_000)}))
+            await asyncio.sleep(0)
+            sending.cancel()
+        await asyncio.wait([sending])
+        done.set()
+        await receive()
+
+    async with serving(app, compression=True) as server:
+        _, writer = await raw(server)
+        transport_of(writer).pause_reading()
+        await done.wait()
+        (instance,) = server.service.running
+        compressor: Any = instance
+        await until(lambda: not compressor._compressor._waiting)
+        writer.transport.abort()
+        await until(lambda: not server.service.running)
+    gc.collect()
+    assert [str(each.message) for each in recwarn if "never awaited" in str(each.message)] == []
 
 
 async def test_nothing_follows_a_close_that_overtakes_a_large_message() -> None:
