@@ -32,7 +32,7 @@ def tell_unhandled(consumer: type, handled: Iterable[str], scope: Scope, message
         consumer.__name__,
         shown(kind),
         f", sent at {place}" if place else "",
-        f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(map(repr, handled))}.",
+        f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(map(repr, handled)) or 'none'}.",
     )
     said = "%s: %s has no @layer_event method for %s%s%s The message is dropped, the connection goes on"
     logger.error(said, *words, extra={"scope": scope})

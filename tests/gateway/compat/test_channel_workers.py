@@ -337,6 +337,19 @@ async def test_a_message_of_the_layer_calls_the_methods_of_the_project_only(capl
     assert all("no @layer_event method for" in line for line in told)
 
 
+async def test_a_class_without_such_a_method_is_told_that_it_has_none(caplog: pytest.LogCaptureFixture) -> None:
+    class Silent(AsyncWebsocketConsumer):
+        groups = ["pages"]
+
+    layer = InMemoryChannelLayer()
+    with installed({channel_layer: layer}):
+        async with serving(Silent.as_asgi()) as server, websocket(f"ws://{server.address}/"):
+            await until(lambda: layer.groups == 1)
+            await layer.group_send("pages", {"type": "work.done"})
+            await until(lambda: "for 'work.done'" in caplog.text)
+    assert "; it has none. The message is dropped" in caplog.text
+
+
 async def test_a_request_without_an_answer_is_a_500() -> None:
     class Silent(AsyncHttpConsumer):
         async def handle(self, body: bytes) -> None: ...
