@@ -63,7 +63,7 @@ ROWS = {
     "qos1": Row("MQTT QoS 1 to a consumer behind a router", FILE % ("mqtt", _TOPICS), _MQTT % ("qos1", 100), 15_000),
 }
 COUNTING: tuple[tuple[type, str, dict[str, str]], ...] = (
-    (Exchange, "__init__", {"self.busy = connection.service.busy": "pass"}),
+    (Exchange, "__init__", {"self.busy = self.service.busy": "pass"}),
     (HTTPConnection, "data_received", {"self.bytes_received += len(data)": "pass"}),
     (HTTPConnection, "write", {"self.bytes_sent += len(data)": "pass"}),
     (ClientSocket, "data_received", {"self._server.counters.bytes_received += size": "pass"}),
