@@ -26,6 +26,9 @@ _READ = frozenset({b"content-length", b"te", b"transfer-encoding", b"upgrade"})
 _NO_TRAILERS = frozenset({b"connection", b"proxy-connection", b"upgrade"})
 """Fields that llhttp obeys in trailers, too: by a proxy that passes trailers on, a client could end the connection that
 the proxy keeps for all of its clients. Content-Length and Transfer-Encoding it refuses itself (RFC 9110, 6.5.1)."""
+_PERSISTENCE = frozenset({b"connection", b"proxy-connection"})
+"""The fields that httptools lets say whether the connection goes on."""
+_METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 # RFC 9110, 7.2; RFC 3986, 3.2.2 and 3.2.3.
 HOST = re.compile(rb"(\[[0-9A-Fa-f:.vV]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(:[0-9]*)?")
 _HASH = ord("#")
@@ -57,6 +60,7 @@ class RequestParser:
         "_flow",
         "_framing",
         "_framing_fields",
+        "_goes_on",
         "_head",
         "_headers",
         "_host",
@@ -109,6 +113,8 @@ class RequestParser:
         """The fields of the last request, which were valid: most peers send the same again and again."""
         self._framing_fields: dict[bytes, bytes] | None = None
         """The same by their names, if one of them says what follows the head."""
+        self._goes_on = False
+        """Whether none of them says if the connection goes on."""
         self._refusal: Refusal | None = None
 
     # Bytes.
@@ -234,9 +240,10 @@ class RequestParser:
         if self._is_between:
             self._is_between = False
             self._request = None
-            self._target = b""
             self._headers = []
-        self._target += piece
+            self._target = piece
+        else:
+            self._target += piece
         if len(self._target) > self._max_line:
             self._refuse(414, _TOO_LONG[414])
 
@@ -248,18 +255,21 @@ class RequestParser:
 
     def on_headers_complete(self) -> None:
         parser = self._parser
-        version: str = parser.get_http_version()
-        method: str = parser.get_method().decode()
+        keeps, is_usual = parser.should_keep_alive(), self._headers == self._usual
+        # httptools makes a text of the version each time. Only HTTP/1.1 goes on without being asked (RFC 9112, 9.3).
+        version = "1.1" if keeps and is_usual and self._goes_on else parser.get_http_version()
+        name = parser.get_method()
+        method: str = _METHODS.get(name) or name.decode()
         if version != "1.1" and version != "1.0":
             self._refuse(505, "its version of HTTP is neither 1.0 nor 1.1")
         if self._silent or self._max_line < _HEAD or self._max_head < _HEAD:  # else it came in few enough bytes
             self._check_sizes()
-        if self._headers != self._usual:
+        if not is_usual:
             self._framing_fields = self._read_fields(version)
         target = self._target
         if target[:1] != b"/" or _HASH in target or method == "CONNECT":
             target = self._plain_target(method, target)
-        request = Request(method, target, version, self._headers, parser.should_keep_alive())
+        request = Request(method, target, version, self._headers, keeps)
         self._left = 0
         if (fields := self._framing_fields) is not None:
             self._frame(request, fields)
@@ -284,6 +294,7 @@ class RequestParser:
             self._check_host(host, version)
         # An application may change the list that it gets.
         self._usual = self._headers.copy() if host is not None else None
+        self._goes_on = _PERSISTENCE.isdisjoint(fields)
         return None if _READ.isdisjoint(fields) else fields
 
     def _check_host(self, host: bytes | None, version: str) -> None:
