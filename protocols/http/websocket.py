@@ -48,7 +48,7 @@ _LARGE = 64 * 1024
 """A message longer than this pauses reading until the application has taken it."""
 _COPIED = 128 * 1024
 """Bytes of a message that are copied behind the head of their frame. Longer ones are written by themselves."""
-_SIDELINE = 1000
+_SIDELINE = 100
 """Frames that are no message, pings above all, which are handled in one turn of the loop."""
 _GOODBYE = 1012, "server shutting down"
 """The client is to connect again: another process may be there already (IANA's registry: Service Restart)."""

@@ -37,7 +37,7 @@ class _Fields:
         self.lengths: list[bytes] = []
         self.cookies: list[bytes] = []
         self.expects = self.takes_trailers = False
-        self.longest = 0
+        self.longest = self.size = 0
         for name, value in fields:
             if name[:1] == b":":
                 self._take_pseudo(name, value)
@@ -51,7 +51,9 @@ class _Fields:
 
     def _take(self, name: bytes, value: bytes) -> None:
         check(name, value)
-        self.longest = max(self.longest, len(name) + len(value))
+        size = len(name) + len(value)
+        self.longest = max(self.longest, size)
+        self.size += size
         if name == b"host":
             self.hosts.append(value)
             return
@@ -143,7 +145,7 @@ def _too_long(found: _Fields, target: bytes, settings: HTTPSettings) -> Refusal 
         return Refusal(414, "its request target is too long")
     if len(found.headers) > settings.max_header_fields:
         return Refusal(431, TOO_MANY)
-    if len(target) + sum(len(name) + len(value) for name, value in found.headers) > settings.max_head:
+    if len(target) + found.size > settings.max_head:
         return Refusal(431, TOO_LARGE)
     return Refusal(431, "one of its header fields is too long") if found.longest > settings.max_header else None
 

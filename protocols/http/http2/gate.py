@@ -82,6 +82,7 @@ class Gate:
             high, low, kind, flags, stream = _HEAD.unpack_from(data, at)
             self._left = high << 8 | low
             if self._is_dropped(kind, stream):
+                self._allowance.control()
                 pieces.append(data[begin:at])
                 self._drops, self.is_leaving = True, True
                 begin = at + 9

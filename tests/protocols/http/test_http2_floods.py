@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from http2_peer import Peer, frame, peer, request
 from http_peer import Recorder, serving
-from test_http2_bad_input import CONTINUATION, DATA, GET, HEADERS, PING, PRIORITY, RST, SETTINGS, WINDOW
+from test_http2_bad_input import CONTINUATION, DATA, GET, GOAWAY, HEADERS, PING, PRIORITY, RST, SETTINGS, WINDOW
 from waiting import until
 
 from protocols.http.connection import HTTPConnection
@@ -41,6 +41,7 @@ FLOODS: dict[str, list[bytes]] = {
     "empty CONTINUATION": [opened(1, 0), *[frame(CONTINUATION, 0, 1)] * MANY],
     "CONTINUATION without an end": [opened(1, 0), *[frame(CONTINUATION, 0, 1, bytes(16384))] * 20],
     "frames of an unknown type": [frame(0x20)] * MANY,
+    "GOAWAY": [opened(1), *[frame(GOAWAY, 0, 0, bytes(8))] * MANY],
 }
 _OR_AT_ONCE = ("made you reset: a window of 0", "empty CONTINUATION")
 """What h2 ends with PROTOCOL_ERROR, if its bytes come one after the other."""

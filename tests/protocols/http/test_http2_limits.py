@@ -94,3 +94,10 @@ async def test_the_number_and_the_size_of_fields_are_bounded() -> None:
         assert (await client.get("/", *((f"x{each}", "y") for each in range(6)))).status == "431"
         assert (await client.get("/", *((f"x{each}", "y" * 300) for each in range(4)))).status == "431"
         assert (await client.get()).status == "200"
+
+
+async def test_cookies_in_fields_of_their_own_count_in_the_size_of_a_head() -> None:
+    async with serving(Recorder(), http2=True, max_head=1000) as server, peer(server) as client:
+        assert (await client.get("/", *(("cookie", "a" * 100) for _ in range(8)))).status == "200"
+        assert (await client.get("/", *(("cookie", "a" * 100) for _ in range(12)))).status == "431"
+        assert (await client.get()).status == "200"

@@ -179,6 +179,15 @@ def test_a_gigabyte_in_a_megabyte_is_refused_in_little_memory() -> None:
     assert most < 6 * 1024 * 1024  # what is inflated, and the rest of the bomb
 
 
+def test_a_long_message_that_inflates_to_nothing_is_left_to_a_thread() -> None:
+    inflater = Inflater(15, 1024 * 1024, takes_over=True)
+    for size, is_short in ((STEP // 5 - 1, True), (STEP // 5, False)):
+        message = inflater.begin(bytearray(b"\0\0\0\xff\xff" * size + b"\0"))
+        assert (message is not None) == is_short
+        assert (inflater.finish() if message is None else message) == b""
+    assert inflater.begin(bytearray(deflated(b"Hello"))) == b"Hello"
+
+
 @pytest.mark.parametrize(
     "data",
     [
