@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 from protocols.asgi import Application, Receive, Send, describe
@@ -83,7 +84,7 @@ class _Answer:
     async def _begin(self, event: Event) -> None:
         fields = _fields(event.get("headers") or ())
         if fields is None or not self._is_compressible(event["status"], fields):
-            await self._send(event)
+            await self._send(self._confirmed(event, fields))
             return
         accepted = _fields(self._scope["headers"]) or {}
         self._coding = preferred(accepted.get("accept-encoding", ""), self._settings.available)
@@ -96,17 +97,26 @@ class _Answer:
             self._start_encoder(is_small=True)
             await self._release()
 
+    def _confirmed(self, event: Event, fields: dict[str, str] | None) -> Event:
+        """Return the start; a 304 has the Vary that its 200 would have (RFC 9110, 15.4.5)."""
+        if event["status"] != HTTPStatus.NOT_MODIFIED or fields is None or not self._may_be_changed(fields):
+            return event
+        return {**event, "headers": _varying(event.get("headers") or ())}
+
+    def _may_be_changed(self, fields: dict[str, str]) -> bool:
+        """Whether its application forbids that by nothing, and it is not for one client alone."""
+        control = {each.strip().lower() for each in fields.get("cache-control", "").split(",")}
+        return "no-transform" not in control and (self._settings.private or not _is_private(fields, control))
+
     def _is_compressible(self, status: int, fields: dict[str, str]) -> bool:
         """Whether it may be compressed for a client that accepts it."""
         length = fields.get("content-length", "")
-        control = {each.strip().lower() for each in fields.get("cache-control", "").split(",")}
         return (
             status not in (204, 206, 304)
             and self._settings.has_type(fields.get("content-type", ""))
             and _TIED.isdisjoint(fields)
             and not (length.isdecimal() and int(length) < self._settings.min_size)
-            and "no-transform" not in control
-            and (self._settings.private or not _is_private(fields, control))
+            and self._may_be_changed(fields)
         )
 
     async def _release(self) -> None:

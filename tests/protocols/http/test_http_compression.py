@@ -145,6 +145,20 @@ async def test_statuses_without_a_whole_body(status: int) -> None:
     assert answer["content-encoding"] is None
 
 
+@pytest.mark.parametrize(
+    ("fields", "varies"),
+    [
+        ([], "accept-encoding"),
+        ([(b"vary", b"Accept-Language")], "Accept-Language, accept-encoding"),
+        ([(b"cache-control", b"private")], None),
+        ([(b"cache-control", b"no-transform")], None),
+    ],
+)
+async def test_a_304_has_the_vary_of_its_200(fields: Any, varies: str | None) -> None:
+    answer = await answer_of(answers(b"", fields=fields, status=304), request())
+    assert (answer.status, answer["vary"]) == (304, varies)
+
+
 async def test_an_error_page_is_compressed() -> None:
     assert decoded(await answer_of(answers(TEXT, status=404), request())) == TEXT
 
