@@ -156,6 +156,21 @@ def _host_text(text: str) -> str:
     return text
 
 
+_ROOT_PATH = re.compile(r"(?:/[\w\-.~!$&'()*+,;=:@]+)+", re.ASCII)
+
+
+def _root_path_text(text: str) -> str:
+    if text and not _ROOT_PATH.fullmatch(text):
+        raise ValueError(f"{text!r} is not a path such as /app: a slash before each segment, none at the end")
+    return text
+
+
+def _field_text(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"{text!r} cannot be the value of a header field")
+    return text
+
+
 @dataclass(frozen=True)
 class Unit:
     """How a setting is written: its parser and its JSON Schema, which pydantic finds in ``Annotated``."""
@@ -211,6 +226,8 @@ Timeout = Annotated[float, Unit(_more_than_nothing(parse_duration), _DURATION | 
 Bytes = Annotated[int, Unit(parse_size, _SIZE)]
 Length = Annotated[int, Unit(_more_than_nothing(parse_size), _SIZE | _POSITIVE)]
 Host = Annotated[str, TextUnit(_host_text, {"type": "string"})]
+RootPath = Annotated[str, TextUnit(_root_path_text, {"type": "string"})]
+FieldValue = Annotated[str, TextUnit(_field_text, {"type": "string"})]
 _ADDRESSES = ["127.0.0.1:8000", "[::1]:8000", "unix:/run/g.sock", "fd:3"]
 Address = Annotated[str, Unit(_address_text, {"type": "string", "examples": _ADDRESSES})]
 _NETWORKS = ["192.0.2.1", "10.0.0.0/8", "2001:db8::/64", "unix"]

@@ -7,7 +7,19 @@ from protocols.http.compression.settings import Compress
 from protocols.http.forwarded import USUAL, TrustedHeader, header_mistake
 from protocols.net.listener import TLS
 from protocols.server import SETTINGS_CONFIG
-from protocols.units import Address, Between, Bound, Bytes, Count, Length, Network, Seconds, Timeout
+from protocols.units import (
+    Address,
+    Between,
+    Bound,
+    Bytes,
+    Count,
+    FieldValue,
+    Length,
+    Network,
+    RootPath,
+    Seconds,
+    Timeout,
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class HTTPSettings:
     http2: bool = False
     """Speak HTTP/2 as well, with clients that choose it by ALPN, or begin with it. A request costs several times what
     it costs in HTTP/1.1: if there is a proxy in front, let that speak it. Needs `pip install 'asgi-gateway[http2]'`."""
-    root_path: str = ""
+    root_path: RootPath = ""
     """The path under which a proxy publishes this server and which it strips, such as /app: ASGI's root_path. An
     `X-Forwarded-Prefix` of a trusted proxy takes its place."""
     max_connections: Count = 10_000
@@ -95,7 +107,7 @@ class HTTPSettings:
     compress: Compress = False
     """Compress responses for clients that accept it: `true`, or settings. A route's `compress` counts in place of it.
     [Which responses](http.md#compression)."""
-    server_header: str = ""
+    server_header: FieldValue = ""
     """The Server field of every response; empty means none."""
     access_log: Literal[False, True, "combined"] = False
     """Write one log line for each request: peer, method, path, status, body size, time; or a line in the `combined`
