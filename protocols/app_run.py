@@ -559,6 +559,16 @@ def on_departure(receive: Any, tell: Departure) -> None:
         register(tell)
 
 
+def may_still_read(receive: Any) -> bool:
+    """Whether the peer, which has left, may wait for an answer: it has closed only its half of the connection."""
+    return isinstance(run := getattr(receive, "__self__", None), AppRun) and not run.gone
+
+
+def grace_of(receive: Any) -> float:
+    """Return the ``disconnect_grace`` of the run that ``receive`` is of; 0 if it is of none."""
+    return run.disconnect_grace if isinstance(run := getattr(receive, "__self__", None), AppRun) else 0.0
+
+
 def unread(receive: Any, event: Any) -> None:
     """Give ``event`` back, which ``receive`` has returned and nobody has handled, if ``receive`` is that of a run."""
     if isinstance(run := getattr(receive, "__self__", None), AppRun):

@@ -160,6 +160,40 @@ async def test_it_is_handled_to_its_end_though_the_client_leaves(store: SQLiteSt
     assert len(app.bodies) == 1
 
 
+async def half_closed(client: httpx.AsyncClient, app: Counts, seconds: float) -> bytes:
+    """Send FIN behind a request; after ``seconds`` its handler goes on. Return what comes."""
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    writer.write(b"POST /pay HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nContent-Length: 9\r\n\r\nwait long")
+    writer.write_eof()
+    await until(lambda: app.bodies)
+    await asyncio.sleep(seconds)
+    app.go.set()
+    async with asyncio.timeout(LIMIT):
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def test_a_client_that_closes_its_half_behind_the_request_gets_the_answer(store: SQLiteStore) -> None:
+    app = Counts()
+    async with serving(app) as client:
+        answer = await half_closed(client, app, 0.3)
+    assert answer.startswith(b"HTTP/1.1 201 ")
+    assert b"answer 1" in answer
+
+
+async def test_it_waits_for_the_answer_for_less_than_the_grace(
+    store: SQLiteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Counts()
+    with caplog.at_level("INFO"):
+        async with serving(app, disconnect_grace=0.2) as client:
+            assert await half_closed(client, app, 0.6) == b""
+            await until(lambda: app.ended)
+    assert "its client left; it is handled all the same" in caplog.text
+    assert "disconnect_grace" not in caplog.text
+
+
 @pytest.mark.parametrize("body", ["500", "503", "429", "raise", "half"])
 async def test_a_failure_is_not_kept(store: SQLiteStore, body: str) -> None:
     app = Counts()

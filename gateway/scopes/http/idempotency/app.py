@@ -15,14 +15,13 @@ from gateway.scopes.http.idempotency.new_keys import NewKeys
 from gateway.scopes.http.idempotency.recorder import Kept, Recorder
 from gateway.scopes.http.idempotency.settings import Idempotency
 from gateway.store import Claim, ClaimState, StoreUnavailable, codec
-from protocols.app_run import on_departure
+from protocols.app_run import grace_of, may_still_read, on_departure
 from protocols.asgi import (
     Application,
     HTTPDisconnectEvent,
     HTTPRequestEvent,
     HTTPScope,
     Receive,
-    ReceiveEvent,
     Scope,
     Send,
     describe,
@@ -36,6 +35,8 @@ _MAY_SUCCEED = (408, 425, 429)
 """Statuses of 4xx with which another attempt may succeed (RFC 9110, 15.5.9; RFC 8470; RFC 6585)."""
 _REPLAYED = (b"idempotent-replayed", b"true")
 _RUNNING = "its Idempotency-Key is that of a request that is being handled"
+_PATIENCE = 0.9
+"""The part of disconnect_grace for which a client that has closed its half of the connection is kept for its answer."""
 _FIELDS = {409: [(b"retry-after", b"1")], 503: [(b"retry-after", b"30")]}
 
 
@@ -103,7 +104,7 @@ class FirstAnswers:
         request.here, request.app, request.scope = here, self._app, {**scope, "extensions": plain}
         request.recorder = Recorder(body, self._settings.max_answer, send, request)
         request.running = here.attempts.begin(request.claim.key, request)
-        on_departure(receive, request.leave)
+        on_departure(receive, lambda _: request.depart(receive))
         try:
             answer = await request.answered
         except asyncio.CancelledError:
@@ -134,8 +135,16 @@ class _Request:
         self.answered: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
         """What its client gets."""
 
-    def leave(self, event: ReceiveEvent | None = None) -> None:
-        """Note that its client has left."""
+    def depart(self, receive: Receive) -> None:
+        """Note that its client has left, or has closed its half of the connection: then it may wait for the answer."""
+        if not may_still_read(receive):
+            self.leave()
+        elif grace := grace_of(receive):
+            timer = asyncio.get_running_loop().call_later(grace * _PATIENCE, self.leave)
+            self.answered.add_done_callback(lambda _: timer.cancel())
+
+    def leave(self) -> None:
+        """Let its client go. The next request with the key gets the answer."""
         self.recorder.client_left = True
         self.answered.cancel()
         self.running.expire(TimeoutError("the client has left"))
