@@ -328,6 +328,8 @@ class _Validation:
         sentence = mistake.sentence(show_value=loc not in self._document.secrets)
         if mistake.kind in ("dataclass_type", "dict_type"):
             return sentence.replace("key: value", self._example_of(loc))
+        if mistake.kind == "bool_type" and (settings := self._keys.at(self._document.data, loc)):
+            return sentence.replace("true or false", f"true, false or a mapping with {', '.join(sorted(settings))}", 1)
         return sentence
 
     def _example_of(self, loc: Loc) -> str:
@@ -346,8 +348,16 @@ _ROUTES_OWN = {
     "attempts": "write it on the route: {app: ..., attempts: 5}",
     "backoff": "write it on the route: {app: ..., attempts: 5, backoff: 1m}",
     "on_failure": "write on_failed, and attempts: 5 on the route; what fails so often is a dead letter",
+    "origins": "write it on a route of routes.websocket: {path: ..., app: ..., origins: [...]}",
+    "etag": "write it on the route: {path: ..., app: ..., etag: true}",
+    "files": 'write it on a route of routes.http: {path: "^static/", files: ...}',
+    "idempotency": "write it on the route: {path: ..., app: ..., idempotency: true}",
+    "workers": "write it beside servers:, not within a server",
+    "shutdown_timeout": "write it beside servers:, not within a server",
+    "graceful_timeout": "write shutdown_timeout beside servers:, not within a server",
+    "timeout_graceful_shutdown": "write shutdown_timeout beside servers:, not within a server",
 }
-"""Keys that people write at a server, though they belong to a route."""
+"""Keys that people write at a server, though they belong to a route or beside the servers."""
 
 
 _PARTS_OF_ADDRESSES = ("address", "host", "ip", "listen", "port")
@@ -371,9 +381,26 @@ _SYNONYMS = {
         (("delay", "retry_delay"), ("backoff",)),
         (("login", "user"), ("username",)),
         (("pass", "passwd", "pwd"), ("password",)),
-        (("cert", "certfile", "crt", "ssl_certificate"), ("certificate",)),
-        (("keyfile", "private_key", "ssl_key"), ("key",)),
+        (("cert", "certfile", "crt", "ssl_certificate", "ssl_certfile"), ("certificate", "tls")),
+        (("keyfile", "private_key", "ssl_key", "ssl_keyfile", "ssl_certificate_key"), ("key", "tls")),
         (("ssl",), ("tls",)),
+        (("forwarded_allow_ips", "proxy_headers", "set_real_ip_from"), ("trusted_proxies",)),
+        (("backpressure", "limit_concurrency"), ("max_concurrent_requests",)),
+        (("limit_req", "rate", "rate_limit"), ("max_request_rate",)),
+        (("limit_conn",), ("max_per_address",)),
+        (("keep_alive", "keepalive", "timeout_keep_alive"), ("keepalive_timeout",)),
+        (("client_header_timeout",), ("head_timeout",)),
+        (("client_body_timeout",), ("body_timeout",)),
+        (("http_timeout", "request_timeout"), ("handler_timeout",)),
+        (("client_max_body_size", "max_content_length"), ("max_body",)),
+        (("websocket_max_message_size", "websocket_max_size", "ws_max_size"), ("max_message",)),
+        (("ws_ping_interval",), ("ping_interval",)),
+        (("ws_ping_timeout",), ("ping_timeout",)),
+        (("permessage_deflate", "ws_per_message_deflate"), ("compression",)),
+        (("brotli", "gzip", "zstd"), ("compress",)),
+        (("allowed_origins", "cors", "origin"), ("origins",)),
+        (("application_close_timeout",), ("disconnect_grace",)),
+        (("graceful_timeout", "timeout_graceful_shutdown"), ("shutdown_timeout",)),
         (("database", "db"), ("store",)),
         (("channel_layer",), ("layer",)),
         (("handlers", "urls"), ("routes",)),
@@ -441,8 +468,12 @@ def _a_user(name: str) -> str:
     return f'{name}: "$argon2id$...", with the hash that `gateway password` makes'
 
 
-_EXAMPLES = {"servers": "web: {protocol: http}", _USERS: _a_user("ann")}
-"""How a mapping with names of your own begins, by its key."""
+_EXAMPLES = {
+    "servers": "web: {protocol: http}",
+    _USERS: _a_user("ann"),
+    "verify": "{scheme: github, secret: ...}",
+}
+"""How a mapping begins whose required keys do not show it, by its key."""
 _WANTED = {
     "bool_type": "must be true or false",
     "dataclass_type": "must be a mapping, key: value",
@@ -491,6 +522,8 @@ class _Mistake:
         match self.kind:
             case "literal_error":
                 expected = str(self.context["expected"])
+                if repr(small := str(self._value).lower()) in expected:
+                    return f"must be {small!r}"
                 return f"must be {expected.replace('True', 'true').replace('False', 'false')}"
             case "greater_than_equal":
                 return f"must be {self.context['ge']} or more"

@@ -129,7 +129,11 @@ class HTTPKind(PathKind):
         {"type": "http.response.start", "status": 404, "headers": _NOT_FOUND_HEADERS},
         {"type": "http.response.body", "body": _NOT_FOUND},
     )
-    not_protocols: ClassVar = {"https": "http, with tls: {certificate: ..., key: ...}"}
+    not_protocols: ClassVar = {
+        "https": "http, with tls: {certificate: ..., key: ...}",
+        "http2": "http, with http2: true",
+        "h2": "http, with http2: true",
+    }
     example: ClassVar = "http:/path"
     aliases: ClassVar = ("https",)
     bare: ClassVar = "/.*"
