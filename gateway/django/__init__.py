@@ -43,10 +43,13 @@ def setup(settings_module: str) -> None:
 def application() -> Application:
     """Django's views as an ASGI application. It serves the static files of all apps while ``DEBUG`` is on, as runserver
     does."""
+    import django
     from django.conf import settings
-    from django.core.asgi import get_asgi_application
 
-    views = get_asgi_application()
+    from gateway.django.piecewise import Handler
+
+    django.setup(set_prefix=False)  # as get_asgi_application() does
+    views = Handler()
     if settings.DEBUG and "django.contrib.staticfiles" in settings.INSTALLED_APPS:
         from gateway.django.static import StaticFiles
 

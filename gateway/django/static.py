@@ -6,6 +6,8 @@ from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.exceptions import SuspiciousFileOperation
 from django.http import Http404
 
+from gateway.django.piecewise import piecewise
+
 
 class StaticFiles(ASGIStaticFilesHandler):
     """Answers 404 to a path that leads out of the static folders, where Django's own handler crashes."""
@@ -15,3 +17,7 @@ class StaticFiles(ASGIStaticFilesHandler):
             return super().serve(request)
         except SuspiciousFileOperation as error:
             raise Http404("There is no such static file.") from error
+
+    async def run_get_response(self, request: Any) -> Any:
+        """Return the response of a file."""
+        return piecewise(await super().run_get_response(request))

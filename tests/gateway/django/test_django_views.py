@@ -6,8 +6,10 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
 from asgiref.sync import sync_to_async
 from waiting import until
 
@@ -191,3 +193,58 @@ def test_a_connection_to_the_database_that_is_to_be_kept_serves_the_next_request
     script = textwrap.dedent(WITH_DJANGO)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout.split(), done.stderr) == (["1", "200"], "")
+
+
+STREAMS = """
+    import asyncio, itertools, tempfile, tracemalloc
+    from django.conf import settings
+    settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], DEBUG=DEBUG, STATIC_URL="static/")
+    settings.INSTALLED_APPS += ["django.contrib.staticfiles"]
+    settings.STATICFILES_DIRS = [FOLDER]
+    import django
+    django.setup()
+    from django.http import FileResponse, StreamingHttpResponse
+    from django.urls import path
+    from gateway.django import application
+
+    asked_for = []
+
+    def endless(request):
+        return StreamingHttpResponse(asked_for.append(n) or b"%d" % n for n in itertools.count())
+
+    def file(request):
+        return FileResponse(open(FOLDER + "/large.bin", "rb"))
+
+    urlpatterns = [path("endless/", endless), path("file/", file)]
+
+    async def ask(path, most):
+        asked, pieces = asyncio.Queue(), []
+        asked.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [(b"host", b"x")]}
+        async def send(event):
+            pieces.append(len(event.get("body", b"")))
+            if sum(map(bool, pieces)) == most:
+                asked.put_nowait({"type": "http.disconnect"})
+                await asyncio.sleep(3600)
+        await application()(scope, asked.get, send)
+        return pieces
+
+    async def main():
+        await ask("/endless/", 3)
+        tracemalloc.start()
+        pieces = await ask(PLACE, None)
+        print(len(asked_for), sum(pieces), tracemalloc.get_traced_memory()[1] < 4_000_000)
+
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(("place", "debug"), [("/file/", False), ("/static/large.bin", True)])
+def test_what_a_sync_view_streams_is_sent_piece_by_piece(place: str, debug: bool, tmp_path: Path) -> None:
+    """Django itself would ask for all pieces first: for ever, or for as much memory as the file has bytes."""
+    with (tmp_path / "large.bin").open("wb") as file:
+        file.truncate(32 * 1024 * 1024)
+    named = f"FOLDER, PLACE, DEBUG = {str(tmp_path)!r}, {place!r}, {debug}\n"
+    script = named + textwrap.dedent(STREAMS)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout.split(), done.stderr) == (["3", str(32 * 1024 * 1024), "True"], "")
