@@ -49,7 +49,7 @@ def application() -> Application:
     from gateway.django.piecewise import Handler
 
     django.setup(set_prefix=False)  # as get_asgi_application() does
-    views = Handler()
+    views: Any = Handler()
     if settings.DEBUG and "django.contrib.staticfiles" in settings.INSTALLED_APPS:
         from gateway.django.static import StaticFiles
 

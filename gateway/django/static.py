@@ -14,10 +14,6 @@ class StaticFiles(ASGIStaticFilesHandler):
 
     def serve(self, request: Any) -> Any:
         try:
-            return super().serve(request)
+            return piecewise(super().serve(request))
         except SuspiciousFileOperation as error:
             raise Http404("There is no such static file.") from error
-
-    async def run_get_response(self, request: Any) -> Any:
-        """Return the response of a file."""
-        return piecewise(await super().run_get_response(request))

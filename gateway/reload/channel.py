@@ -141,10 +141,12 @@ class Channel:
 
     def _adopt(self, descriptor: int) -> None:
         try:
-            self._sockets.append(socket.socket(fileno=descriptor))
+            adopted = socket.socket(fileno=descriptor)
         except OSError as error:
             os.close(descriptor)
             raise self._failed("sent a file descriptor that is no socket") from error
+        adopted.settimeout(0)  # Python's copies of a socket block otherwise, and with them it itself, in every process
+        self._sockets.append(adopted)
 
     def _failed(self, what: str) -> HandOverFailed:
         """Forget what has come: where the next message begins is not known."""

@@ -233,7 +233,7 @@ STREAMS = """
         await ask("/endless/", 3)
         tracemalloc.start()
         pieces = await ask(PLACE, None)
-        print(len(asked_for), sum(pieces), tracemalloc.get_traced_memory()[1] < 4_000_000)
+        print(len(asked_for), sum(pieces), tracemalloc.get_traced_memory()[1] < 8_000_000)
 
     asyncio.run(main())
 """
