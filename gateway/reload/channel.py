@@ -145,7 +145,8 @@ class Channel:
         except OSError as error:
             os.close(descriptor)
             raise self._failed("sent a file descriptor that is no socket") from error
-        adopted.settimeout(0)  # Python's copies of a socket block otherwise, and with them it itself, in every process
+        if adopted.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            adopted.settimeout(0)  # else Python makes a copy block, and so all copies, also those in other processes
         self._sockets.append(adopted)
 
     def _failed(self, what: str) -> HandOverFailed:
