@@ -103,6 +103,9 @@ class Listener:
         self._inherited = list(sockets)
         for each in self._inherited:
             self._open.callback(each.close)
+            # One that came from another process has no timeout here. Its first dup() would then make it block, in both
+            # processes: an accept would hold up the loop until the next client comes.
+            each.settimeout(0)
 
     def copies(self) -> list[socket.socket]:
         """Return copies of the listening sockets, which are open for as long as any of them is."""

@@ -71,6 +71,20 @@ async def test_a_small_write_is_not_held_back(proxies: tuple[str, ...]) -> None:
     listener.stop()
 
 
+async def test_a_socket_that_has_passed_through_several_processes_never_blocks() -> None:
+    first = Listener("127.0.0.1:0")
+    await serve(first)
+    listeners = [first]
+    for _ in range(2):
+        received = [socket.socket(fileno=each.detach()) for each in listeners[-1].copies()]  # as the channel makes them
+        assert not any(os.get_blocking(each.fileno()) for each in received)
+        listeners.append(Listener(first.address))
+        listeners[-1].inherit(received)
+        await serve(listeners[-1])
+    for each in listeners:
+        each.stop()
+
+
 async def test_connections_that_wait_are_accepted_in_a_few_turns_of_the_loop() -> None:
     """A busy server has long turns: with one accept in each, a client waits for seconds in a queue of a hundred."""
     listener = Listener("127.0.0.1:0")
