@@ -94,5 +94,5 @@ def test_secrets_rotate_by_a_reload_and_no_request_is_refused_meanwhile(daemon: 
     file.write_text(before.replace("dev-secret", "next-secret"))
     assert run(tmp_path, "reload").returncode == 0
     assert sends(daemon, secret="next-secret")
-    assert answer_to(daemon).startswith("its signature does not match")
+    assert answer_to(daemon).startswith("The request was refused: its signature does not match")
     assert "next-secret" not in daemon.text

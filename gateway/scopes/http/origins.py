@@ -48,7 +48,9 @@ def parse_origins(value: object) -> tuple[str, ...]:
 
 
 def _meant(text: str) -> str:
-    """Return what to write instead of ``text``, if it is an origin with a path, or one without its scheme."""
+    """Return what to write instead of ``text``: an origin with a path, without its scheme, or with a pattern."""
+    if "*" in text:
+        return "each host by itself, as there are no patterns"
     scheme, colon, rest = text.partition("://")
     plain = (rest if colon else text).partition("/")[0]
     written = f"{scheme if colon else 'https'}://{plain}"

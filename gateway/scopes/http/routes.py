@@ -53,7 +53,7 @@ class HTTPRoute(WebhookPolicy):
         if self.idempotency and self.inbox:
             raise ValueError("idempotency and inbox: true do not go together: the inbox has identity for repetitions")
         if self.idempotency and self.files is not None:
-            raise ValueError("idempotency and files do not go together: who asks for a file twice gets it twice")
+            raise ValueError("idempotency and files do not go together: files are never sent by POST")
         if self.files is not None and self.inbox:
             raise ValueError("files and inbox: true do not go together: files answer at once, and nothing is stored")
 
@@ -75,7 +75,7 @@ def files_of(line: HTTPRoute, folder: Path) -> Named | None:
     if line.app is not None:
         raise KeyMistake("files", "app is here as well; write one of them")
     if folder.resolve().is_relative_to((folder / line.files).resolve()):
-        raise KeyMistake("files", "this file is in that folder, so that everybody could read it; write one below")
+        raise KeyMistake("files", "this file is in that folder, and everybody could read it; write a folder below")
     options = {key: value for key in FILES[1:] if (value := getattr(line, key)) is not None}
     try:
         app = imported("gateway.scopes.http.static_files:StaticFiles")(folder / line.files, name=line.files, **options)

@@ -229,7 +229,7 @@ async def _refuse(scope: HTTPScope, error: RemoteProtocolError, send: Send) -> N
     status = error.answer if isinstance(error.answer, int) else 400
     peer = about_peer("http", "", scope.get("client"))["facts"].peer
     logger.info("%s from %s: answered %d: %s", describe(scope), peer, status, error)
-    await _answer(status, str(error), send)
+    await _answer(status, f"The request was refused: {error}", send)
 
 
 async def _answer(status: int, sentence: str, send: Send) -> None:

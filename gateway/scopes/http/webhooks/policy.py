@@ -44,7 +44,7 @@ class WebhookPolicy(Policy):
                 raise ValueError(f"{name} needs inbox: true: it is about requests that are stored")
         if self.inbox and self.verify is None:
             raise ValueError(
-                "inbox: true needs verify, by which requests are known to be the sender's, such as verify: {scheme: "
+                "inbox: true needs verify, which checks who sends the requests, such as verify: {scheme: "
                 "github, secret: ...}; {scheme: none} takes what anybody sends"
             )
         if self.identity is not None and not TOKEN.fullmatch(self.identity):

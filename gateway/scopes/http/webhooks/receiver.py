@@ -118,4 +118,4 @@ def _refused(scope: HTTPScope, error: RemoteProtocolError) -> Answer:
     status = error.answer if isinstance(error.answer, int) else 400
     peer = about_peer("http", "", scope.get("client"))["facts"].peer
     logger.warning("%s from %s: answered %d: %s", describe(scope), peer, status, error)
-    return status, f"{error}\n".encode(), []
+    return status, f"The request was refused: {error}\n".encode(), []

@@ -56,4 +56,4 @@ def _check(secret: str) -> None:
     except ValueError:
         key = b""
     if not key:
-        raise ValueError("secret is not one of Standard Webhooks, which is base64, mostly behind whsec_")
+        raise ValueError("secret is not a secret of Standard Webhooks: write base64, with or without whsec_ before it")
