@@ -66,6 +66,10 @@ class _Answer:
         self._is_left_alone = False
         self._left: int | None = None
         """Bytes that the application has declared and not sent."""
+        self._turn = asyncio.Lock()
+        """Held for a piece of the body: the encoder is for one at a time, also where several tasks send."""
+        self._is_torn = False
+        """Whether a part of the body was lost in the encoder."""
 
     def leave_alone(self) -> None:
         """Send it as it is."""
@@ -76,7 +80,8 @@ class _Answer:
         if kind == "http.response.start" and not self._is_left_alone:
             await self._begin(event)
         elif kind == "http.response.body" and (self._start is not None or self._encoder is not None):
-            await self._body(event)
+            async with self._turn:
+                await self._body(event)
         else:
             await self._release()
             await self._send(event)
@@ -130,9 +135,14 @@ class _Answer:
         self._start = {**self._start, "headers": _encoded(self._start["headers"], self._coding)}
 
     async def _body(self, event: Event) -> None:
+        if self._is_torn:
+            raise LocalProtocolError("http.response.body: a piece before it was cancelled while it was compressed")
         body, more = bytes(event.get("body", b"")), event.get("more_body", False)
         self._count(len(body))
         if self._encoder is None:
+            if self._start is None:  # another task has sent the whole body meanwhile: the server says what is wrong
+                await self._send(event)
+                return
             if not more and (len(body) < self._settings.min_size or self._left):
                 await self._release()  # a body that ends short is for the server to find
                 await self._send(event)
@@ -141,7 +151,15 @@ class _Answer:
         if not more and self._left:
             logger.error("%s: the response body ended %d bytes short", describe(self._scope), self._left)
             return  # without its end, the response is cut, so that no client takes it for complete
-        await self._send_pieces(body, more=more)
+        try:
+            data = await self._compress(body, more=more)
+        except asyncio.CancelledError:
+            self._is_torn = True  # a thread may still be in the encoder, and what it makes is lost
+            raise
+        if data is None:
+            await self._release()
+        else:
+            await self._send_compressed(data, more=more)
 
     def _count(self, size: int) -> None:
         if self._left is not None:
@@ -149,18 +167,17 @@ class _Answer:
                 raise LocalProtocolError(f"the body is {size - self._left} bytes longer than its content-length")
             self._left -= size
 
-    async def _send_pieces(self, body: bytes, *, more: bool) -> None:
-        """Compress and send. A long body is compressed on a thread, slice by slice, and never whole in memory."""
+    async def _compress(self, body: bytes, *, more: bool) -> bytes | None:
+        """Compress the piece, and return the last of it, which is still to be sent; None: there is nothing. A long one
+        is compressed on a thread, slice by slice, and never whole in memory."""
         *first, last = _slices(body)
         for each in first:
             if data := await self._compressed(each, self._nothing):
                 await self._send_compressed(data, more=True)
         assert self._encoder is not None, "it has been started"
         if more and not body:
-            await self._release()
-            return
-        data = await self._compressed(last, self._encoder.flush if more else self._encoder.finish)
-        await self._send_compressed(data, more=more)
+            return None
+        return await self._compressed(last, self._encoder.flush if more else self._encoder.finish)
 
     async def _send_compressed(self, data: bytes, *, more: bool) -> None:
         await self._release()

@@ -302,6 +302,43 @@ async def test_a_long_body_is_compressed_slice_by_slice_in_little_memory() -> No
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
 
 
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
+async def test_pieces_of_several_tasks_stay_whole_and_in_order(coding: str) -> None:
+    long, pings = random.Random(3).randbytes(600_000), [b":%d\n\n" % number for number in range(9)]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        pieces = [long, *pings]
+        await asyncio.gather(
+            *(send({"type": "http.response.body", "body": each, "more_body": True}) for each in pieces)
+        )
+        await send({"type": "http.response.body"})
+
+    answer = await answer_of(app, request(coding))
+    assert decoded(answer) == long + b"".join(pings)
+
+
+async def test_a_body_with_a_piece_that_was_cancelled_is_never_taken_for_a_whole_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [HTML]})
+        await send({"type": "http.response.body", "body": TEXT, "more_body": True})
+        piece = asyncio.ensure_future(send({"type": "http.response.body", "body": TEXT * 100, "more_body": True}))
+        await asyncio.sleep(0)  # it is on the thread now
+        piece.cancel()
+        await asyncio.wait({piece})
+        await send({"type": "http.response.body", "body": TEXT})
+
+    async with serving(app, compress=True) as server:
+        reader, writer = await connect(server.address)
+        writer.write(request())
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await read_answer(reader)
+        writer.close()
+    assert "a piece before it was cancelled while it was compressed" in caplog.text
+
+
 async def test_a_client_that_leaves_in_the_middle_ends_it() -> None:
     left = asyncio.Event()
 
