@@ -8,7 +8,7 @@ from pathlib import Path
 from gateway.config.diagnostics import nearest
 
 _PACKAGES = ("gateway", "protocols")
-_NOT_MODULES = ("protocols.http.access", "protocols.mail.traffic", "protocols.sms.traffic")
+_NOT_MODULES = ("protocols.mail.traffic", "protocols.sms.traffic")
 
 
 def logger_fault(name: str) -> str:

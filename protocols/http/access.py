@@ -2,9 +2,12 @@
 
 import base64
 import binascii
+import logging
 import re
 import time
 from typing import NamedTuple
+
+logger = logging.getLogger(__name__)
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 """Parsers want these, whatever the locale."""
@@ -51,6 +54,16 @@ class Access(NamedTuple):
         agent = _escaped(_shortened(self.header(b"user-agent")))
         when, status = _time(time.time() - self.seconds), self.status or _CLIENT_LEFT
         return f'{host} - {user} [{when}] "{request}" {status} {self.size} "{referer}" "{agent}"'
+
+    def log(self, label: str | None, path: str) -> None:
+        """Log it in a few words. ``label``: that of the connection; None: that is of a proxy, and not of the client."""
+        label = label if label is not None else label_of(self.server, self.client)
+        words = (label, self.method, path, self.status, self.size, self.seconds * 1000)
+        logger.info("%s %s %r %d %d %.0f ms", *words, extra={"access": self})
+
+    def log_combined(self) -> None:
+        """Log it in the combined format."""
+        logger.info("%s", self.combined(), extra={"access": self, "is_whole": True})
 
 
 def label_of(server: str, client: tuple[str, int | None] | None) -> str:

@@ -72,6 +72,14 @@ class InFlight(Occupant, Protocol):
     def warn(self) -> None: ...
 
 
+class Due(Protocol):
+    """What has something to do at the end of a turn of the loop."""
+
+    ended: bool
+
+    def end_turn(self) -> None: ...
+
+
 class OpenConnection(Counted, Protocol):
     """A connection that has not been lost."""
 
@@ -137,7 +145,7 @@ class HTTPService:
         self._empty = asyncio.Event()
         self.make_task: Callable[..., asyncio.Task[None]] = asyncio.Task
         """Makes the task of an exchange."""
-        self._due: list[InFlight] = []
+        self._due: list[Due] = []
         self._sweep: asyncio.TimerHandle | None = None
         self._handled: dict[InFlight, float] = {}
         """Since when each application has its request, as of the last look, if there is a limit (the loop's clock)."""
@@ -172,7 +180,7 @@ class HTTPService:
             exchange.refuse(excess)
         return limits.is_last(connection.requests, connection.since)
 
-    def due(self, exchange: InFlight) -> None:
+    def due(self, exchange: Due) -> None:
         """Call ``exchange.end_turn()`` at the end of this turn of the loop.
 
         There is one callback for all of a turn: one for each would be a fiftieth of a short request's time.
