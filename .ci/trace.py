@@ -96,7 +96,7 @@ AGAIN = {
         protocols/sms/provider.py protocols/sms/providers/generic.py protocols/tasks.py protocols/wakeup.py""",
     ANSWERS: """
         gateway/scopes/mqtt/router.py protocols/app_run.py protocols/http/connection.py protocols/http/exchange.py
-        protocols/mail/run.py protocols/mqtt/connection/client_socket.py""",
+        protocols/http/response.py protocols/mail/run.py protocols/mqtt/connection/client_socket.py""",
     BASE_CLASS: """
         gateway/consumers/base.py gateway/consumers/email.py gateway/consumers/forms.py gateway/consumers/mqtt.py
         gateway/delivery/poller.py gateway/delivery/worker.py gateway/scopes/email/router.py
