@@ -7,6 +7,8 @@ from gateway.arrivals import Watch
 from protocols.units import TCP, UNIX_PEERS
 
 _REQUEST = {"type": "http.request"}
+LEFT = "client left"
+"""The outcome of a request that was not answered, because its client had left."""
 
 
 class PathWatch(Watch):
@@ -43,8 +45,8 @@ class HTTPWatch(PathWatch):
             self._answered(str(self._status))
 
     def ended(self) -> None:
-        if self.run.gone:
-            self._answered("client left")
+        if self.run.gone or self.run.final_result() == LEFT:  # it may have sent FIN, and not be lost yet
+            self._answered(LEFT)
         elif self._status:
             self._answered(f"{self._status}, cut short")
         else:
