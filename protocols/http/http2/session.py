@@ -1,6 +1,7 @@
 """One connection in HTTP/2: bytes to streams, and their frames to bytes. It runs on a connection that has left
 HTTP/1.1, as a WebSocket does."""
 
+import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
@@ -53,6 +54,8 @@ _NEVER = math.inf
 _LAST = 2**31 - 1
 _NOTICE = b"shutdown"
 """What the PING has that asks whether the peer has read our GOAWAY."""
+_PATIENCE = 5.0
+"""Seconds for the peer to answer that."""
 
 RunOn = Callable[[Stream, Request], InFlight]
 """Makes the exchange of a request on a stream."""
@@ -103,6 +106,8 @@ class Session:
         """What closes the connection after the last answer."""
         self._is_leaving = False
         """Whether the peer has our GOAWAY."""
+        self._notice: asyncio.TimerHandle | None = None
+        """Ends the wait for the answer to it."""
 
     def begin(self) -> None:
         """Send our settings, and wait for a first request."""
@@ -363,16 +368,23 @@ class Session:
             self._flush()
             self.connection.say(goaway(_LAST))
             self.core.ping(_NOTICE)
+            self._notice = self.connection.loop.call_later(_PATIENCE, self._leave_for_good)
             self._send()
 
     def _leave_for_good(self) -> None:
         """Say which request was the last one, and close when it is answered."""
+        self._stop_waiting()
         if not self._is_over:
-            self._last = self.streams.highest
+            self._last = min(self._last, self.streams.highest)  # it never grows (RFC 9113, 6.8)
             self._is_leaving = self._gate.is_leaving = True
             self._flush()
             self.connection.say(goaway(self._last))
             self._end_if_over()
+
+    def _stop_waiting(self) -> None:
+        if self._notice is not None:
+            self._notice.cancel()
+            self._notice = None
 
     def _end_if_over(self) -> None:
         if self._gate.is_leaving and not self.streams and not self._is_over:
@@ -389,6 +401,7 @@ class Session:
 
     def _end(self) -> None:
         self._is_over = True
+        self._stop_waiting()
         self._sending.clear()
         for stream in list(self.streams.values()):
             stream.lose()

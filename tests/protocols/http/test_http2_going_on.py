@@ -3,10 +3,11 @@
 import asyncio
 from typing import Any
 
+import pytest
 from h2.settings import SettingCodes
 from http2_peer import frame, peer, request
 from http_peer import Recorder, serving
-from test_http2_bad_input import GET, GOAWAY, HEADERS
+from test_http2_bad_input import GET, GOAWAY, HEADERS, PING
 from waiting import until
 
 from protocols.http.server import HTTPServer, HTTPSettings
@@ -150,6 +151,40 @@ async def test_a_reload_switches_http2_on_and_off() -> None:
                 else:
                     data = await client.reader.read()
                     assert data.startswith(b"HTTP/1.1 ")
+
+
+async def test_the_last_request_of_a_goaway_is_never_a_later_one() -> None:
+    app = Slow()
+    async with serving(app, http2=True) as server, peer(server) as client:
+        first = client.ask()
+        await until(lambda: app.running == 1)
+        (connection,) = server.service.connections
+        connection.retire()
+        await client.until(lambda: len(client.goaways) == 2)
+        assert (await client.answer(client.ask())).reset == "REFUSED_STREAM"
+        connection.finish()
+        await client.until(lambda: len(client.goaways) == 3)
+        app.go.set()
+        assert (await client.answer(first)).body == b"hello"
+        await client.until_closed()
+        assert [last for _, last in client.goaways] == [LAST, first, first]
+
+
+async def test_a_client_that_does_not_answer_the_first_goaway_gets_no_more_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("protocols.http.http2.session._PATIENCE", 0.1)
+    async with serving(Recorder(), http2=True, max_requests_per_connection=2) as server, peer(server) as client:
+        whole = client._without_goaway
+        monkeypatch.setattr(client, "_without_goaway", lambda data: [f for f in whole(data) if f[3] != PING])
+        numbers: list[int] = []
+        while not client.closed and len(numbers) < 100:
+            numbers.append(number := client.ask())
+            await client.until(lambda: client.closed or client.streams[number].is_over)
+            await asyncio.sleep(0.01)
+        (_, first), (_, second) = client.goaways
+        assert first == LAST
+        assert second in numbers
 
 
 async def test_requests_after_answers_while_a_successor_takes_over() -> None:
