@@ -24,6 +24,8 @@ _REPEATED_EACH = 10
 """Bounds of a file: nesting, characters, and values that aliases repeat (in all, and for each value that is written).
 Memory grows in proportion to the file."""
 
+_NAMES: Loc = ("servers",)
+"""Where the keys are names that you choose: a server called ``secure`` or ``auth`` is no secret."""
 _PLAIN = "plain"
 _TEXT, _LIST, _MAPPING = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))
 _TAGS = {_PLAIN, _TEXT, _LIST, _MAPPING}
@@ -171,7 +173,8 @@ class _Reader:
                 self._document.problems.append((span, f"key {key!r} appears twice; the first is on line {first}"))
                 continue
             self._document.keys[*loc, key] = span
-            secrets = secret or holds_secret(key)
+            is_name = loc == _NAMES and isinstance(value_node, yaml.MappingNode)
+            secrets = secret or (holds_secret(key) and not is_name)
             data[key] = self._node(value_node, (*loc, key), secret=secrets, repeated=repeated)
         return data
 

@@ -194,8 +194,11 @@ async def test_the_identity_may_be_the_body_or_a_header_of_the_routes_choice(sto
         one = await post("/header", b"200", **{"X-Order": "7"})
         assert await post("/header", b"200", **{"x-order": "7"}) == one
         assert await post("/header", b"200", **{"X-Order": "8"}) != one
-        assert await post("/header", b"200") == "it has no X-Order header, which is the route's identity\n"
-        assert await post("/header", b"200", **{"X-Order": "8" * 256}) == "its id has more than 255 characters\n"
+        refused = "The request was refused: "
+        assert await post("/header", b"200") == f"{refused}it has no X-Order header, which is the route's identity\n"
+        assert await post("/header", b"200", **{"X-Order": "8" * 256}) == (
+            f"{refused}its id has more than 255 characters\n"
+        )
 
 
 async def test_a_signed_id_is_enough_and_a_captured_request_is_handled_once(store: SQLiteStore) -> None:
