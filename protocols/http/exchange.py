@@ -196,8 +196,10 @@ class Exchange(Response):
             self._log()
 
     def final_result(self) -> str | int:
-        """Return the status of the response; 500 if the application has not begun one."""
-        return self.result or ("client left" if self.gone or self._is_left else 500)
+        """Return the status of the response; 500 if the application has not begun one. A client that has sent FIN gets
+        that of a crash, too."""
+        has_left = self.gone or (self._is_left and not isinstance(self.error, Exception))
+        return self.result or ("client left" if has_left else 500)
 
     def reachable(self) -> bool:
         return not self.gone and not self._is_left and self.connection.connected

@@ -10,6 +10,7 @@ from contract import LIMIT, connect
 from http_peer import GET, Recorder, serving
 from waiting import until
 
+from protocols.app_run import AppRun, observed
 from protocols.http.server import HTTPServer
 
 SLOW = 0.3
@@ -105,6 +106,33 @@ async def test_an_application_that_waits_hears_of_it_and_may_answer_all_the_same
     assert [
         record for record in caplog.records if record.levelno >= logging.ERROR and "lifespan" not in record.msg
     ] == [record for record in caplog.records if "raise" in then and record.levelno == logging.ERROR]
+
+
+@pytest.mark.parametrize(("then", "result"), [((), "client left"), (("hello",), 200), (("raise",), 500)])
+async def test_what_has_come_of_it_is_what_the_client_got(
+    then: tuple[str, ...], result: str | int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, waiting = told(*then)
+    results: list[str | int] = []
+
+    class Meter:
+        """Notes what has come of each run, as metrics do."""
+
+        @staticmethod
+        def route() -> str:
+            return ""
+
+        def opened(self, run: AppRun) -> None: ...
+
+        def ended(self, run: AppRun, seconds: float) -> None:
+            results.append(run.final_result())
+
+    async with serving(waiting) as server:
+        monkeypatch.setattr(observed, "meter", Meter())
+        await half_close(server, GET)
+        await until(lambda: not server.service.running)
+        monkeypatch.undo()
+    assert results == [result]
 
 
 async def test_an_application_that_never_answers_is_cancelled_after_its_grace() -> None:
