@@ -48,7 +48,7 @@ class Text(SMSConsumer):
 """
 CONFIG = """
 servers:
-  web: {protocol: http, bind: "127.0.0.1:8000", keepalive_timeout: 2s, stall_timeout: 2s}
+  web: {protocol: http, bind: "127.0.0.1:8000", keepalive_timeout: 2s, head_timeout: 2s, stall_timeout: 2s}
   devices: {protocol: mqtt, bind: "127.0.0.1:1883", connect_timeout: 2s}
   mail: {protocol: smtp, bind: "127.0.0.1:8025", timeout: 2s}
   texts: {protocol: sms, provider: generic, on: web, path: /hooks/sms, secret: dev-secret, timeout: 2s}
