@@ -409,7 +409,7 @@ class AppRun:
                 timer.cancel()
 
     def unread(self, event: ReceiveEvent) -> None:
-        """Take back ``event``, which :meth:`receive` has returned last and nobody has handled: it is the next one."""
+        """Put ``event``, which :meth:`receive` returned last and which was not handled, back as the next one."""
         if not self.ended:
             self._received -= 1
             self._queue.appendleft(event)
@@ -570,7 +570,7 @@ def grace_of(receive: Any) -> float:
 
 
 def unread(receive: Any, event: Any) -> None:
-    """Give ``event`` back, which ``receive`` has returned and nobody has handled, if ``receive`` is that of a run."""
+    """Put ``event`` back if ``receive`` is that of a run. ``receive`` returned it, and it was not handled."""
     if isinstance(run := getattr(receive, "__self__", None), AppRun):
         run.unread(event)
 

@@ -3,7 +3,7 @@
 from gateway.layers.bus import LayerUnavailable
 
 ChannelFull = LayerUnavailable
-"""A message could not be sent. A full channel is no error here: its newest messages are dropped, with a log line."""
+"""A message could not be sent. A full channel does not raise it: it drops its newest messages, and logs a line."""
 MessageTooLarge = ValueError
 InvalidChannelLayerError = ValueError
 """``CHANNEL_LAYERS`` has no layer of that name."""

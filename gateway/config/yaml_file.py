@@ -25,7 +25,7 @@ _REPEATED_EACH = 10
 Memory grows in proportion to the file."""
 
 _NAMES: Loc = ("servers",)
-"""Where the keys are names that you choose: a server called ``secure`` or ``auth`` is no secret."""
+"""The settings whose keys are names that the user chooses. A server may be called ``secure`` or ``auth``."""
 _PLAIN = "plain"
 _TEXT, _LIST, _MAPPING = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))
 _TAGS = {_PLAIN, _TEXT, _LIST, _MAPPING}

@@ -87,7 +87,7 @@ class Told(NamedTuple):
 class TrustedProxies:
     """Proxies by their addresses and networks (``unix``: all peers on a Unix socket), and the fields that they write.
 
-    Raises ValueError for a text that is no network.
+    Raises ValueError for a text that is not a network.
     """
 
     def __init__(self, texts: Iterable[str], headers: Collection[str] = USUAL) -> None:
@@ -99,8 +99,8 @@ class TrustedProxies:
         """Return what is known of ``request``, which has the facts of its connection: the same, unless that comes from
         a trusted proxy.
 
-        The client is the last address that is no trusted proxy, and the first one if all are. Where the proxy names no
-        port, it is 0. What is not valid counts as not said.
+        The client is the last address that does not belong to a trusted proxy; if all do, the first one. Its port is 0
+        unless the proxy names one. What is not valid counts as not said.
         """
         if not self._trust(request.client):
             return request
@@ -138,8 +138,8 @@ class TrustedProxies:
         return Told(client, scheme, host)
 
     def _client(self, addresses: Iterable[str], peer: HostPort | None) -> tuple[HostPort | None, int]:
-        """Return the client, and how many of ``addresses``, of which the last proxy's is the first, are to be believed;
-        at least 1."""
+        """Return the client, and the number of ``addresses`` that can be trusted, at least 1. The address from the last
+        proxy comes first."""
         client, hops = peer, 1
         for number, text in enumerate(addresses, start=1):
             hops = number

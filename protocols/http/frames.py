@@ -86,7 +86,7 @@ class FrameReader:
         self._missing = 0
         """Bytes of its payload that are still to come."""
         self._opcode = 0
-        """The opcode of the message of which a fragment has come, with :data:`COMPRESSED` if it is; 0: of none."""
+        """The opcode of the message that has begun, with :data:`COMPRESSED` if it is; 0 if none has begun."""
         self._message = bytearray()
         self._fragments = 0
         self._utf8: codecs.IncrementalDecoder | None = None

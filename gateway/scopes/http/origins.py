@@ -20,7 +20,7 @@ _CREDENTIALS = frozenset({b"cookie", b"authorization"})
 
 
 class Origin(NamedTuple):
-    """Where a page is from (RFC 6454, 4). The port is that of the scheme, if there is no other."""
+    """The origin of a page (RFC 6454, 4). If it names no port, the port is the default of its scheme."""
 
     scheme: str
     host: str
@@ -71,7 +71,7 @@ class Origins:
         self._allowed = frozenset(map(parse_origin, allowed or ()))
 
     def refuses(self, scope: WebSocketScope) -> str:
-        """Return the origin of a page that may not connect; empty: it may, or it is no page."""
+        """Return the origin if its page may not connect; an empty text if it may, or if the client is not a page."""
         if self._is_for_all:
             return ""
         headers = scope["headers"]

@@ -1,4 +1,4 @@
-"""What a peer may do in a minute that costs us more than it, or brings nobody anything. Pure but for a clock."""
+"""Bounds, for each minute, what a peer does that costs us more than the peer, or is of no use. Pure but for a clock."""
 
 from collections.abc import Callable
 

@@ -113,7 +113,7 @@ class Stream(Flow):
         self._has_ended = False
         """Whether that is told to the peer."""
         self._cut_with: ErrorCodes | None = None
-        """What ends it when all is sent, if that is no proper end."""
+        """The error that ends it when all is sent; None if it ends properly."""
         self._trailers: Fields = []
         self._is_served = False
         self._is_finishing = False
@@ -293,7 +293,7 @@ class Stream(Flow):
             self.wait(LINGER)
 
     async def drain(self) -> None:
-        """Wait until the peer has taken enough; reset a stream of which it takes nothing for ``stall_timeout``."""
+        """Wait until the peer has taken enough; reset a stream that stalls for ``stall_timeout``."""
         while self.is_full and self.is_open:
             sent = self._sent
             try:

@@ -38,7 +38,7 @@ class Site:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            raise NotImplementedError
+            raise NotImplementedError  # ASGI's way to say that an application does not take a scope
         if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.accept"})

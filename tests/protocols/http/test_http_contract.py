@@ -39,7 +39,7 @@ class HTTPDriver(SessionDriver):
 
     async def answer(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            raise NotImplementedError
+            raise NotImplementedError  # ASGI's way to say that an application does not take a scope
         while (await receive()).get("more_body"):
             pass
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -73,7 +73,7 @@ class WebSocketDriver(HTTPDriver):
 
     async def answer(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            raise NotImplementedError
+            raise NotImplementedError  # ASGI's way to say that an application does not take a scope
         await receive()
         await send({"type": "websocket.accept"})
         await send({"type": "websocket.send", "text": "done"})

@@ -246,7 +246,7 @@ async def test_a_text_is_signed_for_the_url_that_the_provider_called(front: str,
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "sms":
-            raise NotImplementedError
+            raise NotImplementedError  # ASGI's way to say that an application does not take a scope
         texts.scopes.append(scope)
         await receive()
 

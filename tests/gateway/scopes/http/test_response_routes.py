@@ -70,7 +70,7 @@ import os
 
 async def pay(scope, receive, send):
     if scope["type"] != "http":
-        raise NotImplementedError
+        raise NotImplementedError  # ASGI's way to say that an application does not take a scope
     with open("payments", "a") as payments:
         payments.write("paid\\n")
     await send({"type": "http.response.start", "status": 201, "headers": [(b"content-type", b"text/plain")]})

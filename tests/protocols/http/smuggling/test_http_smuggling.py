@@ -72,7 +72,7 @@ class Site:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            raise NotImplementedError
+            raise NotImplementedError  # ASGI's way to say that an application does not take a scope
         headers = tuple(scope["headers"])
         ids = tuple(value.decode("latin-1") for name, value in headers if name == b"x-front")
         query = scope["query_string"].decode("latin-1")
