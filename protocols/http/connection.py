@@ -257,7 +257,14 @@ class HTTPConnection(asyncio.Protocol):
             if self._pipelined and exchange.awaits_body:
                 self._read_body_on()
             if self._is_half_closed:
-                self._tell_soon()
+                self._begin_last()
+
+    def _begin_last(self) -> None:
+        """Go on with a request whose peer has sent FIN: one that is not complete never will be."""
+        if self._exchange is not None and self._exchange.awaits_body:
+            self.force_close()
+        else:
+            self._tell_soon()
 
     def served(self, request: Request, *, keep: bool) -> None:
         """Go on after a request that is answered: run the next one, wait for it, or close."""

@@ -58,6 +58,7 @@ async def half_close(server: HTTPServer, data: bytes) -> bytes:
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", [b"hello"]),
         (get("/a") + get("/slow") + get("/b"), [b"/a", b"/slow", b"/b"]),
         (get("/a") + get("/b")[:20], [b"/a"]),
+        (get("/slow") + b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhello", [b"/slow"]),
         (b"GET /old HTTP/1.0\r\n\r\n", [b"/old"]),
         (b"nonsense\r\n\r\n", [b"Bad Request"]),
     ],
