@@ -20,7 +20,7 @@ event as its check returned it.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any, ClassVar, Protocol
 
@@ -557,6 +557,21 @@ def on_departure(receive: Any, tell: Departure) -> None:
     code has wrapped, or that is another server's, cannot say so before its turn."""
     if (register := getattr(getattr(receive, "__self__", None), "on_departure", None)) is not None:
         register(tell)
+
+
+WholeAnswer = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], Coroutine[Any, Any, bool]]
+"""Takes status, fields and body, and returns whether the response is sent."""
+
+
+def whole_answer_of(send: Any) -> WholeAnswer | None:
+    """Return the method of the run that ``send`` is of which sends a whole response in one step, if it has one.
+
+    None if other code is to see the events of the response: one that has wrapped ``send``, or that observes the runs.
+    """
+    if observed.by is not None or observed.sends is not None:
+        return None
+    run = getattr(send, "__self__", None)
+    return getattr(run, "answer_whole", None) if isinstance(run, AppRun) else None
 
 
 def may_still_read(receive: Any) -> bool:

@@ -90,6 +90,7 @@ class ChannelsMethods(Consumer[R]):
         if self.scope["type"] != "channel":
             await super()._live_with_layer(receive)
             return
+        self._groups = set()
         self.channel_layer = self._find_layer()
         self.channel_name = self.scope["channel"]
         try:

@@ -5,7 +5,8 @@ import inspect
 import logging
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from gateway.atomic import AsyncHandlerConnection, HandlerConnection, running_transaction
@@ -14,6 +15,7 @@ from gateway.consumers.hooks import is_plain
 from gateway.frames import place_of
 from gateway.spans import spans
 from gateway.threads import call_from_thread, run_in_thread
+from protocols.asgi import Receive, Send
 from protocols.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -21,6 +23,13 @@ T = TypeVar("T")
 
 Awaited = Coroutine[Any, Any, None]
 """The result of an async consumer's helpers: a type checker reports a forgotten ``await``."""
+
+
+async def _await_within(span: AbstractContextManager[Any], call: Callable[..., Any], *given: Any) -> Any:
+    """Call and await within ``span``. What it calls may return None, and nothing to await."""
+    with span:
+        pending = call(*given)
+        return None if pending is None else await pending
 
 
 class AsyncForm(Consumer[Awaited]):
@@ -41,13 +50,11 @@ class AsyncForm(Consumer[Awaited]):
         LookupError elsewhere."""
         return AsyncHandlerConnection(running_transaction())
 
-    async def _call(self, handler: Handler, event: Any) -> Any:
+    def _begin(self, handler: Handler, event: Any) -> Awaitable[Any] | None:
         if spans.by is not None and (span := spans.by.handler(self, handler, event)) is not None:
-            with span:
-                result = handler(self, event)
-                return result if result is None else await result
-        result = handler(self, event)
-        return result if result is None else await result
+            return _await_within(span, handler, self, event)
+        begun: Awaitable[Any] | None = handler(self, event)
+        return begun
 
     async def _call_beside(self, handler: Handler, event: Any) -> None:
         await self._call(handler, event)
@@ -82,17 +89,20 @@ class SyncForm(Consumer[None]):
             if inspect.iscoroutinefunction(method):
                 raise TypeError(f"{cls.__name__}.{name} is async in a sync consumer: use the Async form")
 
+    async def run(self, scope: Any, receive: Receive, send: Send) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().run(scope, receive, send)
+
     @property
     def connection(self) -> HandlerConnection:
         """The connection of the transaction in which the handler runs, on a route with ``atomic: true``. Raises
         LookupError elsewhere."""
         return HandlerConnection(running_transaction())
 
-    async def _call(self, handler: Handler, event: Any) -> Any:
+    def _begin(self, handler: Handler, event: Any) -> Awaitable[Any]:
         if spans.by is not None and (span := spans.by.handler(self, handler, event)) is not None:
-            with span:
-                return await self._call_on_thread(handler, event)
-        return await self._call_on_thread(handler, event)
+            return _await_within(span, SyncForm._call_on_thread, self, handler, event)
+        return self._call_on_thread(handler, event)
 
     async def _call_on_thread(self, handler: Handler, event: Any) -> Any:
         try:

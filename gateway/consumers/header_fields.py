@@ -19,12 +19,13 @@ def header_fields(helper: str, given: Any) -> list[tuple[bytes, bytes]]:
         if type(pair) is not tuple or len(pair) != 2:
             pair = _pair(helper, pair)
         name, value = pair
-        if type(name) is not bytes:
-            name = _encoded(helper, "a name in headers", name)
-        if type(value) is not bytes:
-            value = _encoded(helper, f"the value of {name.decode('latin-1')!r} in headers", value)
-        fields.append((name, value))
+        fields.append(pair if type(name) is type(value) is bytes else _field(helper, name, value))
     return fields
+
+
+def _field(helper: str, name: Any, value: Any) -> tuple[bytes, bytes]:
+    encoded = _encoded(helper, "a name in headers", name)
+    return encoded, _encoded(helper, f"the value of {encoded.decode('latin-1')!r} in headers", value)
 
 
 def _listed(helper: str, given: Any) -> list[Any]:

@@ -13,7 +13,8 @@ from gateway.consumers.form_data import FormData, FormError, FormReader
 from gateway.consumers.forms import AsyncForm, Awaited, SyncForm
 from gateway.consumers.header_fields import Headers, header_fields
 from gateway.consumers.hooks import Call, writes
-from protocols.asgi import HTTPDisconnectEvent, HTTPRequestEvent, HTTPScope, Receive, Send, describe
+from protocols.app_run import whole_answer_of
+from protocols.asgi import HTTPDisconnectEvent, HTTPRequestEvent, HTTPScope, describe
 from protocols.errors import LocalProtocolError
 from protocols.tasks import Tasks
 
@@ -50,6 +51,8 @@ class HttpMethods(Cookies, Consumer[R]):
     _hooks = {"handle": Call(("body",)), "receive_chunk": Call(("chunk",)), "disconnect": Call(())}
     _required = ("handle", "http_request")
     _takes_chunks: ClassVar[bool] = False
+    _body: bytes | bytearray = b""
+    """What has come of the body."""
     _pings: "asyncio.Task[None] | None" = None
     _reader: FormReader | None = None
     """Reads the form as it comes."""
@@ -59,27 +62,25 @@ class HttpMethods(Cookies, Consumer[R]):
         super().__init_subclass__()
         cls._takes_chunks = writes(cls, "receive_chunk")
 
-    async def run(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        self._body = bytearray()
-        try:
-            await super().run(scope, receive, send)
-        finally:
-            if self._pings is not None:
-                self._pings.cancel()
-            if self._reader is not None:
-                self._reader.close()
+    def _stop(self) -> None:
+        if self._pings is not None:
+            self._pings.cancel()
+        if self._reader is not None:
+            self._reader.close()
+        super()._stop()
 
     async def dispatch(self, event: Any) -> None:
         if event["type"] != "http.request":
             await super().dispatch(event)
             return
+        more = event.get("more_body")
         if self.stream_forms:
             await self._read_on(event)
         elif not self._takes_chunks:
-            self._body += event.get("body", b"")
+            self._gather(event.get("body", b""), more=more)
         elif event.get("body"):
             await super().dispatch({**event, "more_body": True})
-        if event.get("more_body") or self._answered:
+        if more or self._answered:
             return
         try:
             await super().dispatch({**event, "body": b""} if self._takes_chunks or self.stream_forms else event)
@@ -88,6 +89,14 @@ class HttpMethods(Cookies, Consumer[R]):
         if not self._headers_sent and not self._layer_handlers:
             method = self.method("http.request", "handle")
             raise RuntimeError(f"{method} has returned without self.respond(), self.respond_json() or self.start()")
+
+    def _gather(self, piece: bytes, *, more: bool) -> None:
+        if not more and not self._body:  # nearly every body comes in one piece, and is not copied
+            self._body = piece
+            return
+        if not isinstance(self._body, bytearray):
+            self._body = bytearray()
+        self._body += piece
 
     async def _read_on(self, event: HTTPRequestEvent) -> None:
         """Read the next piece of a form. One that is none is answered 400 at once."""
@@ -147,7 +156,11 @@ class HttpMethods(Cookies, Consumer[R]):
         return self.perform(self._respond("respond_json", data, _status("respond_json", status), fields))
 
     async def _respond(self, helper: str, body: bytes, status: int, fields: list[tuple[bytes, bytes]]) -> None:
-        await self._emit(self._start_event(status, [*fields, (b"content-length", str(len(body)).encode())]), helper)
+        answer = whole_answer_of(self._to_peer) if not self._set_cookies else None
+        if answer is not None and await answer(status, fields, body):
+            self._headers_sent = self._answered = True
+            return
+        await self._emit(self._start_event(status, [*fields, (b"content-length", b"%d" % len(body))]), helper)
         self._headers_sent = True
         await self._emit({"type": "http.response.body", "body": body, "more_body": False}, helper)
 

@@ -8,6 +8,8 @@ from types import CoroutineType, FrameType
 from gateway.frames import is_own, place_of, short
 
 _UNAWAITED = re.compile(r"coroutine '([^']+)' was never awaited", re.MULTILINE)
+_CALLERS = ("dispatch", "_call", "_await_within")
+"""The functions of consumers that await a method; they keep it in the variable ``pending``."""
 
 
 def forgotten_await(message: str, filename: str, line: int) -> str:
@@ -25,7 +27,7 @@ def _method() -> str:
     """Return the user's own async method that has just returned to us; empty if there is none."""
     frame: FrameType | None = sys._getframe()  # noqa: SLF001 -- inspect.stack() would read every file
     while frame is not None:
-        awaited = frame.f_locals.get("result") if frame.f_code.co_name == "_call" else None
+        awaited = frame.f_locals.get("pending") if frame.f_code.co_name in _CALLERS else None
         if isinstance(awaited, CoroutineType) and is_own(awaited.cr_code.co_filename):
             return f"{awaited.__qualname__} ({place_of(awaited)})"
         frame = frame.f_back

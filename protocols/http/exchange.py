@@ -108,10 +108,11 @@ class Exchange(Response):
     def begin(self) -> None:
         """Start serving. From now on the exchange is in flight, and a server that stops waits for it."""
         # Tasks would cost as much as the request. Here service.running keeps the exchange, whose task never raises.
-        service = self.service
+        service, connection = self.service, self.connection
         service.running.add(self)
         context = service.context.copy() if service.context is not None else None
-        self._task = service.make_task(self.serve(), name=self.connection.label, context=context)
+        # Without the loop, a task looks for it, which takes a system call: the process may have been forked.
+        self._task = service.make_task(self.serve(), loop=connection.loop, name=connection.label, context=context)
 
     def refuse(self, excess: Excess) -> None:
         """Answer in place of the application. The request has its turn and its line in the access log all the same."""

@@ -48,6 +48,19 @@ _NO_TRAILERS = _OURS | {
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
+class _Ends(dict[int, bytes]):
+    """By the length of a body, the end of a head that has no other framing. Most answers have one of a few lengths."""
+
+    def __missing__(self, length: int) -> bytes:
+        end = b"content-length: %d\r\n\r\n" % length
+        if len(self) < _MOST:
+            self[length] = end
+        return end
+
+
+ENDS = _Ends()
+
+
 def status_line(status: int) -> bytes:
     return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 

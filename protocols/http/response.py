@@ -15,7 +15,7 @@ from protocols.errors import Disconnected, LocalProtocolError
 from protocols.events import Event
 from protocols.http.channel import Channel
 from protocols.http.file_sender import FileSender, can_send
-from protocols.http.head import STATUS_LINES, encode, interim, status_line, trailers
+from protocols.http.head import ENDS, STATUS_LINES, Headers, encode, interim, status_line, trailers
 from protocols.http.request import Body, Request
 from protocols.http.service import HTTPService
 
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 _COPIED = 16 * 1024
 """Bytes of a body that are copied behind its head. Longer ones are written by themselves."""
+_WITH_BODY = STATUS_LINES.keys() - {*range(200), 204, 304}
+"""The final statuses with a reason of their own whose responses have a body."""
 _PIECE = 256 * 1024
 """Bytes of a file that are read and sent at a time."""
 
@@ -138,10 +140,45 @@ class Response(AppRun):
         self._begun = True
         self._left, self.size = 0, size
         if size <= _COPIED:
-            self.connection.write(b"%bcontent-length: %d\r\n\r\n%b" % (self._fields, size, body))
+            self.connection.write(b"".join((self._fields, ENDS[size], body)))
         else:
-            self._write(b"%bcontent-length: %d\r\n\r\n" % (self._fields, size), body)
+            self._write(self._fields + ENDS[size], body)
         return self._answered()
+
+    async def answer_whole(self, status: int, headers: Headers, body: bytes) -> bool:
+        """Send a whole response in one step, and return True; it is as if both of its events had been sent.
+
+        Return False, and do nothing, if anything is unusual: then they are to be sent, and say what is wrong.
+        """
+        service, size = self.service, len(body)
+        if not self._takes_whole(status, size) or service.draining or not self.connection.connected:
+            return False
+        try:
+            fields, length, close, dated = encode(headers)
+        except LocalProtocolError:
+            return False
+        if close or (length is not None and length != size):
+            return False
+        self.status = self.result = status
+        self._begun = True
+        self._left, self.size = 0, size
+        ours = service.fields if dated else service.dated
+        self.connection.write(b"".join((STATUS_LINES[status], fields, ours, ENDS[size], body)))
+        if (pending := self._answered()) is not None:
+            await pending
+        return True
+
+    def _takes_whole(self, status: int, size: int) -> bool:
+        """Whether the peer gets such a response as nearly all are: a head with the length of its body, and the body."""
+        request = self.request
+        return (
+            "http.response.start" in self._legal
+            and self._keeps
+            and not request.needs_care
+            and request.method != "HEAD"
+            and size <= _COPIED
+            and status in _WITH_BODY
+        )
 
     def http_response_trailers(self, event: Event) -> Awaitable[None] | None:
         if self._trailers in (Trailers.NONE, Trailers.ANNOUNCED):

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, ClassVar, Protocol
 
@@ -103,6 +103,12 @@ class OpenConnection(Counted, Protocol):
     def abort(self) -> None: ...
 
 
+def _made_by_loop(
+    run: Coroutine[Any, Any, None], *, loop: asyncio.AbstractEventLoop, name: str, context: Context | None
+) -> "asyncio.Task[None]":
+    return loop.create_task(run, name=name, context=context)
+
+
 class HTTPService:
     """The application, its settings and state, and what is open and in flight."""
 
@@ -152,8 +158,8 @@ class HTTPService:
 
     def _look_at_loop(self) -> None:
         """Make tasks without the loop, which takes 2 % of a short request, unless it has a factory of them."""
-        loop = asyncio.get_running_loop()
-        self.make_task = asyncio.Task if loop.get_task_factory() is None else loop.create_task
+        has_factory = asyncio.get_running_loop().get_task_factory() is not None
+        self.make_task = _made_by_loop if has_factory else asyncio.Task
 
     def become(self, made: "HTTPService", context: Context) -> None:
         """Serve requests that begin from now on as ``made`` would, in ``context``."""

@@ -12,8 +12,6 @@ from gateway.scopes.http.origins import parse_origins
 from gateway.scopes.http.rate_limited import rate_limited
 from protocols.asgi import HTTPScope, WebSocketScope
 
-_OUTERMOST: dict[str, Any] = {"args": (), "kwargs": {}}
-
 
 def url(
     pattern: str,
@@ -65,6 +63,7 @@ class URLRouter(Router):
         return path.removeprefix(scope.get("root_path", "")).removeprefix("/")
 
     def child(self, scope: HTTPScope | WebSocketScope, captures: Captures) -> Any:
-        outer = scope.get("url_route", _OUTERMOST)
-        args, kwargs = (*outer["args"], *captures.args), {**outer["kwargs"], **captures.kwargs}
+        args, kwargs = captures.args, captures.kwargs
+        if (outer := scope.get("url_route")) is not None:
+            args, kwargs = (*outer["args"], *args), {**outer["kwargs"], **kwargs}
         return {**scope, "path_remaining": captures.rest, "url_route": {"args": args, "kwargs": kwargs}}
