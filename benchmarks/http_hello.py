@@ -7,12 +7,12 @@ GRANIAN = ("-m", "granian", "--interface=asginl", "--workers=1", "--loop=uvloop"
 APPS = "benchmarks.http_apps"
 
 
-def peers(app: str) -> list[Peer]:
+def peers(app: str, *of_granian: str) -> list[Peer]:
     """The three servers with the application ``app`` of :mod:`benchmarks.http_apps`."""
     return [
         Peer("ours", lambda port: python("-m", APPS, app, str(port))),
         Peer("uvicorn", lambda port: python(*UVICORN, "--lifespan=off", f"--port={port}", f"{APPS}:{app}")),
-        Peer("granian", lambda port: python(*GRANIAN, f"--port={port}", f"{APPS}:{app}")),
+        Peer("granian", lambda port: python(*GRANIAN, *of_granian, f"--port={port}", f"{APPS}:{app}")),
     ]
 
 

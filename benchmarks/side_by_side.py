@@ -14,19 +14,27 @@ table of the CPU time that each server takes comes first: where other programs r
 import argparse
 import contextlib
 import os
+import platform
 import socket
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 Load = Callable[[int, float], float]
 """(port, seconds) -> what was done per second."""
+NOT_SERVED = 3
+"""The exit code of a load client whose server does not do what is measured. Its output says why."""
+
+
+class NotServedError(Exception):
+    """A server does not do what is measured, and why."""
 
 
 @dataclass(frozen=True)
@@ -44,34 +52,61 @@ def python(*arguments: str) -> list[str]:
 
 def client(*arguments: str) -> float:
     """Run a load client in a process of its own; the last word that it prints is the rate."""
-    done = subprocess.run(python(*arguments), stdout=subprocess.PIPE, check=True, text=True)
+    done = subprocess.run(python(*arguments), stdout=subprocess.PIPE, text=True)
+    if done.returncode == NOT_SERVED:
+        raise NotServedError(done.stdout.strip())
+    done.check_returncode()
     return float(done.stdout.split()[-1])
 
 
-def compare(title: str, peers: Sequence[Peer], load: Load, *, unit: str) -> dict[str, float]:
+def compare(title: str, peers: Sequence[Peer], load: Load, *, unit: str, least: float = 0.0) -> dict[str, float]:
     """Measure ``peers`` in turns, print the table and the ratios of the first to each other, return the medians.
 
-    A ``unit`` such as ``messages/s`` has a table of CPU time, too.
+    A ``unit`` such as ``messages/s`` has a table of CPU time, too. A round takes ``least`` seconds of load, or more. A
+    peer that does not do what is measured is reported, and the others are compared.
     """
     options = options_of(title)
+    seconds = max(options.seconds, least)
     cores = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" and not options.unpinned else []
     has_cpu = sys.platform == "linux" and unit.endswith("/s")
     rates: dict[str, list[float]] = {peer.name: [] for peer in peers}
     costs: dict[str, list[float]] = {peer.name: [] for peer in peers}
+    print(interpreter())
     with contextlib.ExitStack() as stack:
         servers = {peer.name: stack.enter_context(running(peer, cores[:1])) for peer in peers}
         _pin(0, cores[1:])
-        for port, _ in servers.values():
-            load(port, min(1.0, options.seconds))  # warm up
-        for _ in range(options.rounds):
-            for name, (port, pid) in servers.items():
+        for number in range(options.rounds + 1):
+            for name, (port, pid) in list(servers.items()):
                 began = cpu(pid) if has_cpu else 0.0
-                rates[name].append(load(port, options.seconds))
-                if has_cpu:
-                    costs[name].append((cpu(pid) - began) / (rates[name][-1] * options.seconds) * 1e6)
+                try:
+                    rate = load(port, seconds if number else min(1.0, seconds))  # the first one warms up
+                except NotServedError as error:
+                    _leave_out(name, str(error), servers, rates, costs)
+                    continue
+                if number:
+                    rates[name].append(rate)
+                if number and has_cpu:
+                    costs[name].append((cpu(pid) - began) / (rate * seconds) * 1e6)
     if has_cpu:
         report(title, f"CPU us of the server for each of the {unit.removesuffix('/s')}, less is better", costs)
     return report(title, unit, rates)
+
+
+def _leave_out(name: str, reason: str, *tables: dict[str, Any]) -> None:
+    """A peer leaves all tables. Without the first one, which is ours, there is nothing to compare."""
+    print(f"  {name} is left out: {reason}", flush=True)
+    if name == next(iter(tables[0])):
+        raise SystemExit(f"{name} {reason}")
+    for each in tables:
+        del each[name]
+
+
+def interpreter() -> str:
+    """The interpreter and how it was built: a build that is optimised for speed has other ratios, too."""
+    options = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    found = [each for each in ("--enable-optimizations", "--with-lto", "--disable-gil") if each in options]
+    build = " ".join([platform.python_version(), platform.python_compiler(), *(found or ["not optimised"])])
+    return f"{platform.python_implementation()} {build}, {platform.system()} {platform.machine()}"
 
 
 def cpu(pid: int) -> float:

@@ -2,7 +2,8 @@
 
 Every connection keeps ``window`` pre-encoded requests on their way; each complete answer is replaced by one request.
 Answers are told apart by their length alone, which the first one shows. ``python -m benchmarks.windowed http PORT 64 1
-3`` prints answers per second: 64 connections, a window of 1, 3 seconds.
+3`` prints answers per second: 64 connections, a window of 1, 3 seconds. The load begins when every connection has its
+first answer. Where a server does not accept all of them within :data:`ACCEPTED_WITHIN`, that is what is printed.
 """
 
 import asyncio
@@ -17,6 +18,13 @@ from typing import cast
 
 import uvloop
 
+from benchmarks.side_by_side import NOT_SERVED, NotServedError
+
+ACCEPTED_WITHIN = 30.0
+"""Seconds in which a server has to accept all connections, and to give each its first answer."""
+TOGETHER = 100
+"""Connections that are made at once. The kernel answers for a server that is slow to accept them: only a first answer
+shows that it has."""
 HELLO = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: load\r\nAccept: */*\r\n\r\n"
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -30,12 +38,16 @@ def _compressed(message: bytes) -> bytes:
     """A frame that only its own bytes are needed to read (RFC 7692), masked by zeros."""
     stream = zlib.compressobj(1, zlib.DEFLATED, -12)
     data = (stream.compress(message) + stream.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
-    assert 126 <= len(data) < 65536
-    return b"\xc1\xfe" + len(data).to_bytes(2) + bytes(4) + data
+    length = bytes([128 + len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2)
+    return b"\xc1" + length + bytes(4) + data
+
+
+def _readings(size: int) -> bytes:
+    return b", ".join(b'{"id": %d, "temperature": 21.%d, "room": "kitchen"}' % (n, n) for n in range(size // 40))[:size]
 
 
 class Connection(asyncio.Protocol):
-    """One connection: ``begin`` when all are made, then a constant window."""
+    """One connection: a first request, then, when all are ``accepted``, a constant window."""
 
     request: bytes
 
@@ -44,12 +56,31 @@ class Connection(asyncio.Protocol):
         self.size = 0
         self.received = 0
         self.done = 0
+        self.head = b""
+        self.accepted = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        self.greet()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.accepted.done():
+            self.refuse("closed a connection before its first answer")
+
+    def greet(self) -> None:
+        """Send what the first answer is for."""
+        self.transport.write(self.request)
 
     def begin(self) -> None:
-        raise NotImplementedError
+        self.transport.write(self.request * self.window)
+
+    def answered(self, size: int) -> None:
+        """Remember the length of an answer: the first one has arrived."""
+        self.size = size
+        self.accepted.set_result(None)
+
+    def refuse(self, reason: str) -> None:
+        self.accepted.set_exception(NotServedError(reason))
 
     def learn(self, data: bytes) -> None:
         """Find the length of one answer in the first data."""
@@ -69,10 +100,6 @@ class Connection(asyncio.Protocol):
 class Hello(Connection):
     request = HELLO
 
-    def begin(self) -> None:
-        self.head = b""
-        self.transport.write(self.request)
-
     def learn(self, data: bytes) -> None:
         self.head += data
         head, end, body = self.head.partition(b"\r\n\r\n")
@@ -82,8 +109,7 @@ class Hello(Connection):
         length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
         size = len(head) + 4 + length
         if len(head) + 4 + len(body) == size:
-            self.size = size
-            self.transport.write(self.request * self.window)
+            self.answered(size)
 
 
 class Post(Hello):
@@ -97,13 +123,12 @@ class Upload(Hello):
 class Echo(Connection):
     request = FRAME
 
-    def begin(self) -> None:
+    def greet(self) -> None:
         self.transport.write(HANDSHAKE)
 
     def learn(self, data: bytes) -> None:
         assert data.startswith(b"HTTP/1.1 101 "), data
-        self.size = len(self.request) - 4  # the answer is not masked
-        self.transport.write(self.request * self.window)
+        self.answered(len(self.request) - 4)  # the answer is not masked
 
 
 class LargeEcho(Echo):
@@ -113,28 +138,39 @@ class LargeEcho(Echo):
 class CompressedEcho(Connection):
     """A message of 4 KiB that is compressed by itself, so that all answers of a server are of one length."""
 
-    request = _compressed(
-        b", ".join(b'{"id": %d, "temperature": 21.%d, "room": "kitchen"}' % (n, n) for n in range(80))
-    )
+    request = _compressed(_readings(4096))
 
-    def begin(self) -> None:
-        self.head = b""
+    def greet(self) -> None:
         offer = b"permessage-deflate; server_no_context_takeover; client_no_context_takeover"
         self.transport.write(HANDSHAKE[:-2] + b"Sec-WebSocket-Extensions: " + offer + b"\r\n\r\n")
 
     def learn(self, data: bytes) -> None:
         self.head += data
         head, end, frame = self.head.partition(b"\r\n\r\n")
-        if end and not frame:
-            self.transport.write(self.request)
-        if len(frame) < 4:
+        if not end:
             return
-        assert b"permessage-deflate" in head, head
-        assert frame[:2] == b"\xc1\x7e", "the answer is not compressed"
-        size = 4 + int.from_bytes(frame[2:4])
-        if len(frame) == size:
-            self.size = size
-            self.transport.write(self.request * self.window)
+        assert head.startswith(b"HTTP/1.1 101 "), head
+        if b"permessage-deflate" not in head:
+            self.refuse("does not compress messages")
+        elif not frame:
+            self.transport.write(self.request)
+        elif frame[0] != 0xC1:
+            self.refuse("compresses no message of this size")
+        elif len(frame) >= 4 and len(frame) == (size := _size(frame)):
+            self.answered(size)
+
+
+class SmallCompressedEcho(CompressedEcho):
+    request = _compressed(_readings(80)[:32])
+
+
+class LargeCompressedEcho(CompressedEcho):
+    request = _compressed(_readings(65536))
+
+
+def _size(frame: bytes) -> int:
+    """The length of a short or medium frame that is not masked."""
+    return 4 + int.from_bytes(frame[2:4]) if frame[1] == 126 else 2 + frame[1]
 
 
 KINDS: dict[str, Callable[[int], Connection]] = {
@@ -145,6 +181,8 @@ KINDS: dict[str, Callable[[int], Connection]] = {
     "websocket": Echo,
     "websocket-large": LargeEcho,
     "websocket-compressed": CompressedEcho,
+    "websocket-small-compressed": SmallCompressedEcho,
+    "websocket-large-compressed": LargeCompressedEcho,
 }
 
 
@@ -155,14 +193,27 @@ def unchecked() -> ssl.SSLContext:
     return context
 
 
+async def connect(kind: str, port: int, window: int, number: int, made: list[Connection]) -> None:
+    """Make ``number`` connections, and wait until each has its first answer."""
+    loop, tls = asyncio.get_running_loop(), unchecked() if kind == "https" else None
+    while len(made) < number:
+        several = range(min(TOGETHER, number - len(made)))
+        new = [loop.create_connection(lambda: KINDS[kind](window), "127.0.0.1", port, ssl=tls) for _ in several]
+        made += [connection for _, connection in await asyncio.gather(*new)]
+        await asyncio.gather(*(each.accepted for each in made[-len(several) :]))
+
+
 async def load(kind: str, port: int, connections: int, window: int, seconds: float) -> float:
     """Answers per second."""
-    loop, tls = asyncio.get_running_loop(), unchecked() if kind == "https" else None
-    made = []
-    for number in range(connections):
-        made.append((await loop.create_connection(lambda: KINDS[kind](window), "127.0.0.1", port, ssl=tls))[1])
-        if number % 100 == 99:
-            await asyncio.sleep(0.05)  # a server that is busy would be slow to accept the others, or never would
+    made: list[Connection] = []
+    try:
+        async with asyncio.timeout(ACCEPTED_WITHIN):
+            await connect(kind, port, window, connections, made)
+    except (TimeoutError, OSError) as error:
+        accepted = sum(each.size > 0 for each in made)
+        raise NotServedError(
+            f"accepted {accepted:,} of {connections:,} connections within {ACCEPTED_WITHIN:.0f} s"
+        ) from error
     for each in made:
         each.begin()
     await asyncio.sleep(0.2)  # every window is full
@@ -177,4 +228,8 @@ async def load(kind: str, port: int, connections: int, window: int, seconds: flo
 
 if __name__ == "__main__":
     kind, port, connections, window, seconds = sys.argv[1:]
-    print(uvloop.run(load(kind, int(port), int(connections), int(window), float(seconds))))
+    try:
+        print(uvloop.run(load(kind, int(port), int(connections), int(window), float(seconds))))
+    except NotServedError as error:
+        print(error)
+        sys.exit(NOT_SERVED)
