@@ -7,6 +7,8 @@ import re
 import time
 from typing import NamedTuple
 
+from protocols.asgi import HostPort
+
 logger = logging.getLogger(__name__)
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -66,7 +68,7 @@ class Access(NamedTuple):
         logger.info("%s", self.combined(), extra={"access": self, "is_whole": True})
 
 
-def label_of(server: str, client: tuple[str, int | None] | None) -> str:
+def label_of(server: str, client: HostPort | None) -> str:
     """Return the name of a server and the address of its peer, for log lines."""
     return f"{server} {client[0]}:{client[1]}" if client else server
 

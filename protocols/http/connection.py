@@ -18,7 +18,7 @@ from protocols.http.parser import RequestParser
 from protocols.http.request import Refusal, Request
 from protocols.http.service import HTTPService, InFlight, Occupant, logger
 from protocols.log_facts import about_peer
-from protocols.net.endpoints import describe_tls
+from protocols.net.endpoints import describe_tls, host_port
 from protocols.net.hang_up import has_hung_up
 from protocols.net.wrong_protocol import describe_wrong_protocol
 from protocols.resources import moment
@@ -139,9 +139,8 @@ class HTTPConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        client = _asgi_address(transport.get_extra_info("peername"))
-        self.label = label_of(self.service.name, client)
-        self.client = cast("HostPort | None", client)  # a Unix socket's path has no port
+        self.client = host_port(transport.get_extra_info("peername"))
+        self.label = label_of(self.service.name, self.client)
         self.server = _asgi_address(transport.get_extra_info("sockname"))
         if (tls := transport.get_extra_info("ssl_object")) is not None:
             self.scheme = "https"
@@ -543,7 +542,7 @@ class HTTPConnection(asyncio.Protocol):
 
 
 def _asgi_address(address: Any) -> tuple[str, int | None] | None:
-    """A socket address in ASGI's form. The path of a Unix socket has no port; its peer usually has no path either."""
+    """The address of a server's socket in ASGI's form. The path of a Unix socket has no port."""
     if isinstance(address, tuple):
         return address[0], address[1]
     return (str(address), None) if address else None

@@ -110,7 +110,7 @@ class TrustedProxies:
         return Origin(told.client, scheme, server, _root_path(told.prefix, request.root_path), headers)
 
     def _trust(self, peer: HostPort | None) -> bool:
-        return self._networks.hold(peer if peer is not None and peer[1] is not None else "")
+        return self._networks.hold(peer if peer is not None else "")
 
     def _read_fields(self, request: Origin) -> Told:
         def values(name: bytes) -> list[str]:

@@ -181,15 +181,14 @@ def test_forwarded_is_read_from_the_right(values: list[bytes], client: Any, sche
 
 
 @pytest.mark.parametrize("headers", [FAMILY, ("forwarded",)])
-@pytest.mark.parametrize("peer", [("192.0.2.1", 1), ("::1", 1), None, ("/run/x.sock", None)])
+@pytest.mark.parametrize("peer", [("192.0.2.1", 1), ("::1", 1), None])
 def test_what_anybody_else_says_is_not_looked_at(peer: Any, headers: tuple[str, ...]) -> None:
     said = [(name.encode(), b"6.6.6.6") for name in FAMILY] + [(b"forwarded", b"for=6.6.6.6;proto=https;host=x")]
     assert origin(said, peer=peer, headers=headers) == (peer, "http", LISTENER, "/own", said)
 
 
-@pytest.mark.parametrize("peer", [None, ("/run/x.sock", None)])
-def test_the_peers_of_a_unix_socket_can_be_proxies(peer: Any) -> None:
-    assert origin(told(b"192.0.2.7"), peer=peer, proxies=("unix",))[:2] == (("192.0.2.7", 0), "http")
+def test_the_peers_of_a_unix_socket_can_be_proxies() -> None:
+    assert origin(told(b"192.0.2.7"), peer=None, proxies=("unix",))[:2] == (("192.0.2.7", 0), "http")
 
 
 @pytest.mark.parametrize("junk", [b",", b'",', b'"', b"a,", b"for=10.0.0.1,", b'x="\\",', b" ;=,"])

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import gc
+import os
+import socket
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -223,6 +225,26 @@ def test_the_pause_ends_when_the_next_request_is_admitted() -> None:
     now = rate.pause("192.0.2.7")
     assert rate.admit("192.0.2.7")
     assert AddressRate(0).pause("192.0.2.7") == 0.0
+
+
+@pytest.mark.parametrize("own", ["peer", "\0gateway-test-{}"], ids=["path", "abstract"])
+async def test_a_peer_on_a_unix_socket_may_have_a_name_of_its_own(own: str, tmp_path: Path) -> None:
+    app, path = Recorder(), str(tmp_path / "g")
+    name = own.format(os.getpid()) if own.startswith("\0") else str(tmp_path / own)
+    settings: dict[str, Any] = {"trusted_proxies": ("unix",), "max_request_rate": 1}
+    async with serving(app, bind=f"unix:{path}", **settings):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.bind(name)
+            client.connect(path)
+            client.setblocking(False)
+            reader, writer = await asyncio.open_unix_connection(sock=client)
+            answers = []
+            for data in (GET, GET, get("192.0.2.7"), get("192.0.2.7")):
+                writer.write(data)
+                answers.append((await read_answer(reader)).status)
+            writer.close()
+    assert answers == [200, 200, 200, 429]
+    assert [scope["client"] for scope in app.scopes] == [None, None, ("192.0.2.7", 0)]
 
 
 async def test_a_refused_request_has_its_line_in_the_access_log(caplog: pytest.LogCaptureFixture) -> None:
