@@ -399,6 +399,8 @@ class SMSScope(_OurScope):
     type: Literal["sms"]
     provider: str
     sender: str
+    sender_type: Literal["number", "shortcode", "alphanumeric", "other"]
+    sender_e164: str | None
     recipient: str
     message_id: str
     country: str | None

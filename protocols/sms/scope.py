@@ -6,6 +6,7 @@ from protocols.asgi import VERSIONS, HostPort, SMSScope
 from protocols.event_id import new_id
 from protocols.sms.country import country
 from protocols.sms.provider import DeliveryReceipt, TextMessage
+from protocols.sms.senders import e164, sender_type
 
 
 def sms_scope(
@@ -18,6 +19,7 @@ def sms_scope(
     server: HostPort | None = None,
 ) -> SMSScope:
     """The scope of ``item``, with an event id of its own. It gets a shallow copy of ``state``."""
+    number = e164(item.sender)
     return {
         "type": "sms",
         "asgi": VERSIONS,
@@ -28,9 +30,11 @@ def sms_scope(
         "state": state.copy(),
         "provider": provider,
         "sender": item.sender,
+        "sender_type": sender_type(item.sender),
+        "sender_e164": number,
         "recipient": item.recipient,
         "message_id": item.message_id,
-        "country": country(item.sender),
+        "country": country(number) if number else None,
         "segments": item.segments,
         "fields": item.fields,
     }

@@ -11,7 +11,7 @@ from protocols import asgi
 PAGES = Path(__file__).parents[2] / "docs" / "asgi"
 SCOPES = {"mqtt": asgi.MQTTScope, "email": asgi.EmailScope, "sms": asgi.SMSScope, "task": asgi.TaskScope}
 SECTION = re.compile(r"^(#{2,3}) (.+?)\s*$", re.MULTILINE)
-KEY = re.compile(r"^\| *`([a-z_]+)`", re.MULTILINE)
+KEY = re.compile(r"^\| *`([a-z0-9_]+)`", re.MULTILINE)
 
 
 def sections(page: str) -> dict[tuple[str, str], str]:
