@@ -352,7 +352,9 @@ class AppRun:
         self._announce(event)
 
     def _announce(self, event: ReceiveEvent) -> None:
-        """Tell those who asked for that by :meth:`on_departure`."""
+        """Tell those who asked for that by :meth:`on_departure`. Only the first call counts."""
+        if self._disconnect is not None:
+            return
         self._disconnect = event
         for tell in self._departures:
             tell(event)

@@ -73,6 +73,9 @@ class Channel(Flow, Protocol):
     def hold(self, reason: Hold) -> None:
         """Stop reading until every reason for that is gone."""
 
+    def hold_inbox(self) -> None:
+        """Stop reading, because a WebSocket's application does not take its messages. A peer that leaves is noticed."""
+
     def let(self, reason: Hold) -> None: ...
 
     def become_raw(self, raw: Raw) -> None:

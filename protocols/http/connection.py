@@ -32,6 +32,8 @@ sent their request (nc -N, monitors, scripts); a FIN is also all that comes from
 
 READ_AHEAD = 64 * 1024
 """Bytes of further requests that are read while one is served."""
+_LEFT_CHECK = 2.0
+"""Seconds, at most, until a peer is noticed that has left behind WebSocket messages that are not read yet."""
 _LEFT = 100
 """Applications on one connection that may go on after their answers. Above it the next request waits for one to end."""
 _NEVER = math.inf
@@ -167,7 +169,10 @@ class HTTPConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Keep the connection of a peer that waits for an answer; else the loop closes it. TLS knows no half."""
         exchange = self._exchange
-        if self.tls or exchange is None or not (exchange.is_awaited or self._pipelined or self._parser.messages):
+        if self.tls or exchange is None:
+            return False
+        if not (exchange.is_awaited or self._pipelined or self._parser.messages):
+            self.force_close()  # the loop would wait without an end for a peer that reads nothing
             return False
         self._is_half_closed = True
         self._tell_soon()
@@ -214,16 +219,31 @@ class HTTPConnection(asyncio.Protocol):
 
     def _check_peer_later(self) -> None:
         if self._peer_check is None:
-            self._peer_check = self.loop.call_later(self.service.settings.stall_timeout, self._check_peer)
+            stall_timeout = self.service.settings.stall_timeout
+            seconds = min(stall_timeout, _LEFT_CHECK) if self._holds & Hold.INBOX else stall_timeout
+            self._peer_check = self.loop.call_later(seconds, self._check_peer)
 
     def _check_peer(self) -> None:
-        """Abort the connection of a peer that has left while reading is paused: its application may wait for that."""
+        """Notice a peer that has left while reading is paused: its application may wait for that."""
         self._peer_check = None
-        if self.transport is None or not self._holds & (Hold.BODY | Hold.REQUESTS):
+        if self.transport is None or not self._holds & (Hold.BODY | Hold.REQUESTS | Hold.INBOX):
             return
-        if has_hung_up(self.transport):
-            self.abort()
+        if not has_hung_up(self.transport):
+            self._check_peer_later()
+        elif self._holds & Hold.INBOX:
+            self._read_rest()
         else:
+            self.abort()
+
+    def _read_rest(self) -> None:
+        """Read what a peer that has left sent last. Nothing comes behind it, so it is no more than the kernel holds."""
+        self._is_half_closed = True
+        self.let(Hold.INBOX)
+
+    def hold_inbox(self) -> None:
+        """Stop reading, because the WebSocket's application does not take its messages."""
+        if not self._is_half_closed:
+            self.hold(Hold.INBOX)
             self._check_peer_later()
 
     def pause_writing(self) -> None:

@@ -37,6 +37,8 @@ _NEVER = math.inf
 _DISCONNECT: HTTPDisconnectEvent = {"type": "http.disconnect"}
 AGAIN = 0.05
 """Seconds before an application that calls ``receive`` again gets another disconnect: it may ask for ever."""
+_TO_END = 5.0
+"""Seconds for an application to end that handler_timeout has cancelled. Then a line of the log names it."""
 _ANSWERS = (
     "http.response.start",
     "http.response.body",
@@ -164,6 +166,7 @@ class Exchange(Response):
             service.running.discard(self)
             self.error = None  # as forget_error() does
             if self._is_freed:
+                service.overrunning.discard(self)
                 connection.ended()
             else:
                 self._release()
@@ -297,11 +300,20 @@ class Exchange(Response):
         return not (self.status or self._reads or self._complete or self.gone)
 
     def overrun(self) -> None:
-        """Answer 503 and cancel the application, because its time is over."""
+        """Answer 503 and cancel the application, because its time is over. The connection does not wait for its end:
+        a thread cannot be cancelled, and some applications catch the cancellation."""
         logger.warning("%s: no answer within handler_timeout", describe(self.scope), extra={"scope": self.scope})
         self.result = 503
         self.cut(503)
         self.cancel()
+        self.connection.loop.call_later(_TO_END, self._check_ended)
+        if self.service.let_overrun(self):
+            self.free()
+
+    def _check_ended(self) -> None:
+        if not self.ended:
+            said = "%s: still runs %g s after it was cancelled (handler_timeout)"
+            logger.warning(said, describe(self.scope), _TO_END, extra={"scope": self.scope})
 
     @property
     def task(self) -> "asyncio.Task[Any] | None":

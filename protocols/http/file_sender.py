@@ -2,11 +2,13 @@
 
 import asyncio
 import os
-from typing import BinaryIO, TypeGuard, cast
+from functools import partial
+from typing import TypeGuard, cast
 
 from protocols.errors import Disconnected
 from protocols.http.channel import Channel
 from protocols.http.connection import HTTPConnection
+from protocols.http.open_file import OpenFile
 
 _PIECE = 1024 * 1024
 """Bytes that are sent at a time."""
@@ -21,21 +23,21 @@ def can_send(connection: Channel) -> TypeGuard[HTTPConnection]:
 class FileSender:
     """Sends one file over a connection to which nothing else writes meanwhile.
 
-    uvloop has no ``loop.sendfile``. The socket is duplicated, because a loop watches a descriptor for one purpose.
+    uvloop has no ``loop.sendfile``. The socket is duplicated, because a loop watches a descriptor for one purpose. The
+    duplicate is closed with the file.
     """
 
-    def __init__(self, connection: HTTPConnection, file: BinaryIO) -> None:
-        """The sender closes ``file``."""
+    def __init__(self, connection: HTTPConnection, opened: OpenFile) -> None:
         self._connection = connection
-        self._file = file
+        self._opened = opened
         self._socket = -1
-        self._step: asyncio.Future[int] | None = None
 
     async def send(self, size: int) -> int:
         """Send ``size`` bytes from the file's beginning. Return how many were there. Raises Disconnected."""
         await self._flush()
         transport = self._transport()
         self._socket = os.dup(transport.get_extra_info("socket").fileno())
+        self._opened.on_close(partial(os.close, self._socket))
         sent = 0
         while sent < size:
             try:
@@ -67,11 +69,10 @@ class FileSender:
             transport.set_write_buffer_limits()
 
     async def _send_some(self, begin: int, count: int) -> int:
-        """Send on a thread, because a slow disk blocks. The thread is not interrupted by a cancellation."""
+        """Send on a thread, because a slow disk blocks."""
         self._transport()
-        loop, file = self._connection.loop, self._file.fileno()
-        self._step = loop.run_in_executor(None, os.sendfile, self._socket, file, begin, count)
-        return await asyncio.shield(self._step)
+        opened = self._opened
+        return await opened.on_thread(os.sendfile, self._socket, opened.file.fileno(), begin, count)
 
     async def _wait(self) -> None:
         """Wait until the socket takes bytes. Raises Disconnected."""
@@ -82,17 +83,3 @@ class FileSender:
                 connection.cut_off()
         finally:
             connection.loop.remove_writer(self._socket)
-
-    def close(self) -> None:
-        """Close the file and the duplicate, after the thread that may still use them: their numbers are used again."""
-        if self._step is None or self._step.done():
-            self._close()
-        else:
-            self._step.add_done_callback(self._close)
-
-    def _close(self, step: "asyncio.Future[int] | None" = None) -> None:
-        if step is not None and not step.cancelled():
-            step.exception()  # nothing else looks at it
-        self._file.close()
-        if self._socket >= 0:
-            os.close(self._socket)

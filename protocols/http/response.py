@@ -1,13 +1,12 @@
 """The response of one HTTP request: its head, the framing of its body, files and trailers."""
 
-import asyncio
 import contextlib
 import logging
 import os
 from abc import abstractmethod
 from collections.abc import Awaitable
 from enum import Enum
-from typing import BinaryIO, cast
+from typing import cast
 
 from protocols.app_run import AppRun
 from protocols.asgi import describe
@@ -16,6 +15,7 @@ from protocols.events import Event
 from protocols.http.channel import Channel
 from protocols.http.file_sender import FileSender, can_send
 from protocols.http.head import ENDS, STATUS_LINES, Headers, encode, interim, status_line, trailers
+from protocols.http.open_file import OpenFile
 from protocols.http.request import Body, Request
 from protocols.http.service import HTTPService
 
@@ -291,23 +291,21 @@ class Response(AppRun):
 
     async def _send_file(self, path: str | os.PathLike[str]) -> None:
         """Send the file. It may become shorter meanwhile: then the body ends short, and the connection with it."""
-        file, size = await asyncio.to_thread(_opened, path)
-        close = file.close
+        opened = await OpenFile.at(path)
+        size = opened.size
         try:
             if self._left is None and not (self._trailers is Trailers.ANNOUNCED and self._sends_trailers):
                 self._left = size
             if not size or self._bodiless:
                 pending = self._push(b"", more=False)
             elif size > _PIECE and self._left is not None and can_send(self.connection):
-                sender = FileSender(self.connection, file)
-                close = sender.close
-                pending = await self._send_all(sender, size)
+                pending = await self._send_all(FileSender(self.connection, opened), size)
             else:
-                pending = await self._send_pieces(file, size)
+                pending = await self._send_pieces(opened)
             if pending is not None:
                 await pending
         finally:
-            close()
+            opened.close()
 
     async def _send_all(self, sender: FileSender, size: int) -> Awaitable[None] | None:
         """Send it by the system."""
@@ -320,18 +318,13 @@ class Response(AppRun):
             self._ended_short(missing)
         return self._push(b"", more=False)
 
-    async def _send_pieces(self, file: BinaryIO, size: int) -> Awaitable[None] | None:
+    async def _send_pieces(self, opened: OpenFile) -> Awaitable[None] | None:
         """Send it in pieces that are read on a thread: TLS encrypts them, and chunks have a size."""
+        size = opened.size
         while size:
-            piece = await asyncio.to_thread(file.read, min(size, _PIECE))
+            piece = await opened.read(min(size, _PIECE))
             size = size - len(piece) if piece else 0  # the file may be truncated meanwhile: _push() notices
             pending = self._push(piece, more=size > 0)
             if pending is not None and size:
                 await pending
         return pending
-
-
-def _opened(path: str | os.PathLike[str]) -> tuple[BinaryIO, int]:
-    """Return the file and its size in bytes. Blocks."""
-    file = open(path, "rb")  # noqa: SIM115 -- its sender closes it
-    return file, os.fstat(file.fileno()).st_size

@@ -28,6 +28,9 @@ _FLUSH = 1.0
 """Seconds for sending the last bytes of finished answers."""
 _SWEEP = 0.5
 """Seconds between two looks at the deadlines of all connections."""
+_OVERRUNNING = 1000
+"""Applications that may go on behind closed connections after they were cancelled. Those of further ones stay open, so
+that max_connections bounds their number."""
 _HALF = 0.5
 """The part of the grace after which applications that still run are told that they will be cancelled."""
 
@@ -146,6 +149,8 @@ class HTTPService:
         self.uncounted = 0
         """How many of :attr:`running` are no requests that an application handles: WebSockets, and refusals."""
         self.running: set[InFlight] = set()
+        self.overrunning: set[InFlight] = set()
+        """Those of them that handler_timeout has cancelled, and that no connection waits for."""
         self.connections: set[OpenConnection] = set()
         self.tasks = Tasks(name)
         self._empty = asyncio.Event()
@@ -240,6 +245,13 @@ class HTTPService:
         for exchange, since in self._handled.items():
             if now - since >= limit:
                 exchange.overrun()
+
+    def let_overrun(self, exchange: InFlight) -> bool:
+        """Whether the connection of ``exchange``, which is cancelled, need not wait for its application."""
+        may = len(self.overrunning) < _OVERRUNNING
+        if may:
+            self.overrunning.add(exchange)
+        return may
 
     def lost(self, connection: OpenConnection) -> None:
         """Note that ``connection`` is lost."""

@@ -87,6 +87,8 @@ class WebSocket(Exchange):
         """Whether the peer has sent what cannot be read. Nothing is read after it."""
         self._inflating = False
         """Whether a thread inflates a message."""
+        self._is_lost = False
+        """Whether the connection is lost, and the application has yet to receive what came before that."""
         self._lost: asyncio.Future[None] = loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._extension = ""
@@ -200,10 +202,16 @@ class WebSocket(Exchange):
         self._watch(self._received)  # that was its last event; it must not wait for another one for ever
 
     def lost(self) -> None:
-        super().lost()
+        """Note that the connection is lost. The application still receives the messages that have come before that."""
         self._stop_timer()
         if not self._lost.done():
             self._lost.set_result(None)
+        if self._paused and not (self._complete or self._broken or self.gone):
+            self._is_lost = True
+            self._announce(self._farewell())
+            self._watch(self._received)
+        else:
+            super().lost()
 
     def _farewell(self) -> WebSocketDisconnectEvent:
         return {"type": "websocket.disconnect", "code": self._code, "reason": self._reason}
@@ -379,7 +387,7 @@ class WebSocket(Exchange):
         self.disconnect(self._farewell())
 
     def pause(self) -> None:
-        self.connection.hold(Hold.INBOX)
+        self.connection.hold_inbox()
 
     def resume(self) -> None:
         if self._inflating:  # the messages before it are taken, and the next one is not there yet
@@ -387,7 +395,11 @@ class WebSocket(Exchange):
             return
         if not self._broken:
             self._parse()
-        if not self._paused:
+        if self._paused:
+            return
+        if self._is_lost:
+            self.disconnect(self._farewell())
+        else:
             self.connection.let(Hold.INBOX)
 
     # Keep-alive pings.

@@ -147,7 +147,8 @@ def _too_long(found: _Fields, target: bytes, settings: HTTPSettings) -> Refusal 
         return Refusal(431, TOO_MANY)
     if len(target) + found.size > settings.max_head:
         return Refusal(431, TOO_LARGE)
-    return Refusal(431, "one of its header fields is too long") if found.longest > settings.max_header else None
+    longest = max(found.longest, len(b"cookie") + len(b"; ".join(found.cookies)))
+    return Refusal(431, "one of its header fields is too long") if longest > settings.max_header else None
 
 
 def _headers(found: _Fields, host: bytes) -> Headers:

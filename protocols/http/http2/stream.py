@@ -160,6 +160,10 @@ class Stream(Flow):
     def hold(self, reason: Hold) -> None:
         self._is_held = True
 
+    def hold_inbox(self) -> None:
+        """The connection is read all the same, so that the end of the stream is noticed."""
+        self._is_held = True
+
     def let(self, reason: Hold) -> None:
         self._is_held = False
         self.acknowledge(self.unread)

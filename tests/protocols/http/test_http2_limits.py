@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from http2_peer import peer, request
 from http_peer import Recorder, serving
+from test_http_limits import Stubborn
 from waiting import until
 
 FROM = ("x-forwarded-for", "192.0.2.7")
@@ -101,3 +102,24 @@ async def test_cookies_in_fields_of_their_own_count_in_the_size_of_a_head() -> N
         assert (await client.get("/", *(("cookie", "a" * 100) for _ in range(8)))).status == "200"
         assert (await client.get("/", *(("cookie", "a" * 100) for _ in range(12)))).status == "431"
         assert (await client.get()).status == "200"
+
+
+async def test_cookies_in_fields_of_their_own_count_as_the_field_that_they_become() -> None:
+    async with serving(Recorder(), http2=True, max_header=1000) as server, peer(server) as client:
+        most = (1000 - len("cookie") + len("; ")) // len("aaa; ")
+        assert (await client.get("/", *(("cookie", "aaa") for _ in range(most)))).status == "200"
+        assert (await client.get("/", *(("cookie", "aaa") for _ in range(most + 1)))).status == "431"
+
+
+async def test_an_application_that_ignores_its_cancellation_keeps_a_place_and_no_stream() -> None:
+    app = Stubborn()
+    async with serving(app, http2=True, handler_timeout=0.2) as server, peer(server) as client:
+        number = client.ask(request("POST", "/"), b"x", ends=False)
+        assert (await client.answer(number)).status == "503"
+        await client.until(lambda: client.streams[number].is_over)
+        (connection,) = server.service.connections
+        session: Any = connection._session  # type: ignore[attr-defined]
+        await until(lambda: not session.streams)
+        assert (server.active(), session._running) == ({"http": 1}, 1)
+        app.end.set()
+        await until(lambda: not server.active() and not session._running)

@@ -11,6 +11,8 @@ from waiting import until
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
+from protocols.app_run import on_departure
+
 CONNECT = [*request("CONNECT", "/chat"), (":protocol", "websocket"), ("sec-websocket-version", "13")]
 
 
@@ -183,6 +185,42 @@ async def test_a_slow_application_stops_its_websocket_alone() -> None:
         await until(lambda: count == sent)
         client.h2.reset_stream(number, 8)
         client.flush()
+
+
+@pytest.mark.parametrize("how", ["end", "reset", "leave"])
+async def test_messages_of_a_client_that_has_left_reach_a_slow_application(how: str) -> None:
+    go = asyncio.Event()
+    got: list[int] = []
+    left: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        on_departure(receive, left.append)
+        await receive()
+        await send({"type": "websocket.accept"})
+        await go.wait()
+        while (event := await receive())["type"] == "websocket.receive":
+            got.append(int(event["text"]))
+        got.append(event["code"])
+
+    async with serving(app, http2=True) as server:
+        async with peer(server) as client:
+            number = client.ask(CONNECT, ends=False)
+            await client.until(lambda: client.streams[number].heads)
+            data = b"".join(Frame(Opcode.TEXT, b"%d" % n).serialize(mask=True) for n in range(1000))
+            client.h2.send_data(number, data, end_stream=how == "end")
+            client.h2.ping(bytes(8))
+            client.flush()
+            await client.until(lambda: client.seen(PingAckReceived))  # the server has all of it
+            if how == "reset":
+                client.h2.reset_stream(number, 8)
+                client.flush()
+            if how != "leave":
+                await until(lambda: left)
+        await until(lambda: left)
+        assert (server.active(), got) == ({"websocket": 1}, [])
+        go.set()
+        await until(lambda: not server.active())
+    assert got == [*range(1000), 1006]
 
 
 async def test_a_stop_closes_it_with_1012() -> None:

@@ -12,6 +12,7 @@ import ssl
 import threading
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,9 @@ from http_peer import GET, ask, read_answer, serving
 from servers.certificates import make
 from servers.programs import program
 from waiting import until
+
+from protocols.http import open_file
+from protocols.http.open_file import OpenFile
 
 SIZE = 5_000_000
 CONTENT = random.Random(1).randbytes(SIZE)
@@ -225,6 +229,45 @@ async def test_a_cancelled_thread_keeps_the_numbers_of_its_descriptors(
         await until(lambda: not server.service.running)
         go.set()
         await until(lambda: bool(used))
+        writer.close()
+
+
+@pytest.mark.parametrize("phase", ["open", "read"])
+async def test_a_cancelled_thread_reads_from_an_open_file(
+    phase: str, file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Under TLS. The file is closed after the thread, which no close has to wait for."""
+    begun, go, read = threading.Event(), threading.Event(), []
+
+    def slow(path: Path) -> OpenFile:
+        opened = real(path)
+        content = opened.file.read
+
+        def gated(size: int) -> bytes:
+            begun.set()
+            go.wait(5)
+            read.append(len(content(size)))  # raises for a closed one
+            return CONTENT[:size]
+
+        monkeypatch.setattr(opened, "file", SimpleNamespace(read=gated, close=opened.file.close))
+        if phase == "open":
+            gated(1)
+        return opened
+
+    real = open_file._opened
+    monkeypatch.setattr(open_file, "_opened", slow)
+    trust = ssl.create_default_context()
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+    async with serving(answers_with(file), tls=make(tmp_path)) as server:
+        host, port = server.address.split(":")
+        _, writer = await asyncio.open_connection(host, int(port), ssl=trust)
+        writer.write(GET)
+        await until(begun.is_set)
+        next(iter(server.service.running)).cancel()
+        await until(lambda: not server.service.running)
+        assert descriptors()[str(file)] == 1
+        go.set()
+        await until(lambda: read and not descriptors()[str(file)])
         writer.close()
 
 

@@ -16,6 +16,7 @@ from contract import LIMIT, connect
 from http_peer import GET, Answer, Recorder, ask, read_answer, serving
 from servers.certificates import make
 from servers.nginx import Nginx
+from test_http_websocket import HANDSHAKE
 from waiting import until
 
 from protocols.http.limits import Limits
@@ -446,6 +447,57 @@ async def test_an_application_that_does_not_answer_in_time_is_cancelled_and_its_
         assert await serves_others(server)
     assert caplog.text.count("no answer within handler_timeout") == 20
     assert "Traceback" not in caplog.text
+
+
+class Stubborn:
+    """An application that does not end before it may, whether it is cancelled or not."""
+
+    def __init__(self) -> None:
+        self.end = asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        while not self.end.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.end.wait()
+
+
+@pytest.mark.parametrize("request_head", [GET, POST, HANDSHAKE])
+async def test_an_application_that_ignores_its_cancellation_keeps_no_connection(
+    request_head: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("protocols.http.exchange._TO_END", 0.1)
+    app = Stubborn()
+    async with serving(app, handler_timeout=0.2) as server:
+        reader, writer = await connect(server.address)
+        writer.write(request_head)
+        assert (await read_answer(reader)).status == 503
+        assert await reader.read() == b"", "the server has closed"
+        writer.close()
+        await until(lambda: not server.service.connections and "still runs 0.1 s after it was cancelled" in caplog.text)
+        assert sum(server.active().values()) == 1, "it counts in max_concurrent_requests"
+        app.end.set()
+        await until(lambda: not server.active())
+        assert not server.service.overrunning
+    assert "Traceback" not in caplog.text
+
+
+async def test_connections_bound_the_applications_that_ignore_their_cancellation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("protocols.http.service._OVERRUNNING", 2)
+    app = Stubborn()
+    async with serving(app, handler_timeout=0.2) as server:
+        answers = [await connect(server.address) for _ in range(5)]
+        for _, writer in answers:
+            writer.write(GET)
+        for reader, _ in answers:
+            assert (await read_answer(reader)).status == 503
+        await until(lambda: len(server.service.connections) == 3)
+        assert server.active() == {"http": 5}
+        app.end.set()
+        await until(lambda: not server.active() and not server.service.connections)
+        for _, writer in answers:
+            writer.close()
 
 
 async def test_a_handshake_that_is_not_answered_in_time_gets_503() -> None:

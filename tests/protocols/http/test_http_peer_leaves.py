@@ -1,15 +1,22 @@
 """Peers that leave at a moment at which the loop does not notice it: it is writing, or does not read."""
 
 import asyncio
+import contextlib
 import logging
 import socket
+import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
+from client_frames import client_frame
 from contract import LIMIT
 from http_peer import GET, serving
+from servers.certificates import make
+from test_http_websocket import HANDSHAKE
 from waiting import until
 
+from protocols.app_run import on_departure
 from protocols.http.server import HTTPServer
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
@@ -137,3 +144,89 @@ async def test_a_peer_that_leaves_while_its_body_waits_for_the_application_is_no
         heard.append("left")
         await until(lambda: not server.active())
     assert heard[-1] == "http.disconnect"
+
+
+MANY = 900
+"""Messages: more than an application is given at a time, and more than are read with them. All are in the kernel."""
+
+
+class Slow:
+    """A WebSocket's application that takes nothing until it may. It remembers what it got, and when its peer left."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.left: list[Any] = []
+        self.got: list[Any] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        on_departure(receive, self.left.append)
+        await receive()
+        await send({"type": "websocket.accept"})
+        await self.go.wait()
+        while (event := await receive())["type"] == "websocket.receive":
+            self.got.append(int(event["text"]))
+        self.got.append(event["code"])
+
+
+@pytest.mark.parametrize("how", ["FIN", "close frame", "reset"])
+@pytest.mark.parametrize("tls", [False, True])
+async def test_websocket_messages_of_a_peer_that_has_left_reach_a_slow_application(
+    tls: bool, how: str, tmp_path: Path
+) -> None:
+    app, pair = Slow(), make(tmp_path) if tls else None
+    async with serving(app, tls=pair, ping_interval=0.0, stall_timeout=0.05) as server:
+        peer = connected(server)
+        if pair is not None:
+            wrap = ssl.create_default_context(cafile=pair.certificate).wrap_socket
+            peer = await asyncio.to_thread(wrap, peer, server_hostname="localhost")
+        await asyncio.to_thread(peer.sendall, HANDSHAKE)
+        assert (await asyncio.to_thread(peer.recv, 1000)).startswith(b"HTTP/1.1 101")
+        frames = b"".join(client_frame(0x81, b"%0100d" % n) for n in range(MANY))
+        end = client_frame(0x88, (1001).to_bytes(2)) if how == "close frame" else b""
+        await asyncio.to_thread(peer.sendall, frames + end)
+        if how == "reset":
+            (connection,) = server.service.connections
+            await until(lambda: connection._exchange._paused)  # type: ignore[attr-defined]
+            reset(peer)
+        else:
+            peer.close()
+        await until(lambda: not server.service.connections and app.left)
+        assert [each["code"] for each in app.left] == [1006]
+        assert server.active(), "its application still runs"
+        app.go.set()
+        await until(lambda: not server.active())
+    *got, code = app.got
+    assert (got, len(app.left)) == ([*range(len(got))], 1)
+    if how == "reset" or (tls and "uvloop" in type(asyncio.get_running_loop()).__module__):
+        assert len(got) > 100  # a reset discards what is not sent; uvloop's TLS what it has read
+    else:
+        assert (len(got), code) == (MANY, 1001 if how == "close frame" else 1006)
+
+
+async def test_a_websocket_that_takes_nothing_after_its_peer_has_left_is_cancelled() -> None:
+    app = Slow()
+    async with serving(app, ping_interval=0.0, stall_timeout=0.05, disconnect_grace=0.1) as server:
+        peer = connected(server)
+        peer.sendall(HANDSHAKE + b"".join(client_frame(0x81, b"%d" % n) for n in range(MANY)))
+        peer.close()
+        await until(lambda: app.left and not server.active())
+    assert app.got == []
+
+
+async def test_a_websocket_peer_that_sends_fin_and_reads_nothing_is_cut_off() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.01):  # no send waits for the peer when it has left
+                await send({"type": "websocket.send", "bytes": bytes(16 * 1024 * 1024)})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    async with serving(app, stall_timeout=0.1, ping_interval=0.0) as server:
+        peer = connected(server)
+        peer.sendall(HANDSHAKE)
+        assert await asyncio.to_thread(peer.recv, 12) == b"HTTP/1.1 101"
+        peer.shutdown(socket.SHUT_WR)
+        await until(lambda: not server.service.connections)
+        peer.close()
