@@ -150,7 +150,7 @@ class HTTPService:
         """How many of :attr:`running` are no requests that an application handles: WebSockets, and refusals."""
         self.running: set[InFlight] = set()
         self.overrunning: set[InFlight] = set()
-        """Those of them that handler_timeout has cancelled, and that no connection waits for."""
+        """The ones that handler_timeout has cancelled, and that no connection waits for."""
         self.connections: set[OpenConnection] = set()
         self.tasks = Tasks(name)
         self._empty = asyncio.Event()
