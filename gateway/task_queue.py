@@ -45,7 +45,8 @@ class QueuedTask:
 
 
 class TaskQueue(Protocol):
-    """The tasks in a gateway's store. Its methods run where :meth:`gateway.sender.Sender.wait_for` runs a coroutine."""
+    """The tasks in a gateway's store. Its methods run where :meth:`gateway.event_sender.Sender.wait_for` runs a
+    coroutine."""
 
     def check(self, scope: TaskScope) -> None:
         """Raises LookupError, with one sentence, if no route takes ``scope``."""

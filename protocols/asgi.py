@@ -404,6 +404,7 @@ class SMSScope(_OurScope):
     recipient: str
     message_id: str
     country: str | None
+    keyword: str
     segments: int
     fields: dict[str, str]
 

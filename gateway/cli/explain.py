@@ -89,7 +89,7 @@ def explain(app: Application, subject: str, servers: Mapping[str, Any]) -> Expla
     if route is None:
         return Explanation(subject, "no route takes it")
     captures = kind.captures(route.pattern, scope)
-    why = _why(scope, route, captures)
+    why = _why(kind, scope, route, captures)
     if not _is_taken(route, scope):
         why += "; it takes this only from users who have logged in"
     return Explanation(subject, why, str(route.pattern), route.target, captures)
@@ -101,12 +101,11 @@ def _is_taken(route: Route, scope: dict[str, Any]) -> bool:
     return routable is None or bool(routable(scope))
 
 
-def _why(scope: dict[str, Any], route: Route, captures: dict[str, str] | None) -> str:
-    kind = scope["type"]
+def _why(kind: ScopeKind, scope: dict[str, Any], route: Route, captures: dict[str, str] | None) -> str:
     pattern = str(route.pattern)
-    if pattern == kind:
-        return f"routes.{kind} takes everything"
+    if pattern == kind.name:
+        return f"routes.{kind.name} takes everything"
     if pattern == "default":
-        return f"no earlier route of routes.{kind} takes it, and this is the default"
+        return f"no earlier route of routes.{kind.name} takes it, and this is the default"
     captured = ", ".join(f"{name} = {value!r}" for name, value in (captures or {}).items())
-    return f"the first route of routes.{kind} that matches is {pattern}" + (f", with {captured}" if captured else "")
+    return kind.reason(route.pattern, scope) + (f", with {captured}" if captured else "")

@@ -18,7 +18,7 @@ from gateway.consumers.gathering import Gathering
 from gateway.consumers.gathering import Part as GatheredPart
 from gateway.consumers.hooks import Call, require
 from gateway.consumers.mqtt import OF_A_CONNECTION, TAKEN, MqttConnection, never, not_now
-from gateway.sender import Keeper, current_keeper
+from gateway.event_sender import Keeper, current_keeper
 from gateway.spans import TRACE, Carrier, spans
 from protocols.asgi import Application, MQTTReceiveEvent, MQTTScope, Receive, Send
 from protocols.checkpoint import checkpoint

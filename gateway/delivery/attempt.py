@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 from gateway.counts import UNREAD, counted
 from gateway.delivery.cut_off import Explained
 from gateway.delivery.time_limit import NoThread
-from gateway.sender import current_keeper
+from gateway.event_sender import current_keeper
 from protocols.app_run import AppRun
 from protocols.asgi import Application
 from protocols.events import Event

@@ -12,8 +12,8 @@ from gateway.delivery.outgoing import THROUGH, outgoing_of
 from gateway.delivery.outgoing_servers import OutgoingServers
 from gateway.delivery.service import Deliveries
 from gateway.delivery.within import send_within
+from gateway.event_sender import current_keeper
 from gateway.layers import deferred, get_channel_layer
-from gateway.sender import current_keeper
 from gateway.spans import TRACE, spans
 from gateway.store import StoreUnavailable
 from gateway.threads import call_from_thread
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class DirectSender:
-    """A :class:`gateway.sender.Sender`. ``here``: None if the gateway has no store."""
+    """A :class:`gateway.event_sender.Sender`. ``here``: None if the gateway has no store."""
 
     def __init__(
         self,

@@ -15,8 +15,8 @@ Make = Callable[[float], Sequence[Message]]
 
 
 class StoreReach(Protocol):
-    """A gateway's store. Its coroutines run where :meth:`gateway.sender.Sender.wait_for` runs a coroutine, and raise
-    StoreUnavailable."""
+    """A gateway's store. Its coroutines run where :meth:`gateway.event_sender.Sender.wait_for` runs a coroutine, and
+    raise StoreUnavailable."""
 
     def put_within(self, make: Make) -> bool:
         """Store what ``make`` returns in the transaction that the calling thread has open on the store's database, and

@@ -21,7 +21,7 @@ from django.utils.timezone import localtime
 from gateway.django.content import LONGEST, text_of
 from gateway.django.database import ProjectTransaction, database
 from gateway.django.models import BEHIND, DEAD, RUNNING, WAITING, DeadLetter, Outgoing, WaitingMessage
-from gateway.sender import sending
+from gateway.event_sender import sending
 from gateway.store.transaction import TransactionStore
 
 if TYPE_CHECKING:

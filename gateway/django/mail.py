@@ -11,7 +11,7 @@ from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 from django.utils.module_loading import import_string
 
-from gateway.sender import sending
+from gateway.event_sender import sending
 from protocols.asgi import EmailSendEvent
 from protocols.mail.addresses import check_address
 from protocols.mail.events import send_event
@@ -29,7 +29,7 @@ class EmailBackend(BaseEmailBackend):
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         """Return the number of messages that were taken; one without recipients is not counted.
 
-        Raises what :meth:`gateway.sender.Sender.send` raises, unless ``fail_silently`` is set.
+        Raises what :meth:`gateway.event_sender.Sender.send` raises, unless ``fail_silently`` is set.
         """
         return sum(self._send(message) for message in email_messages)
 

@@ -5,9 +5,9 @@ CHANNEL_LAYERS = {"default": {"BACKEND": "gateway.layers.installed.GatewayChanne
 
 from typing import Any
 
+from gateway.event_sender import outside_services, runs_here, sender
 from gateway.layers import ChannelLayer, get_channel_layer
 from gateway.layers.bus import LayerUnavailable
-from gateway.sender import outside_services, runs_here, sender
 
 
 class GatewayChannelLayer:

@@ -18,6 +18,7 @@ from gateway.delivery.guard import Guard
 from gateway.delivery.outbox import Outlet
 from gateway.delivery.reach import OwnStore
 from gateway.delivery.service import Deliveries, FindTransaction, deliveries
+from gateway.event_sender import sender
 from gateway.garbage_collection import uncollected
 from gateway.layers import ChannelLayer, InMemoryChannelLayer, channel_layer
 from gateway.routing import Router, leaves
@@ -30,7 +31,6 @@ from gateway.scopes.email.submission import measured, open_submission
 from gateway.scopes.installed import KINDS
 from gateway.scopes.outgoing import answering_of, outgoing_servers
 from gateway.scopes.server_kind import Given
-from gateway.sender import sender
 from gateway.services import Service, Services
 from gateway.store import Store, engine_of
 from gateway.succession import Succession, succession

@@ -7,10 +7,10 @@ from dataclasses import replace
 from gateway.delivery.direct import DirectSender
 from gateway.delivery.outbox import Outlet
 from gateway.delivery.service import deliveries
+from gateway.event_sender import sender
 from gateway.runtime.build import Gateway
 from gateway.runtime.servers import Line, Servers
 from gateway.scopes.outgoing import outgoing_servers
-from gateway.sender import sender
 from gateway.threads import Pool, thread_pool
 from protocols.server import Server
 

@@ -25,13 +25,13 @@ from weakref import WeakSet
 
 from gateway.arrivals import Arrivals, arrivals
 from gateway.counts import counted, run_counts
+from gateway.event_sender import sender
 from gateway.layers import OpenedLayer, channel_layer
 from gateway.logs import setup
 from gateway.logs.arrivals import log
 from gateway.runtime.build import Gateway
 from gateway.runtime.importing import place_of
 from gateway.runtime.progress import listed, logged_wait
-from gateway.sender import sender
 from gateway.services import Services, entered
 from gateway.succession import succession
 from gateway.threads import thread_pool

@@ -156,6 +156,10 @@ class ScopeKind(ABC):
         """Return the parts of ``scope`` that ``pattern`` captures for handlers, by name."""
         return None
 
+    def reason(self, pattern: Pattern, scope: Mapping[str, Any]) -> str:
+        """Return why a route with ``pattern`` takes ``scope``, for `gateway explain`."""
+        return f"the first route of routes.{self.name} that matches is {pattern}"
+
     def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
         """Yield commands or addresses that the operator can paste to try it, the best first. ``running``: all servers,
         in the order of the file."""

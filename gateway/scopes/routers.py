@@ -6,21 +6,26 @@ from gateway.scopes.email.routes import address, domain, regex
 from gateway.scopes.http.router import URLRouter, url
 from gateway.scopes.mqtt.patterns import topic
 from gateway.scopes.mqtt.router import TopicRouter
-from gateway.scopes.sms.patterns import country, phone
-from gateway.scopes.sms.router import SMSFromRouter
+from gateway.scopes.sms.router import SMSFromRouter, SMSToRouter
+from gateway.scopes.sms.routes import country, keyword, phone, recipient, sender, shortcode
 
 __all__ = [
     "EmailFromRouter",
     "EmailToRouter",
     "SMSFromRouter",
+    "SMSToRouter",
     "TopicRouter",
     "URLRouter",
     "address",
     "country",
     "domain",
+    "keyword",
     "phone",
+    "recipient",
     "regex",
     "relay",
+    "sender",
+    "shortcode",
     "topic",
     "url",
 ]

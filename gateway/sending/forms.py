@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from gateway.sender import outside_services, runs_here, sending
+from gateway.event_sender import outside_services, runs_here, sending
 from gateway.sending.messages import Message
 
 P = ParamSpec("P")

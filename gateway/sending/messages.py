@@ -7,8 +7,8 @@ from typing import Any, Protocol, TypeVar, Unpack
 
 from gateway.consumers import arguments, message_arguments
 from gateway.consumers.new_mail import MailArguments, new_mail
+from gateway.event_sender import Sender
 from gateway.layers import origins
-from gateway.sender import Sender
 from gateway.threads import run_in_thread
 from protocols.events import Event
 from protocols.mail.compose import Addresses

@@ -8,11 +8,11 @@ from gateway.config.loader import ParsedConfig, load
 from gateway.config_file import config_file, looked_at
 from gateway.consumers.answering import answering
 from gateway.delivery.policy import Policy
+from gateway.event_sender import sender
 from gateway.runtime.prepare_imports import prepare_store
 from gateway.runtime.servers import lives_once, needs_store
 from gateway.scopes.installed import KINDS
 from gateway.scopes.outgoing import answering_of, outgoing_servers
-from gateway.sender import sender
 from gateway.sending.store_sender import StoreSender
 from gateway.services import Service, Services
 from gateway.store import Engine, engine_of

@@ -26,8 +26,8 @@ T = TypeVar("T")
 
 
 class StoreSender:
-    """A :class:`gateway.sender.Sender` and a :class:`gateway.delivery.reach.StoreReach`. It opens the store for each
-    call: a process that forks cannot share it."""
+    """A :class:`gateway.event_sender.Sender` and a :class:`gateway.delivery.reach.StoreReach`. It opens the store for
+    each call: a process that forks cannot share it."""
 
     def __init__(self, parsed: ParsedConfig, servers: OutgoingServers, engine: Engine | None) -> None:
         """``engine``: None if the gateway has no store."""

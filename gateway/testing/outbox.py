@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from asgiref.sync import async_to_sync
 
 from gateway.delivery.kind import kind_of_event
+from gateway.event_sender import current_keeper
 from gateway.layers import get_channel_layer
-from gateway.sender import current_keeper
 from protocols.checkpoint import checkpoint
 from protocols.event_id import new_id
 from protocols.events import Event, checked
@@ -112,7 +112,7 @@ _FORMS = {"email.send": _mail, "sms.send": _text, "mqtt.send": publication}
 
 
 class RecordingSender:
-    """A :class:`gateway.sender.Sender` for code without a gateway: what it sends is in ``outbox`` at once."""
+    """A :class:`gateway.event_sender.Sender` for code without a gateway: what it sends is in ``outbox`` at once."""
 
     is_in_project = False
 

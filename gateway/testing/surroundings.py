@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.consumers.answering import Answering, answering
-from gateway.sender import sender
+from gateway.event_sender import sender
 from gateway.services import Services, services_here
 from gateway.testing.one_thread import OneThread
 from gateway.testing.outbox import Outbox, RecordingSender

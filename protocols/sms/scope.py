@@ -5,6 +5,7 @@ from typing import Any
 from protocols.asgi import VERSIONS, HostPort, SMSScope
 from protocols.event_id import new_id
 from protocols.sms.country import country
+from protocols.sms.keywords import keyword_of
 from protocols.sms.provider import DeliveryReceipt, TextMessage
 from protocols.sms.senders import e164, sender_type
 
@@ -35,6 +36,7 @@ def sms_scope(
         "recipient": item.recipient,
         "message_id": item.message_id,
         "country": country(number) if number else None,
+        "keyword": keyword_of(item.text) if isinstance(item, TextMessage) else "",
         "segments": item.segments,
         "fields": item.fields,
     }

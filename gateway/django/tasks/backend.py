@@ -19,7 +19,7 @@ from gateway.django.tasks.framework import (
     task_enqueued,
 )
 from gateway.django.tasks.results import NoSuchTask, new_result, result_of, task_of, unix_time
-from gateway.sender import Sender, sending
+from gateway.event_sender import Sender, sending
 from gateway.task_queue import TaskQueue, the_queue
 from protocols.asgi import VERSIONS, TaskReceiveEvent, TaskScope
 from protocols.event_id import new_id

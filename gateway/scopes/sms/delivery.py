@@ -66,7 +66,7 @@ class SMSDelivery(DeliveryKind):
     keep: ClassVar = 1 * DAY
     keep_words: ClassVar = "Texts: a day later few are of use."
     checks: ClassVar = events.CHECKS
-    content: ClassVar = frozenset({"fields", "media", "text"})
+    content: ClassVar = frozenset({"fields", "keyword", "media", "text"})
     raw: ClassVar = {"sms.receive": _text, "sms.send": _text, "sms.status": lambda event: json.dumps(event).encode()}
 
     def identity(self, scope: SMSScope, events: Sequence[Any]) -> Identity:

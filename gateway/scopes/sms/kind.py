@@ -1,27 +1,28 @@
 """The sms scope as one object."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, Union
 
 from gateway.delivery.policy import Policy
 from gateway.recording.replay_run import ReplayRun
-from gateway.routing.router import Route, default
+from gateway.routing.patterns import Pattern
+from gateway.routing.router import Route, default, route
 from gateway.scopes.kind import Running, ScopeKind
 from gateway.scopes.reachable import is_reachable
 from gateway.scopes.routes import WITH_POLICY, Target
 from gateway.scopes.server_kind import ServerKind
 from gateway.scopes.sms.arrivals import SMSWatch
 from gateway.scopes.sms.delivery import SMSDelivery
-from gateway.scopes.sms.patterns import Phone, country, phone
+from gateway.scopes.sms.patterns import Country, Keyword, Name, Phone, ShortCode, To, doubt_of, party, prefix_of
 from gateway.scopes.sms.router import SMSFromRouter
+from gateway.scopes.sms.routes import to
+from gateway.scopes.sms.subject import subject_of
 from protocols.asgi import Application
-from protocols.lazy_names import imported
-from protocols.setting_forms import ByKey
+from protocols.setting_forms import ByForm, ByKey
 from protocols.sms.events import CHECKS, RECEIPT, TEXT
 from protocols.sms.providers import PROVIDERS
-from protocols.sms.senders import as_sent
 
 _SETTINGS: Any = Annotated[
     Union[*(provider.settings_class for provider in PROVIDERS.values())],
@@ -29,18 +30,49 @@ _SETTINGS: Any = Annotated[
 ]
 
 
+Keywords = Annotated[
+    str | tuple[str, ...],
+    ByForm(lambda value: "several" if isinstance(value, list) else "one", ("one", "several")),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SenderRoute(Policy):
-    """A route of the sms scope: by `sender` or `default`."""
+    """A route of the sms scope: by one of `sender`, `recipient`, `keyword` or `default`."""
 
     __pydantic_config__: ClassVar[Any] = WITH_POLICY
 
     app: Target
     """What answers: `module.attribute` or `module:attribute`."""
     sender: str | None = None
-    """The beginning of an E.164 number (`+44`), or a region (`GB`)."""
+    """The other party: the beginning of an E.164 number (`+44`), of which the longest wins; a region (`GB`); a short
+    code (`"68849"`); or the name of an alphanumeric sender (`HDFCBK`)."""
+    recipient: str | None = None
+    """The number of yours that was texted, or its beginning, of which the longest wins; or your short code."""
+    keyword: Keywords | None = None
+    """The first word of the text, or a list of words, without regard to case. STOP, START and HELP stand for all words
+    that mean the same."""
     default: Literal[True] | None = None
     """Every sender that no route before it took."""
+
+
+_PATTERNS: Mapping[str, Callable[[Any], Pattern]] = {"sender": party, "recipient": to, "keyword": Keyword}
+_WHY: Mapping[type[Pattern], str] = {
+    Country: "the number belongs to this region",
+    Keyword: "the text begins with it",
+    Name: "the sender has this name",
+    ShortCode: "the sender is this short code",
+    To: "the text is for this short code",
+}
+
+
+def _doubts(make: Callable[[Any], Pattern], written: str) -> Iterator[str]:
+    try:
+        prefix = prefix_of(make(written))
+    except ValueError:  # which is a mistake, and reported
+        return
+    if prefix and (doubt := doubt_of(prefix)):
+        yield doubt
 
 
 _SENDERS = ("+447700900123", "+15005550006")
@@ -61,7 +93,7 @@ class SMSKind(ScopeKind):
     name: ClassVar = "sms"
     traced: ClassVar = "gateway.scopes.sms.tracing:TracedText"
     watch: ClassVar = SMSWatch
-    words: ClassVar = "Text messages, by sender."
+    words: ClassVar = "Text messages, by sender, by recipient or by keyword."
     noun: ClassVar = "texts"
     delivery: ClassVar = SMSDelivery()
     servers: ClassVar = (ServerKind(_SETTINGS, "protocols.sms.webhook:SMSWebhook"),)
@@ -76,9 +108,19 @@ class SMSKind(ScopeKind):
     dashes: ClassVar = True
 
     def make_route(self, key: str, value: Any, target: Any, policy: Policy) -> Route:
-        if key == "default":
-            return default(target, policy)
-        return (country if value.isalpha() else phone)(value, target, policy)
+        return default(target, policy) if key == "default" else route(_PATTERNS[key](value), target, policy)
+
+    def doubts(self, line: Any) -> Iterator[tuple[str, str]]:
+        for key in ("sender", "recipient"):
+            if (written := getattr(line, key)) is not None:
+                yield from ((key, doubt) for doubt in _doubts(_PATTERNS[key], written))
+
+    def reason(self, pattern: Pattern, scope: Mapping[str, Any]) -> str:
+        if prefix := prefix_of(pattern):
+            number = "recipient" if isinstance(pattern, To) else "sender"
+            return f"of the prefixes of routes.{self.name} that the {number} begins with, {prefix} is the longest"
+        why = next((why for kind, why in _WHY.items() if isinstance(pattern, kind)), "")
+        return super().reason(pattern, scope) + (f": {why}" if why else "")
 
     def replayed(self, app: Application, scope: Any, events: Sequence[Any]) -> ReplayRun:
         events = events or [{"type": "sms.receive", "text": "", "media": []}]
@@ -86,8 +128,7 @@ class SMSKind(ScopeKind):
         return run(app, scope, events)
 
     def subject(self, text: str) -> dict[str, Any]:
-        sender = as_sent(text)
-        return {"sender": sender, "country": imported("protocols.sms.country:country")(sender)}
+        return subject_of(text)
 
     def senders(self, settings: Any) -> Mapping[str, Mapping[str, Any]]:
         return {

@@ -66,7 +66,12 @@ routes:
   websocket: [{{path: "^echo/$", app: cli_handlers.Echo}}]
   mqtt: [{{topic: "sensors/{{sensor}}/temperature", app: cli_handlers.Thermometer}}]
   email: [{{domain: example.org, app: cli_handlers.Tickets}}]
-  sms: [{{sender: +44, app: cli_handlers.Texts}}, {{default: true, app: cli_handlers.Texts}}]
+  sms:
+    - {{sender: +44, app: cli_handlers.Texts}}
+    - {{keyword: join, app: cli_handlers.Texts}}
+    - {{sender: HDFCBK, app: cli_handlers.Texts}}
+    - {{recipient: +4420, app: cli_handlers.Texts}}
+    - {{default: true, app: cli_handlers.Texts}}
 """
 
 
@@ -89,7 +94,7 @@ def daemon(folder: Path) -> Iterator[Daemon]:
 def test_check(folder: Path) -> None:
     done = run(folder, "check")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "gateway 0.1  gateway.yaml: 5 servers, 6 routes, valid\n"
+    assert done.stdout == "gateway 0.1  gateway.yaml: 5 servers, 9 routes, valid\n"
 
 
 def test_check_starts_nothing(folder: Path, daemon: Daemon) -> None:
@@ -160,8 +165,7 @@ def test_routes(folder: Path) -> None:
         "websocket",
         "mqtt",
         "email",
-        "sms",
-        "sms",
+        *["sms"] * 5,
     ]
     listed = json.loads(run(folder, "routes", "--json").stdout)
     assert listed[2] == {
@@ -178,7 +182,18 @@ def test_routes(folder: Path) -> None:
         ("websocket:/echo/", "cli_handlers.Echo", "^echo/$"),
         ("mqtt:sensors/1/temperature", "cli_handlers.Thermometer", "sensors/{sensor}/temperature, with sensor = '1'"),
         ("email:ann@example.org", "cli_handlers.Tickets", "@example.org"),
-        ("sms:+447700900123", "cli_handlers.Texts", "+44"),
+        (
+            "sms:+447700900123",
+            "cli_handlers.Texts",
+            "that the sender begins with, +44 is the longest",
+        ),
+        ("sms:+15005550006: Join!", "cli_handlers.Texts", "that matches is keyword JOIN: the text begins with it"),
+        ("sms:hdfcbk", "cli_handlers.Texts", "that matches is HDFCBK: the sender has this name"),
+        (
+            "sms:+15005550006 to +442079460018",
+            "cli_handlers.Texts",
+            "the recipient begins with, +4420 is the longest",
+        ),
         ("sms:+15005550006", "cli_handlers.Texts", "default"),
     ],
 )

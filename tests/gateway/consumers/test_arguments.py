@@ -25,7 +25,7 @@ from gateway import (
     SMSConsumer,
     WebsocketConsumer,
 )
-from gateway.sender import sender
+from gateway.event_sender import sender
 from gateway.sending import group_send, publish, send_mail, send_text
 from gateway.services import entered
 

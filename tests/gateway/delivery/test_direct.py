@@ -33,9 +33,9 @@ from gateway.delivery.guard import guarded
 from gateway.delivery.outgoing_servers import OutgoingServers
 from gateway.delivery.policy import Policy
 from gateway.delivery.worker import Worker
+from gateway.event_sender import sender
 from gateway.layers import InMemoryChannelLayer, channel_layer
 from gateway.scopes.email.delivery import EmailDelivery
-from gateway.sender import sender
 from gateway.store import Message, codec
 from gateway.store.sqlite import SQLiteStore
 from protocols.errors import LocalProtocolError, NotSent

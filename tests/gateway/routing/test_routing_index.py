@@ -20,7 +20,8 @@ from gateway.routing.patterns import Default, Pattern, Regex
 from gateway.scopes.email.patterns import Address, Domain
 from gateway.scopes.http.django_routes import from_django
 from gateway.scopes.mqtt.patterns import Topic
-from gateway.scopes.sms.patterns import Country, Phone
+from gateway.scopes.sms.patterns import Country, Keyword, Name, Phone, ShortCode, To, prefix_of
+from gateway.scopes.sms.routes import to
 
 
 async def nothing(scope: Any, receive: Any, send: Any) -> None:
@@ -88,7 +89,15 @@ MAIL = st.one_of(
 )
 PATHS = st.one_of(made(Regex, EXPRESSIONS), st.just(Default()))
 DEVICES = st.one_of(made(Topic, FILTERS), st.just(Default()))
-PHONES = st.one_of(made(Phone, NUMBERS), made(Country, st.sampled_from(["GB", "DE", "US"])), st.just(Default()))
+PHONES = st.one_of(
+    made(Phone, NUMBERS),
+    made(Country, st.sampled_from(["GB", "DE", "US"])),
+    made(ShortCode, st.sampled_from(["447", "68849"])),
+    made(Name, st.sampled_from(["SUPPORT", "support", "GB"])),
+    made(Keyword, st.sampled_from(["STOP", "JOIN", ["JOIN", "Yes"], "stop"])),
+    made(to, NUMBERS | st.just("447")),
+    st.just(Default()),
+)
 
 
 SEGMENTS = st.sampled_from(["shop", "shop1", "shop12", "api", "v1", "v2", "a", "", "A", "i", "\u0130"])
@@ -121,7 +130,7 @@ def lists_of(patterns: st.SearchStrategy[Pattern]) -> st.SearchStrategy[list[Pat
     return st.lists(patterns, max_size=20)
 
 
-SENDERS = NUMBERS | st.sampled_from(["", "SUPPORT", "GB"])
+SENDERS = NUMBERS | st.sampled_from(["", "SUPPORT", "GB", "447", "68849"])
 FAMILIES = ((MAIL, RECIPIENTS), (PATHS, RECIPIENTS), (DEVICES, TOPICS), (PHONES, NUMBERS))
 
 
@@ -171,13 +180,26 @@ def test_topics(patterns: list[Pattern], topic: str) -> None:
     assert tested.find(scope("mqtt", topic=topic)) == first(tested.routes, lambda _: topic)
 
 
-@settings(max_examples=400, deadline=None)
-@given(lists_of(PHONES), SENDERS, st.sampled_from([None, "GB", "DE", "FR"]))
-def test_senders(patterns: list[Pattern], sender: str, region: str | None) -> None:
+def of_texts(routes: Iterable[Route], key_of: Any) -> Any:
+    """What the documentation says of texts: the first route that matches, and if that is a prefix, the longest."""
+    found = first(routes, key_of)
+    if found is None or not prefix_of(found[0].pattern):
+        return found
+    kind = type(found[0].pattern)
+    alike = [each for each in routes if type(each.pattern) is kind and prefix_of(each.pattern)]
+    return first(sorted(alike, key=lambda each: -len(prefix_of(each.pattern))), key_of)
+
+
+@settings(max_examples=600, deadline=None)
+@given(lists_of(PHONES), SENDERS, st.sampled_from([None, "GB", "DE", "FR"]), SENDERS, st.sampled_from(["", "STOP"]))
+def test_senders(patterns: list[Pattern], sender: str, region: str | None, recipient: str, word: str) -> None:
     tested = routed(SMSFromRouter, patterns)
-    key = {True: region or "", False: sender}
-    expected = first(tested.routes, lambda pattern: key[isinstance(pattern, Country)])
-    assert tested.find(scope("sms", sender=sender, country=region)) == expected
+    keys = {Country: region or "", Keyword: word, To: recipient}
+    expected = of_texts(tested.routes, lambda pattern: keys.get(type(pattern), sender))
+    asked = scope("sms", sender=sender, country=region, recipient=recipient, keyword=word)
+    assert tested.find(asked) == expected
+    tested._index = None
+    assert tested.find(asked) == expected
 
 
 @settings(max_examples=600, deadline=None)
@@ -230,6 +252,10 @@ MANY = 20_000
             lambda n: scope("email", rcpt_to=[f"box{n:05d}@x.org"]),
         ),
         (SMSFromRouter, lambda n: Phone(f"+44{n:08d}"), lambda n: scope("sms", sender=f"+44{n:08d}77")),
+        (SMSFromRouter, lambda n: ShortCode(str(100_000 + n)), lambda n: scope("sms", sender=str(100_000 + n))),
+        (SMSFromRouter, lambda n: Name(f"SHOP{n}"), lambda n: scope("sms", sender=f"Shop{n}")),
+        (SMSFromRouter, lambda n: Keyword(f"win{n}"), lambda n: scope("sms", keyword=f"WIN{n}")),
+        (SMSFromRouter, lambda n: to(f"+44{n:08d}"), lambda n: scope("sms", recipient=f"+44{n:08d}")),
         (TopicRouter, lambda n: Topic(f"sites/{n}/door"), lambda n: scope("mqtt", topic=f"sites/{n}/door")),
         (TopicRouter, lambda n: Topic(f"sites/+/door{n}/#"), lambda n: scope("mqtt", topic=f"sites/7/door{n}/x")),
         (URLRouter, lambda n: Regex(f"^shop{n}/$"), lambda n: scope("http", path=f"/shop{n}/")),
@@ -240,7 +266,23 @@ MANY = 20_000
             lambda n: scope("http", path=f"/s{n}/7/"),
         ),
     ],
-    ids=["address", "domain", "whole", "end", "longer end", "number", "topic", "filter", "path", "beginning", "Django"],
+    ids=[
+        "address",
+        "domain",
+        "whole",
+        "end",
+        "longer end",
+        "number",
+        "short code",
+        "name",
+        "keyword",
+        "recipient",
+        "topic",
+        "filter",
+        "path",
+        "beginning",
+        "Django",
+    ],
 )
 def test_one_among_many_is_asked_alone(kind: Any, make: Any, asked: Any) -> None:
     tested = routed(kind, [*map(make, range(MANY)), Default()])

@@ -216,6 +216,28 @@ routes:
     assert r"example.org.evil.example for example.org; write '@support\.example\.org$'" in line
 
 
+def test_prefixes_of_texts_that_cut_calling_codes_in_two_are_warned_of(tmp_path: Path) -> None:
+    text = """
+servers:
+  web: {protocol: http, bind: 127.0.0.1:0}
+  texts: {protocol: sms, provider: generic, on: web, path: /sms, secret: "0123456789abcdef"}
+routes:
+  sms:
+    - {sender: "+4", app: shop.on_text}
+    - {sender: "+44", app: shop.on_text}
+    - {recipient: "+21", app: shop.on_text}
+"""
+    (tmp_path / "gateway.yaml").write_text(text)
+    (tmp_path / "shop.py").write_text("async def on_text(scope, receive, send): ...")
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", "check"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    found = [line for line in done.stderr.splitlines() if "calling codes" in line]
+    assert len(found) == 2
+    assert "gateway.yaml:7:16: routes.sms[0].sender: +4 is only a part of the calling codes +40, +41" in found[0]
+    assert "gateway.yaml:9:19: routes.sms[2].recipient: +21 is only a part of the calling codes +211" in found[1]
+
+
 @pytest.mark.parametrize(
     ("bind", "open_"),
     [("0.0.0.0:0", True), ("[::]:0", True), ("127.0.0.1:0", False), ("Localhost:0", False), ("[::1]:0", False)],

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from gateway.config.loader import parse
+from gateway.event_sender import sender
 from gateway.recording.compare import Became
 from gateway.recording.entry import Entry
 from gateway.runtime import sandbox
 from gateway.runtime.sandbox import Sandbox
-from gateway.sender import sender
 from protocols.app_run import observed
 from protocols.lifespan import StartupFailed
 

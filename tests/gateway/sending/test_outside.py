@@ -21,9 +21,9 @@ from gateway import aio, group_send, publish, send_mail, send_text
 from gateway.config.diagnostics import ConfigErrors
 from gateway.delivery.direct import DirectSender
 from gateway.delivery.outgoing_servers import OutgoingServers
+from gateway.event_sender import current_keeper, runs_here, sender
 from gateway.layers import get_channel_layer
 from gateway.layers.origins import origin
-from gateway.sender import current_keeper, runs_here, sender
 from gateway.sending.layer_thread import layer_threads
 from gateway.store import Outgoing, engine_of
 from gateway.store.sqlite.engine import SQLiteEngine

@@ -15,7 +15,7 @@ from gateway import (
     send_mail,
     send_text,
 )
-from gateway.sender import sender
+from gateway.event_sender import sender
 from gateway.testing import ApplicationCommunicator, WebsocketCommunicator
 from protocols import LocalProtocolError
 from protocols.mail.events import send_event
