@@ -27,7 +27,7 @@ http {{
     scgi_temp_path {folder}/scgi;
 {more}
     server {{
-        listen 127.0.0.1:{port}{tls};
+        listen 127.0.0.1:{port}{options};
 {location}
     }}
 }}
@@ -47,17 +47,34 @@ location / {{
 
 class Nginx:
     """nginx that passes requests on to ``behind``, a port, or by ``location``, a block of its configuration. ``more``
-    comes before its server. With ``tls`` it speaks HTTPS."""
+    comes before its server. With ``tls`` it speaks HTTPS, with ``http2`` HTTP/2."""
 
-    def __init__(self, folder: Path, behind: int, tls: TLS | None = None, location: str = "", more: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        behind: int,
+        tls: TLS | None = None,
+        location: str = "",
+        more: str = "",
+        *,
+        http2: bool = False,
+    ) -> None:
         folder.mkdir()
         self.port = free_port()
         self.access_log = folder / "access.log"
         config = folder / "nginx.conf"
         location = location or _LOCATION.format(behind=behind)
         files = f" ssl; ssl_certificate {tls.certificate}; ssl_certificate_key {tls.key}" if tls is not None else ""
+        options = " http2" * http2 + files
         user = "user root;" if os.geteuid() == 0 else ""  # so that its worker reaches the sockets of tests
-        settings = {"user": user, "folder": folder, "port": self.port, "location": location, "tls": files, "more": more}
+        settings = {
+            "user": user,
+            "folder": folder,
+            "port": self.port,
+            "options": options,
+            "location": location,
+            "more": more,
+        }
         config.write_text(_CONFIG.format(**settings))
         self._process = subprocess.Popen([program("nginx"), "-p", str(folder), "-c", str(config)])
         with closed_if_it_fails(self.close):

@@ -9,6 +9,7 @@ from http_peer import Recorder, serving
 from servers.browser import browser
 from servers.certificates import make
 from servers.haproxy import configured
+from servers.nginx import Nginx
 from servers.ports import free_port
 
 HAPROXY = """
@@ -53,6 +54,59 @@ async def test_haproxy_keeps_a_connection_on_which_a_request_is_refused() -> Non
                 assert (await client.post(url, content=bytes(2000))).status_code == 413
                 assert (await client.get(url)).status_code == 200
         assert server.listener.counters.accepted == 1
+
+
+NGINX = """
+location / {{
+    proxy_pass http://{target};
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+}}
+location /grpc {{
+    grpc_pass grpc://gateway;
+    grpc_set_header TE trailers;
+}}
+"""
+UPSTREAM = "client_max_body_size 100m; upstream gateway {{ server {target}; keepalive 4; }}"
+
+
+async def test_nginx_speaks_http_2_with_its_clients_and_with_us(tmp_path: Path) -> None:
+    """``grpc_pass`` is nginx' client of HTTP/2. Clients of either kind of connection come by HTTP/2."""
+    seen: list[tuple[str, str, int]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        size = 0
+        while (event := await receive())["type"] == "http.request":
+            size += len(event["body"])
+            if not event["more_body"]:
+                break
+        seen.append((scope["http_version"], scope["path"], size))
+        has_trailers = "http.response.trailers" in scope["extensions"]
+        await send({"type": "http.response.start", "status": 200, "headers": [], "trailers": has_trailers})
+        await send({"type": "http.response.body", "body": bytes(size)})
+        if has_trailers:
+            await send({"type": "http.response.trailers", "headers": [(b"grpc-status", b"0")]})
+
+    async with serving(app, http2=True) as server:
+        place = {"target": server.address}
+        nginx = Nginx(tmp_path / "nginx", 0, location=NGINX.format(**place), more=UPSTREAM.format(**place), http2=True)
+        try:
+            async with httpx.AsyncClient(http1=False, http2=True, timeout=20) as client:
+                sizes = [0, 1, 70_000, 3_000_000]
+                paths = [f"{start}{size}" for size in sizes for start in ("/", "/grpc/")]
+                sent = [
+                    client.post(f"http://127.0.0.1:{nginx.port}{path}", content=bytes(int(path.rpartition("/")[2])))
+                    for path in paths
+                ]
+                answers = await asyncio.gather(*sent)
+        finally:
+            nginx.close()
+        assert server.listener.counters.accepted <= len(sent)
+    assert {(each.status_code, each.http_version) for each in answers} == {(200, "HTTP/2")}
+    assert [len(each.content) for each in answers] == [size for size in sizes for _ in range(2)]
+    assert sorted(seen) == sorted(
+        ("2" if "grpc" in path else "1.1", path, int(path.rpartition("/")[2])) for path in paths
+    )
 
 
 PAGE = b"""<!doctype html><p id=said></p><script>
