@@ -11,7 +11,9 @@ from waiting import until
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
+from gateway import URLRouter, url
 from protocols.app_run import on_departure
+from protocols.http.server import HTTPServer, HTTPSettings
 
 CONNECT = [*request("CONNECT", "/chat"), (":protocol", "websocket"), ("sec-websocket-version", "13")]
 
@@ -233,6 +235,31 @@ async def test_a_stop_closes_it_with_1012() -> None:
         send(client, number, Opcode.CLOSE, (1012).to_bytes(2))
         await client.until_closed()
         await stopping
+
+
+async def test_a_reload_changes_the_pages_that_may_connect_on_an_open_connection() -> None:
+    def serves(*origins: str) -> URLRouter:
+        return URLRouter([url("^chat", Echo(), origins=origins)])
+
+    def from_page(host: str) -> list[tuple[str, str]]:
+        return [*CONNECT, ("origin", f"https://{host}")]
+
+    async with serving(serves("https://a.example"), http2=True) as server, peer(server) as client:
+        before = client.ask(from_page("a.example"), ends=False)
+        await client.until(lambda: client.streams[before].heads)
+        assert client.streams[before].status == "200"
+        assert (await client.answer(client.ask(from_page("b.example"), ends=False))).status == "403"
+
+        settings = HTTPSettings(bind=server.settings.bind, http2=True)
+        await server.become(HTTPServer(serves("https://b.example"), settings, state={}))
+        assert (await client.answer(client.ask(from_page("a.example"), ends=False))).status == "403"
+        after = client.ask(from_page("b.example"), ends=False)
+        for number in (before, after):  # who was let in stays
+            send(client, number, Opcode.TEXT, b"hello")
+            await client.until(lambda number=number: frames(client.streams[number].body))
+            assert frames(client.streams[number].body)[0].data == b"hello"
+            client.h2.reset_stream(number, 8)
+        client.flush()
 
 
 async def test_compressed_messages() -> None:

@@ -150,10 +150,11 @@ def _place(server: HTTPServer) -> Target:
 
 
 @contextlib.asynccontextmanager
-async def behind(app: Any, folder: Path, *, unix: bool, headers: tuple[str, ...]) -> Any:
+async def behind(app: Any, folder: Path, *, unix: bool, headers: tuple[str, ...], root_path: str = "") -> Any:
     bind = f"unix:{folder}/g" if unix else "127.0.0.1:0"
     trusted = ("127.0.0.1", "unix") if unix else ("127.0.0.1",)
-    async with serving(app, bind=bind, trusted_proxies=trusted, trusted_headers=headers) as server:
+    settings: dict[str, Any] = {"trusted_proxies": trusted, "trusted_headers": headers, "root_path": root_path}
+    async with serving(app, bind=bind, **settings) as server:
         yield server
 
 
@@ -239,9 +240,13 @@ async def test_nginx_as_the_guide_has_it_tells_the_client_and_the_scheme(tmp_pat
     assert dict(scope["headers"])[b"host"] == b"a.example"
 
 
+@pytest.mark.parametrize("headers", [FIELDS, FORWARDED], ids=["fields", "forwarded"])
 @pytest.mark.parametrize("front", FRONTS)
-async def test_a_text_is_signed_for_the_url_that_the_provider_called(front: str, tmp_path: Path) -> None:
-    """Twilio signs the public URL. The proxy changes its scheme, host, port and path, and says so."""
+async def test_a_text_is_signed_for_the_url_that_the_provider_called(
+    front: str, headers: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Twilio signs the public URL. The proxy changes its scheme, host, port and path, and says so; Forwarded has no
+    word for the path, which is the server's root_path then."""
     texts = Recorder()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -255,10 +260,11 @@ async def test_a_text_is_signed_for_the_url_that_the_provider_called(front: str,
     signature = RequestValidator("token").compute_signature(public, form)
     signed = {"Host": "www.example.org", "X-Twilio-Signature": signature}
     lies = {"X-Forwarded-Host": "evil.example", "X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "http"}
+    lies["Forwarded"] = "for=6.6.6.6;proto=http;host=evil.example"
     type_ = {"Content-Type": "application/x-www-form-urlencoded"}
     hook = SMSWebhook(app, TwilioSettings(on="web", path="/", auth_token=Secret("token")))
-    async with behind(hook, tmp_path, unix=True, headers=FIELDS) as server:
-        with FRONTS[front](_place(server), tmp_path, False) as port:
+    async with behind(hook, tmp_path, unix=True, headers=headers, root_path="/shop") as server:
+        with FRONTS[front](_place(server), tmp_path, headers == FORWARDED) as port:
             async with stranger() as client:
                 url = f"http://127.0.0.1:{port}/shop/hooks/twilio?tenant=1"
                 taken = await client.post(url, content=urlencode(form), headers=signed | type_ | lies)

@@ -1,6 +1,8 @@
 """Which pages may open a WebSocket: the rule, and servers whose routes have it."""
 
+import contextlib
 import logging
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,10 @@ import websockets
 from contract import LIMIT
 from hypothesis import given
 from hypothesis import strategies as st
+from servers.daemon import Daemon
+from servers.ports import free_port
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from gateway import ProtocolTypeRouter, URLRouter, url
 from gateway.config.loader import parse
@@ -203,3 +209,56 @@ def test_a_wrong_origin_in_python_is_an_error() -> None:
 def test_a_route_by_path_is_no_branch() -> None:
     with pytest.raises(ValueError, match="not an ASGI application"):
         ProtocolTypeRouter({"websocket": url("^a/", app)})
+
+
+RELOADED = """
+servers: {{web: {{protocol: http, bind: "127.0.0.1:{port}"}}}}
+routes:
+  websocket: [{{path: "^chat/", app: pages.app{origins}}}]
+"""
+PAGES = """
+async def app(scope, receive, send):
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (event := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": event["text"]})
+"""
+
+
+@pytest.mark.parametrize(
+    ("origins", "cookie", "welcome"),
+    [
+        (f", origins: [{OTHER}]", True, True),
+        (", origins: '*'", True, True),
+        ("", True, False),
+        ("", False, True),
+        (", origins: [https://third.example]", False, False),
+    ],
+)
+def test_a_reload_changes_the_pages_that_may_connect_and_leaves_who_is_connected(
+    tmp_path: Path, origins: str, cookie: bool, welcome: bool
+) -> None:
+    port = free_port()
+    (tmp_path / "pages.py").write_text(PAGES)
+    file = tmp_path / "gateway.yaml"
+    file.write_text(RELOADED.format(port=port, origins=", origins: [https://first.example]"))
+    daemon = Daemon(tmp_path)
+    headers = {"Cookie": "session=1"} if cookie else {}
+
+    def connected(origin: str) -> contextlib.AbstractContextManager[ClientConnection]:
+        return connect(f"ws://127.0.0.1:{port}/chat/", origin=Origin(origin), additional_headers=headers)
+
+    try:
+        daemon.says("try:")
+        with connected("https://first.example") as first:
+            with pytest.raises(websockets.InvalidStatus), connected(OTHER):
+                pass
+            file.write_text(RELOADED.format(port=port, origins=origins))
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.says("was reloaded")
+            with pytest.raises(websockets.InvalidStatus) if not welcome else contextlib.nullcontext(), connected(OTHER):
+                pass
+            first.send("still here")
+            assert first.recv(LIMIT) == "still here"
+    finally:
+        daemon.close()
