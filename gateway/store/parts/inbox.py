@@ -27,7 +27,8 @@ class Inbox(StoreSession):
         self, limit: int, *, now: float, busy: Collection[str] = (), full: Collection[tuple[str, str]] = ()
     ) -> list[Message]:
         sql, routes = self.operations.messages, tuple(route_of(*each) for each in full)
-        return await self._run(sql.take, Take(self._owner, limit, now, tuple(busy), routes), undo=sql.give_back)
+        call = Take(self._owner, limit, now, tuple(busy), routes)
+        return await self._run(sql.take, call, undo=sql.give_back, syncs=bool)  # without a message it has written nothing
 
     async def finish(self, id: str, *, outgoing: Sequence[Outgoing] = ()) -> None:
         await self._run(self.operations.messages.finish, Finish([id], self._owner, self.now(), outgoing))

@@ -15,7 +15,8 @@ class Outbox(StoreSession):
         self, limit: int, *, now: float, busy: Collection[str] = (), late: Collection[str] = ()
     ) -> list[Outgoing]:
         call = Take(self._owner, limit, now, tuple(busy), late=tuple(late))
-        return await self._run(self.operations.outgoing.take, call, undo=self.operations.outgoing.give_back)
+        sql = self.operations.outgoing
+        return await self._run(sql.take, call, undo=sql.give_back, syncs=bool)
 
     async def finish_outgoing(self, id: str) -> None:
         await self._run(self.operations.outgoing.finish, id)
