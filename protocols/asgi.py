@@ -413,6 +413,8 @@ class SMSReceiveEvent(TypedDict):
     type: Literal["sms.receive"]
     text: str
     media: list[Media]
+    opt: NotRequired[Literal["out", "in", "help"]]
+    complete: NotRequired[bool]
 
 
 class SMSStatusEvent(TypedDict):

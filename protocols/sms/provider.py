@@ -1,12 +1,13 @@
 """What a provider is, and the messages, requests and responses that it deals with. No I/O, no clock."""
 
+import hashlib
 import hmac
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from protocols.asgi import Media
@@ -29,6 +30,8 @@ class Request:
     body: bytes = b""
     max_fields: int = 1000
     """A form or query with more fields is malformed."""
+    key: bytes = b""
+    """What is at the URL of :meth:`Provider.key_url`; empty if the provider's requests need no such key."""
 
     @cached_property
     def media_type(self) -> str:
@@ -70,6 +73,10 @@ class Request:
             raise RemoteProtocolError(f"more than {self.max_fields} fields", answer=400) from error
 
 
+MOST_PARTS = 255
+"""A network's header has one byte for the number of parts (3GPP TS 23.040, 9.2.3.24.1)."""
+
+
 def _check_id(message_id: str) -> None:
     """Raise RemoteProtocolError for an empty id.
 
@@ -81,16 +88,38 @@ def _check_id(message_id: str) -> None:
 
 
 @dataclass(frozen=True)
+class Part:
+    """The place of a part in a long text. Raises RemoteProtocolError if there is no such place."""
+
+    reference: str
+    """The same for all parts of one text from one sender to one recipient."""
+    number: int
+    """From 1."""
+    total: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.total <= MOST_PARTS:
+            raise RemoteProtocolError("the number of a part is not one of those of its text", answer=400)
+
+
+@dataclass(frozen=True)
 class TextMessage:
-    """A text that arrived. Raises RemoteProtocolError if it has no id."""
+    """A text that arrived, or a part of a long one. Raises RemoteProtocolError if it has no id."""
 
     sender: str
     recipient: str
     message_id: str
+    """The same each time that the provider delivers it; see :func:`content_id` where the provider's own is not."""
     text: str
     media: list[Media] = field(default_factory=list)
     segments: int = 1
     fields: dict[str, str] = field(default_factory=dict)
+    opt: Literal["out", "in", "help"] | None = None
+    """What its sender asked for by it (STOP, START, HELP), if the provider knows and has answered that itself."""
+    part: Part | None = None
+    """Its place in a long text, if the provider delivers the parts of one by themselves."""
+    complete: bool = True
+    """False for a long text of which parts are missing."""
 
     def __post_init__(self) -> None:
         _check_id(self.message_id)
@@ -113,6 +142,18 @@ class DeliveryReceipt:
 
     def __post_init__(self) -> None:
         _check_id(self.message_id)
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """A request that asks us to confirm that its messages are wanted, by a GET of a URL. It makes no scope."""
+
+    url: str
+    """Its host is one that the provider's file names: a request cannot choose any."""
+
+
+Item = TextMessage | DeliveryReceipt | Confirmation
+"""What a request brings."""
 
 
 @dataclass(frozen=True)
@@ -224,6 +265,14 @@ class Provider(ABC, Generic[S]):
     carries_replies: ClassVar[bool] = True
     """Whether the response to the webhook can carry replies. If not, they are sent by :meth:`request`, and
     :meth:`answer` gets none."""
+    deadline: ClassVar[float] = 15.0
+    """Seconds after which the provider no longer waits for the answer."""
+    repeats: ClassVar[bool]
+    """Whether the provider, as it is set up by default, delivers a message again that was answered with 5xx."""
+    refusal: ClassVar[int] = 403
+    """The status for a request that none of our keys signed."""
+    numbers_lack_sign: ClassVar[bool] = False
+    """Whether its international numbers have no ``+``. Then the webhook adds it."""
     max_fields: int = 0
     """The most fields of a form; 0 for a provider that sends none."""
     folder: str = ""
@@ -232,21 +281,29 @@ class Provider(ABC, Generic[S]):
     @abstractmethod
     def __init__(self, settings: S) -> None: ...
 
+    def key_url(self, request: Request) -> str | None:
+        """Return the URL of the public key that ``request`` says it is signed with; None if our settings have the key.
+
+        The webhook fetches it, without redirects, and keeps it; :meth:`verify` then finds it in :attr:`Request.key`. An
+        attacker may have chosen the URL, so this checks its host. Raises RemoteProtocolError for any other URL.
+        """
+        return None
+
     @abstractmethod
     def verify(self, request: Request) -> bool:
         """Whether one of our keys signed ``request``. Raises RemoteProtocolError for a body that cannot be read."""
 
     @abstractmethod
-    def parse(self, request: Request) -> Sequence[TextMessage | DeliveryReceipt]:
-        """The messages in ``request``. Raises RemoteProtocolError if it is malformed."""
+    def parse(self, request: Request) -> Sequence[Item]:
+        """What ``request`` brings, from nothing to 100 items. Raises RemoteProtocolError if it is malformed."""
 
     @abstractmethod
     def explain(self, request: Request) -> str:
         """Why :meth:`verify` returned False: one sentence for the operator, without secrets or content."""
 
     @abstractmethod
-    def answer(self, replies: Sequence[Reply]) -> Response:
-        """The response that accepts the messages, and has the provider send ``replies``."""
+    def answer(self, request: Request, replies: Sequence[Reply]) -> Response:
+        """The response to ``request`` that accepts its messages, and has the provider send ``replies``."""
 
     @abstractmethod
     def sign(self, url: str, message: TextMessage) -> Request:
@@ -332,6 +389,18 @@ def check_url(key: str, url: str) -> None:
 def same(one: str, other: str) -> bool:
     """Compare in constant time. A header that is not ASCII is unequal, and raises nothing."""
     return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))
+
+
+def is_fresh(timestamp: str | None, tolerance: float, now: float) -> bool:
+    """Whether a time in a header (Unix seconds) is at most ``tolerance`` seconds from ``now``. Text is never fresh."""
+    if timestamp is None or not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= 12):
+        return False
+    return abs(now - int(timestamp)) <= tolerance
+
+
+def content_id(*parts: str) -> str:
+    """Return an id made of what a message says, for a provider that gives a message another id each time."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def keys_of(secrets: Secret | Sequence[Secret]) -> list[Secret]:

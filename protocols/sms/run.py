@@ -67,9 +67,19 @@ class TextRun(SMSRun):
     sends: ClassVar = events.TEXT
 
     def __init__(self, app: Application, scope: SMSScope, message: TextMessage) -> None:
-        super().__init__(app, scope, {"type": "sms.receive", "text": message.text, "media": message.media})
+        super().__init__(app, scope, received(message))
         self._message = message
 
     def sms_send(self, event: SMSSendEvent) -> None:
         reply = Reply(self._message, event["text"], event["media"], event.get("to"), event.get("from"))
         self.replies.append(reply)
+
+
+def received(message: TextMessage) -> SMSReceiveEvent:
+    """The event that brings ``message`` to an application."""
+    event: SMSReceiveEvent = {"type": "sms.receive", "text": message.text, "media": message.media}
+    if message.opt is not None:
+        event["opt"] = message.opt
+    if not message.complete:
+        event["complete"] = False
+    return event

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -15,8 +16,11 @@ from protocols.lazy_names import imported
 from protocols.log_facts import about_peer
 from protocols.server import Server, ServerStatus
 from protocols.sms.events import CHECKS
+from protocols.sms.long_texts import LongTexts
 from protocols.sms.provider import (
+    Confirmation,
     DeliveryReceipt,
+    Item,
     OutgoingText,
     ProviderSettings,
     Reply,
@@ -28,8 +32,10 @@ from protocols.sms.provider import (
 from protocols.sms.providers import provider_for
 from protocols.sms.run import ReceiptRun, SMSRun, TextRun
 from protocols.sms.scope import sms_scope
+from protocols.sms.senders import with_sign
 
 if TYPE_CHECKING:
+    from protocols.sms.fetching import Fetcher
     from protocols.sms.sending import ProviderClient
     from protocols.sms.text_folder import TextFolder
 
@@ -41,6 +47,10 @@ UNAVAILABLE = Response(503, retry_after=30)
 after a 4xx."""
 _CLIENTS = ("protocols.sms.sending:ProviderClient", "protocols.sms.text_folder:TextFolder")
 """What sends texts: without a folder, which needs a large HTTP client, and with one."""
+MOST_ITEMS = 100
+"""Messages and receipts of one request."""
+MARGIN = 0.5
+"""Seconds between our answer and the moment when the provider no longer waits for it."""
 
 
 class SMSWebhook(Server):
@@ -61,6 +71,9 @@ class SMSWebhook(Server):
         self.settings = settings
         self.provider = provider_for(settings)
         self._client: ProviderClient | TextFolder = imported(_CLIENTS[bool(self.provider.folder)])(self.provider)
+        self._fetchers: list[Fetcher] = []
+        self._timeout = min(settings.timeout, self.provider.deadline - MARGIN)
+        self._long_texts = LongTexts(name, None if self.provider.repeats else self._timeout / 2)
         router: object = app
         self._router = router if isinstance(router, Routable) else None
         self._requests: set[asyncio.Task[Any]] = set()
@@ -77,6 +90,9 @@ class SMSWebhook(Server):
         checked = "signatures NOT checked (insecure: true)" if self.settings.insecure else "signatures checked"
         if self.settings.insecure:
             logger.warning("sms %s: %s", self.name, checked)
+        if self.settings.timeout > self._timeout:
+            said = "sms %s: timeout is %g s, because %s waits for %g s"
+            logger.warning(said, self.name, self._timeout, self.provider.name, self.provider.deadline)
         self.status = ServerStatus("ready", f"{self.provider.name}, {checked}")
 
     async def stop(self, grace: float) -> None:
@@ -94,6 +110,8 @@ class SMSWebhook(Server):
         await self.tasks.cancel()
         self.status = ServerStatus("stopped")
         await self._client.close(max(0.0, ends - loop.time()))
+        while self._fetchers:
+            await self._fetchers.pop().close()
 
     async def send(self, event: Mapping[str, Any]) -> None:
         """Send an ``sms.send`` outside any run, by the provider's API. When this returns, the provider has taken it.
@@ -138,11 +156,11 @@ class SMSWebhook(Server):
         if scope["method"] not in self.provider.methods:
             return Response(405, allow=self.provider.methods)
         try:
-            async with asyncio.timeout(self.settings.timeout):
+            async with asyncio.timeout(self._timeout):
                 request = await self._read(scope, receive)
                 return await self._deliver(request, scope)
         except TimeoutError:
-            logger.info("sms %s: not done within %g s; answered 503", self.name, self.settings.timeout)
+            logger.info("sms %s: not done within %g s; answered 503", self.name, self._timeout)
             return UNAVAILABLE
         except RemoteProtocolError as error:
             status = error.answer if isinstance(error.answer, int) else 400
@@ -169,17 +187,57 @@ class SMSWebhook(Server):
         return bytes(body)
 
     async def _deliver(self, request: Request, http: HTTPScope) -> Response:
-        if not self.settings.insecure and not self.provider.verify(request):
-            raise RemoteProtocolError(self.provider.explain(request), answer=403)
-        runs = [await self._run(item, http) for item in self.provider.parse(request)]
+        if not self.settings.insecure:
+            verified = await self._verified(request)
+            if verified is None:
+                return UNAVAILABLE
+            request = verified
+        items = self.provider.parse(request)
+        if len(items) > MOST_ITEMS:
+            raise RemoteProtocolError(f"it has more than {MOST_ITEMS} messages", answer=400)
+        runs = [await self._handle(item, http) for item in items]
         if None in runs:
             return UNAVAILABLE
         replies = [reply for found in runs if found for reply in found]
         if self.provider.carries_replies:
-            return self.provider.answer(replies)
+            return self.provider.answer(request, replies)
         for reply in replies:
             self.tasks.spawn(self._send_reply(reply), name="a reply")
-        return self.provider.answer([])
+        return self.provider.answer(request, [])
+
+    async def _verified(self, request: Request) -> Request | None:
+        """Return ``request`` with the key that it is signed with, or None if that cannot be fetched now. Raises
+        RemoteProtocolError if it is not signed."""
+        if (url := self.provider.key_url(request)) is not None:
+            key = await self._fetcher().key(url)
+            if key is None:
+                return None
+            request = replace(request, key=key)
+        if not self.provider.verify(request):
+            raise RemoteProtocolError(self.provider.explain(request), answer=self.provider.refusal)
+        return request
+
+    def _fetcher(self) -> "Fetcher":
+        """Return the fetcher. It is made here, because few providers need its large HTTP client."""
+        if not self._fetchers:
+            self._fetchers.append(imported("protocols.sms.fetching:Fetcher")(self.name))
+        return self._fetchers[0]
+
+    async def _handle(self, item: Item, http: HTTPScope) -> Sequence[Reply] | None:
+        """Return the replies to ``item``; None if the provider has to send it again."""
+        if isinstance(item, Confirmation):
+            return await self._confirm(item)
+        if self.provider.numbers_lack_sign:
+            item = replace(item, sender=with_sign(item.sender), recipient=with_sign(item.recipient))
+        if isinstance(item, TextMessage) and item.part is not None:
+            return await self._long_texts.handle(item, item.part, lambda whole: self._run(whole, http))
+        return await self._run(item, http)
+
+    async def _confirm(self, item: Confirmation) -> Sequence[Reply] | None:
+        if not await self._fetcher().confirm(item.url):
+            return None
+        logger.info("sms %s: confirmed that its messages are wanted", self.name)
+        return []
 
     async def _send_reply(self, reply: Reply) -> None:
         """Send a reply by the provider's API, after its text was acknowledged. A text is not delivered again because of

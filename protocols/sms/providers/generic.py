@@ -27,6 +27,7 @@ from protocols.sms.provider import (
     TextMessage,
     check_url,
     count,
+    is_fresh,
     judge,
     keys_of,
     same,
@@ -89,6 +90,7 @@ class Generic(Provider[GenericSettings]):
     name = "generic"
     settings_class = GenericSettings
     methods = ("POST",)
+    repeats = True
 
     def __init__(self, settings: GenericSettings, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
@@ -106,9 +108,7 @@ class Generic(Provider[GenericSettings]):
     def _fresh(self, timestamp: str | None) -> bool:
         if timestamp is None:
             return not self._settings.require_timestamp
-        if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= 12):
-            return False
-        return abs(self._clock() - int(timestamp)) <= self._settings.tolerance
+        return is_fresh(timestamp, self._settings.tolerance, self._clock())
 
     def explain(self, request: Request) -> str:
         if "x-signature" not in request.headers:
@@ -123,7 +123,7 @@ class Generic(Provider[GenericSettings]):
             raise RemoteProtocolError(f"more than {self._settings.max_messages} messages", answer=400)
         return [_item(item) for item in items]
 
-    def answer(self, replies: Sequence[Reply]) -> Response:
+    def answer(self, request: Request, replies: Sequence[Reply]) -> Response:
         body = json.dumps({"replies": [_reply(reply) for reply in replies]}, ensure_ascii=False)
         return Response(200, "application/json", body.encode("utf-8", "replace"))
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
-from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlunsplit
 
 from protocols.asgi import Media
 from protocols.errors import AccountRefused, NotSent, PermanentFailure, RemoteProtocolError
@@ -36,6 +36,7 @@ from protocols.sms.provider import (
     split,
 )
 from protocols.sms.senders import as_sent
+from protocols.sms.signed_url import explain_url, loggable, signed_url, split_url
 from protocols.units import Count, Length, Timeout
 
 
@@ -94,12 +95,14 @@ _ALGORITHMS = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
 _FORM = "application/x-www-form-urlencoded"
 _ILLEGAL_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # all but Char of XML 1.0, 2.2
 _CREATED = range(201, 202)
+_OPTS: Mapping[str, Literal["out", "in", "help"]] = {"STOP": "out", "START": "in", "HELP": "help"}
 
 
 class Twilio(Provider[TwilioSettings]):
     name = "twilio"
     settings_class = TwilioSettings
     methods = ("POST", "GET")
+    repeats = False
     longest = 1600
     """Twilio refuses a longer body as a whole (error 21617)."""
 
@@ -109,7 +112,7 @@ class Twilio(Provider[TwilioSettings]):
         self.max_fields = settings.max_fields
 
     def verify(self, request: Request) -> bool:
-        return self._matches(request, _signed_url(request, self._settings.public_url))
+        return self._matches(request, signed_url(request, self._settings.public_url))
 
     def _matches(self, request: Request, url: str) -> bool:
         given = request.headers.get("x-twilio-signature", "")
@@ -133,16 +136,14 @@ class Twilio(Provider[TwilioSettings]):
         return self._tokens, algorithm
 
     def explain(self, request: Request) -> str:
-        tried = _signed_url(request, self._settings.public_url)
+        tried = signed_url(request, self._settings.public_url)
         if "x-twilio-signature" not in request.headers:
-            return f"no X-Twilio-Signature header (URL {_without_values(tried)})"
+            return f"no X-Twilio-Signature header (URL {loggable(tried)})"
         if not _covers_body(tried, _signed_pairs(request), request.body):
-            return f"the body is not a form, and {_without_values(tried)} has no bodySHA256 of it: nobody signed it"
-        for guess in _guesses(request):
-            if self._matches(request, guess):
-                signed = _without_values(guess)
-                return f"signed for {signed}, but checked against {_without_values(tried)}: set public_url"
-        return f"wrong signature for {_without_values(tried)}: Twilio's console has another URL, or another token"
+            return f"the body is not a form, and {loggable(tried)} has no bodySHA256 of it: nobody signed it"
+        if said := explain_url(request, self._settings.public_url, lambda url: self._matches(request, url)):
+            return said
+        return f"wrong signature for {loggable(tried)}: Twilio's console has another URL, or another token"
 
     def parse(self, request: Request) -> Sequence[TextMessage | DeliveryReceipt]:
         fields = _fields(request)
@@ -153,7 +154,7 @@ class Twilio(Provider[TwilioSettings]):
         except KeyError as error:
             raise RemoteProtocolError(f"the field {error} is missing", answer=400) from error
 
-    def answer(self, replies: Sequence[Reply]) -> Response:
+    def answer(self, request: Request, replies: Sequence[Reply]) -> Response:
         messages = "".join(twiml for reply in replies for twiml in _messages(reply))
         document = f'<?xml version="1.0" encoding="UTF-8"?><Response>{messages}</Response>'
         # Always XML: Twilio would send a text/plain answer to the user.
@@ -206,30 +207,15 @@ def _covers_body(url: str, pairs: Sequence[tuple[str, str]], body: bytes) -> boo
     """
     if pairs:
         return True
-    claimed = dict(parse_qsl(_split(url).query)).get("bodySHA256")
+    claimed = dict(parse_qsl(split_url(url).query)).get("bodySHA256")
     return same(hashlib.sha256(body).hexdigest(), claimed) if claimed is not None else not body
-
-
-def _signed_url(request: Request, public_url: str | None) -> str:
-    if public_url is None:
-        return request.url
-    public, own = _split(public_url), _split(request.url)
-    return urlunsplit((public.scheme, public.netloc, public.path or own.path, own.query or public.query, ""))
-
-
-def _split(url: str) -> SplitResult:
-    """Like ``urlsplit``, but with empty parts if the Host header makes the URL invalid."""
-    try:
-        return urlsplit(url)
-    except ValueError:
-        return urlsplit("")
 
 
 def _variants(url: str) -> Iterable[str]:
     """The forms in which Twilio may have signed ``url``. Twilio is inconsistent, and its own libraries try these too:
     with its port, without, or with the default port; the query as it came, normalised, or decoded and encoded again."""
     yield url
-    parts = _split(url)
+    parts = split_url(url)
     user, at, host = parts.netloc.rpartition("@")
     bare = re.sub(r":\d*$", "", host)
     full = host if bare != host else f"{bare}:{443 if parts.scheme == 'https' else 80}"
@@ -242,24 +228,6 @@ def _variants(url: str) -> Iterable[str]:
 def _encoded_again(query: str) -> str:
     pairs = parse_qsl(query, keep_blank_values=True)
     return "&".join(f"{quote(name, safe='~!*()-._')}={quote(value, safe='~!*()-._')}" for name, value in pairs)
-
-
-def _guesses(request: Request) -> Iterable[str]:
-    """URLs that Twilio's console may have, by the headers of proxies: never trusted, only shown to the operator."""
-    own = _split(request.url)
-    hosts = (own.netloc, request.headers.get("x-forwarded-host", own.netloc))
-    for scheme in ("https", "http"):
-        for host in dict.fromkeys(hosts):
-            yield urlunsplit((scheme, host, own.path, own.query, ""))
-
-
-def _without_values(url: str) -> str:
-    """Return ``url`` for the log: on one line, of bounded length, without a password and without the values of its
-    query, where a GET has the text."""
-    parts = _split(url)
-    names = "&".join(name for name, _ in parse_qsl(parts.query, keep_blank_values=True))
-    plain = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, names, ""))
-    return ascii(plain[:300])[1:-1]
 
 
 # Fields
@@ -282,6 +250,7 @@ def _message(fields: dict[str, str]) -> TextMessage:
         message_id=fields["MessageSid"],
         text=fields.get("Body", ""),
         media=_media(fields),
+        opt=_OPTS.get(fields.get("OptOutType", "").upper()),
         segments=count(fields.get("NumSegments", "")),
         fields=fields,
     )

@@ -42,7 +42,7 @@ from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire import packets
 from protocols.mqtt.wire.parser import Parser
 from protocols.secret import Secret
-from protocols.sms.provider import DeliveryReceipt, OutgoingText, TextMessage
+from protocols.sms.provider import DeliveryReceipt, OutgoingText, Request, TextMessage
 from protocols.sms.providers.generic import Generic, GenericSettings
 from protocols.sms.providers.twilio import Twilio, TwilioSettings
 from protocols.sms.run import ReceiptRun, TextRun
@@ -573,7 +573,7 @@ def test_texts_are_judged_alike(event: Any, is_receipt: bool) -> None:
         if one == "accepted":
             replies = live.replies  # type: ignore[attr-defined]
             for provider in (TWILIO, GENERIC):
-                assert provider.answer(replies).status == 200
+                assert provider.answer(Request("POST", "", {}), replies).status == 200
                 for reply in replies:
                     provider.request(OutgoingText("id", reply.sender or "a", reply.to or "b", reply.text, reply.media))
             _kept(stored)

@@ -36,6 +36,7 @@ VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text())
 URL = "https://example.com/hooks/twilio"
 TOKEN = "12345"
 FORM_TYPE = "application/x-www-form-urlencoded"
+ASKED = Request("POST", URL, {})
 FORM = {
     "MessageSid": "SM1",
     "From": "+447911123456",
@@ -227,7 +228,7 @@ def test_an_empty_id_is_malformed_whoever_the_provider_is(given_id: str, receipt
 def test_twiml_says_what_was_replied(text: str, shown: str | None) -> None:
     [message] = twilio().parse(posted(FORM))
     reply = Reply(message, text, ["https://m/?a=1&b=2"], sender='"&<')
-    response = twilio().answer([reply])
+    response = twilio().answer(ASKED, [reply])
     assert (response.status, response.content_type) == (200, "text/xml; charset=utf-8")
     [element] = ElementTree.fromstring(response.body)
     assert element.attrib == {"from": '"&<'}
@@ -236,9 +237,9 @@ def test_twiml_says_what_was_replied(text: str, shown: str | None) -> None:
 
 
 def test_twiml_without_a_reply_is_empty_and_a_long_one_is_split() -> None:
-    assert twilio().answer([]).body == b'<?xml version="1.0" encoding="UTF-8"?><Response></Response>'
+    assert twilio().answer(ASKED, []).body == b'<?xml version="1.0" encoding="UTF-8"?><Response></Response>'
     [message] = twilio().parse(posted(FORM))
-    document = ElementTree.fromstring(twilio().answer([Reply(message, "x" * 3201, ["m"])]).body)
+    document = ElementTree.fromstring(twilio().answer(ASKED, [Reply(message, "x" * 3201, ["m"])]).body)
     assert [len(body.text or "") for body in document.iter("Body")] == [1600, 1600, 1]
     assert len(list(document.iter("Media"))) == 1
 
@@ -246,14 +247,14 @@ def test_twiml_without_a_reply_is_empty_and_a_long_one_is_split() -> None:
 def test_an_emoji_is_two_characters_to_twilio() -> None:
     """Counted as one, 1600 of them would be refused as a whole (error 21617)."""
     [message] = twilio().parse(posted(FORM))
-    document = ElementTree.fromstring(twilio().answer([Reply(message, "\U0001f44b" * 1000)]).body)
+    document = ElementTree.fromstring(twilio().answer(ASKED, [Reply(message, "\U0001f44b" * 1000)]).body)
     assert [len(body.text or "") for body in document.iter("Body")] == [800, 200]
 
 
 @given(st.text())
 def test_any_text_is_well_formed_twiml(text: str) -> None:
     message = TextMessage("+1", "+2", "m", "")
-    ElementTree.fromstring(twilio().answer([Reply(message, text, [text], text, text)]).body)
+    ElementTree.fromstring(twilio().answer(ASKED, [Reply(message, text, [text], text, text)]).body)
 
 
 def test_the_generic_vector() -> None:
@@ -315,7 +316,7 @@ def test_what_is_no_message_is_malformed(body: bytes) -> None:
 
 def test_the_generic_answer_names_both_parties() -> None:
     message = TextMessage("+447911123456", "12345", "m", "hi")
-    response = generic().answer([Reply(message, "yes", ["m"]), Reply(message, "no", to="+1", sender="X")])
+    response = generic().answer(ASKED, [Reply(message, "yes", ["m"]), Reply(message, "no", to="+1", sender="X")])
     assert json.loads(response.body) == {
         "replies": [
             {"to": "+447911123456", "from": "12345", "text": "yes", "media": ["m"]},
