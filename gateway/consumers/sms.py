@@ -1,13 +1,20 @@
 """Consumers of the sms scope: one instance for each text or delivery receipt."""
 
-from collections.abc import Sequence
-from typing import Any, TypeVar
+import logging
+from collections.abc import Collection, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from gateway.consumers import arguments, message_arguments
+from gateway.consumers.answering import answering
 from gateway.consumers.base import Asked, Consumer
 from gateway.consumers.forms import AsyncForm, Awaited, SyncForm
-from gateway.consumers.hooks import Call
-from protocols.asgi import Media, SMSReceiveEvent, SMSScope, SMSStatusEvent
+from gateway.consumers.hooks import Call, writes
+from gateway.consumers.text_guard import RATE, SAME, WHY
+from protocols.asgi import Media, SMSReceiveEvent, SMSScope, SMSStatusEvent, describe
+from protocols.event_id import new_id
+from protocols.sms.keywords import START, STOP, is_only_keyword
+
+logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
@@ -16,6 +23,9 @@ class SMSMethods(Consumer[R]):
     """The methods of both forms. Write ``receive``, and ``status`` if you want receipts. Returning accepts."""
 
     scope: SMSScope
+    _received: SMSReceiveEvent | None = None
+    _number = 0
+    """How many answers the handler has written."""
 
     states = {
         "accepted": "the text is accepted already; only self.reply() may follow",
@@ -24,11 +34,36 @@ class SMSMethods(Consumer[R]):
         "receipt": "a delivery receipt cannot be answered; to write to its number, call send_text() of gateway",
     }
     instead = {"sms.receive": Asked("receive", "self.reply(text)")}
-    _hooks = {"receive": Call(("text", "media")), "status": Call()}
-    _required = ("receive", "status", "sms_receive", "sms_status")
+    _hooks = {
+        "receive": Call(("text", "media")),
+        "status": Call(),
+        "opt_out": Call(("text",)),
+        "opt_in": Call(("text",)),
+    }
+    _required = ("receive", "status", "opt_out", "opt_in", "sms_receive", "sms_status")
+
+    same_answers_per_hour: ClassVar[int] = 3
+    """How many times :meth:`reply` sends the same text to one sender within an hour. It ends a loop of two programs."""
+    answers_per_hour: ClassVar[int] = 20
+    """How many texts :meth:`reply` sends to one sender within an hour."""
+
+    async def dispatch(self, event: Any) -> None:
+        if event["type"] == "sms.receive":
+            self._received = event
+        await super().dispatch(event)
 
     def sms_receive(self, event: SMSReceiveEvent) -> Any:
-        return self.receive(event["text"], event["media"])
+        text, kind = event["text"], type(self)
+        if writes(kind, "opt_out") and self._asks("out", text, STOP):
+            return self.opt_out(text)
+        if writes(kind, "opt_in") and self._asks("in", text, START):
+            return self.opt_in(text)
+        return self.receive(text, event["media"])
+
+    def _asks(self, what: str, text: str, words: Collection[str]) -> bool:
+        """Whether the sender asks for ``what``, as the provider says, or by a text that is one of ``words`` alone."""
+        opt = self._opt
+        return is_only_keyword(text, words) if opt is None else opt == what
 
     def sms_status(self, event: SMSStatusEvent) -> Any:
         return self.status(event)
@@ -36,13 +71,58 @@ class SMSMethods(Consumer[R]):
     def receive(self, text: str, media: list[Media]) -> Any:
         """Handle one text. ``media`` has dicts of ``url`` and ``content_type``; the addresses are in ``self.scope``."""
 
+    def opt_out(self, text: str) -> Any:
+        """Handle a text that asks for no more texts: STOP, or another word of that family, and nothing else, or what
+        the provider says is one. Without this method of yours, ``receive`` gets it."""
+
+    def opt_in(self, text: str) -> Any:
+        """Handle a text that asks for texts again: START. Without this method of yours, ``receive`` gets it."""
+
     def status(self, message: SMSStatusEvent) -> Any:
         """Handle a delivery receipt, which has ``message_id``, ``status`` and ``error``."""
 
     def reply(self, text: str, media: Sequence[str] = ()) -> R:
-        """Answer the sender. ``media`` are URLs, of pictures say."""
+        """Answer the sender. ``media`` are URLs, of pictures say.
+
+        If the text is not :attr:`answerable`, or its sender has had ``same_answers_per_hour`` or ``answers_per_hour``
+        answers, nothing is sent, which is logged.
+        """
         urls = message_arguments.text_message("reply", text, media)
-        return self.perform(self._emit({"type": "sms.send", "text": text, "media": urls}, "reply"))
+        return self.perform(self._reply(text, urls))
+
+    async def _reply(self, text: str, urls: list[str]) -> None:
+        self._number += 1
+        if self._received is None or not self._is_guarded(text):
+            await self._emit({"type": "sms.send", "text": text, "media": urls}, "reply")
+
+    @property
+    def answerable(self) -> bool:
+        """Whether the text may be answered: not one from a number of ours or from a name, and not a STOP, START or HELP
+        that the provider has answered."""
+        return not answering.get().texts.unanswerable(self.scope, self._opt)
+
+    def _is_guarded(self, text: str) -> bool:
+        guard, first = answering.get().texts, False
+        limits = {SAME: self.same_answers_per_hour, RATE: self.answers_per_hour}
+        if not (reason := guard.unanswerable(self.scope, self._opt)):
+            reason, first = guard.over(self.scope, text, self._answer_id, *limits.values())
+        if reason:
+            guard.prevented[reason] += 1
+            level, why = logging.WARNING if first else logging.INFO, WHY[reason].format(limits.get(reason, ""))
+            logger.log(level, "%s: not answered: %s", describe(self.scope), why, extra={"scope": self.scope})
+        return bool(reason)
+
+    @property
+    def _answer_id(self) -> str:
+        """The same in every attempt at this text, and for no other answer."""
+        extensions = self.scope["extensions"]
+        event = extensions.get("delivery", extensions.get("event", {})).get("id") or new_id()
+        return f"{event} {self._number}"
+
+    @property
+    def _opt(self) -> str | None:
+        """What the provider says that the sender asked for, and has answered."""
+        return None if self._received is None else self._received.get("opt")
 
     def accept(self) -> R:
         return self.perform(self._emit({"type": "sms.accept"}, "accept"))

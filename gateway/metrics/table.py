@@ -17,6 +17,7 @@ from gateway.metrics.readers import (
     store,
     store_holdings,
     submission,
+    texts,
     threads,
     tracing,
 )
@@ -32,6 +33,7 @@ READERS: tuple[Reader, ...] = (
     store_holdings.READER,
     deliveries.READER,
     submission.READER,
+    texts.READER,
     threads.READER,
     layer.READER,
     channels.READER,

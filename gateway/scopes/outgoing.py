@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.consumers.answering import Answering
+from gateway.consumers.text_guard import TextGuard
 from gateway.delivery.outgoing_servers import OutgoingServers
 from gateway.scopes.installed import KINDS
 from protocols.lazy_names import LazyMapping
@@ -23,4 +24,6 @@ def outgoing_servers(settings: Any) -> OutgoingServers:
 
 def answering_of(settings: Any) -> Answering:
     tokens = settings.reply_tokens.tokens() if settings.reply_tokens else None
-    return Answering(tokens, default_from=settings.submission.default_from if settings.submission else "")
+    numbers = frozenset(number for each in settings.servers.values() if (number := getattr(each, "number", "")))
+    default_from = settings.submission.default_from if settings.submission else ""
+    return Answering(tokens, texts=TextGuard(numbers), default_from=default_from)

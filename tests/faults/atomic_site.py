@@ -142,6 +142,8 @@ class AsyncMail(AsyncEmailConsumer):
 
 
 class Text(SMSConsumer):
+    same_answers_per_hour = answers_per_hour = 1_000_000  # one sender texts all the time
+
     def receive(self, text, media):
         handle(self, text)
         self.reply("taken")

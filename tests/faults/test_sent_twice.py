@@ -42,6 +42,8 @@ class Mail(EmailConsumer):
 
 
 class Text(SMSConsumer):
+    same_answers_per_hour = answers_per_hour = 1_000_000  # one sender texts all the time
+
     def receive(self, text, media):
         for number in range(3):
             self.reply(text)

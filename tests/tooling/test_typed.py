@@ -31,7 +31,8 @@ ANY = {
         gateway/compat/listener.py
         gateway/consumers/base.py gateway/consumers/departure.py gateway/consumers/email.py gateway/consumers/forms.py
         gateway/consumers/http.py gateway/consumers/mqtt.py gateway/consumers/mqtt_batch.py gateway/consumers/raw.py
-        gateway/consumers/received.py gateway/consumers/unanswered.py gateway/consumers/waiting.py""",
+        gateway/consumers/received.py gateway/consumers/sms.py gateway/consumers/unanswered.py
+        gateway/consumers/waiting.py""",
     ARRIVALS: """
         gateway/arrivals/arrival.py gateway/arrivals/service.py gateway/arrivals/stored.py gateway/arrivals/watch.py
         gateway/delivery/observer.py gateway/scopes/email/arrivals.py gateway/scopes/http/arrivals.py

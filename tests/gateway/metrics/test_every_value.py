@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.consumers.text_guard import WHY
 from gateway.delivery.delivery_counters import ENDS
 from gateway.delivery.outgoing_counters import RESULTS
 from gateway.metrics.table import FAMILIES
@@ -42,6 +43,7 @@ SHOWN = {
     "test_verdict_values": {
         "test_a_request": ["gateway_runs_total"],
         "test_how_long_requests_take": ["gateway_run_duration_seconds"],
+        "test_answers_to_texts_that_are_not_sent": ["gateway_sms_answers_prevented_total"],
         "test_a_client_that_leaves_before_the_response": ["gateway_in_flight"],
     },
     "test_runs": {
@@ -148,6 +150,7 @@ LABELS = {
     "test_verdict_values": [
         *{result for name in ("websocket", "mqtt", "email", "sms") for result in scope_kinds()[name].results},
         *("client left", "302", "404", "503"),
+        *WHY,
     ],
     "test_figures": ["server", "client_ca", "client", "ca"],
     "test_layer_values": ["capacity", "expiry", "failed", "full", "garbage", "handled", "relay", "unread"],

@@ -70,7 +70,9 @@ class Desk(AsyncEmailConsumer):
 
 class Texts(AsyncSMSConsumer):
     async def receive(self, text, media):
-        if text == "deferred":
+        if text.startswith("reply"):
+            await self.reply(text.removeprefix("reply"))
+        elif text == "deferred":
             await self.defer()
         else:
             await verdict(self, text)
@@ -165,6 +167,26 @@ def test_a_text(site: Measured, verdict: str) -> None:
         body, headers = webhook(verdict, f"{verdict}{number}")
         httpx.post(site.url("web", "/hooks/sms"), content=body, headers=headers, timeout=LIMIT)
     counted(site, "texts", "sms", "handlers.Texts", verdict)
+
+
+@pytest.mark.parametrize(
+    ("reason", "sender", "texts", "prevented"),
+    [
+        ("own_number", "+447700900999", ["reply a"], 1),
+        ("alphanumeric", "HDFCBK", ["reply a"], 1),
+        ("same_answer", "+447700900124", ["reply a"] * 5, 2),
+        ("rate", "+447700900125", [f"reply {number}" for number in range(21)], 1),
+        ("opt", "+447700900126", ["reply a"], 0),
+    ],
+)
+def test_answers_to_texts_that_are_not_sent(
+    site: Measured, reason: str, sender: str, texts: list[str], prevented: int
+) -> None:
+    for number, text in enumerate(texts):
+        body, headers = webhook(text, f"{reason}{number}", sender=sender)
+        answer = httpx.post(site.url("web", "/hooks/sms"), content=body, headers=headers, timeout=LIMIT)
+        assert len(answer.json()["replies"]) == (number < len(texts) - prevented)
+    site.becomes(prevented, "gateway_sms_answers_prevented_total", reason=reason)
 
 
 def test_how_long_requests_take(site: Measured) -> None:
