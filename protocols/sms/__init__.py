@@ -1,17 +1,24 @@
 """SMS webhooks: a provider's HTTP request comes in, and each message in it makes one ``sms`` scope.
 
 ``provider``
-    the `Provider` interface, and what it deals with: `Request`, `TextMessage`, `DeliveryReceipt`, `Reply`, `Response`
+    the `Provider` interface, and what it deals with: `Request`, `TextMessage`, `DeliveryReceipt`, `Confirmation`,
+    `Reply`, `Response`
 ``providers``
     one file for each provider: its settings, how it signs, what its fields mean, how it wants to be answered
 ``senders``, ``country``
     what kind of party an address is, and from which country
+``signed_url``
+    the URL that a provider has signed, which is not always the request's
 ``events``
     what an application may send, and when
 ``run``
     one application run: its verdict and its replies
 ``sending``
     posts texts to the provider's API
+``fetching``
+    gets public keys and confirmations, by URLs that a provider's request names
+``long_texts``
+    puts the parts of long texts together
 ``webhook``
     the ASGI application that joins them
 """
