@@ -9,6 +9,7 @@ import channels.routing
 import pytest
 from django.urls import include, path, re_path
 
+import gateway.compat.channels
 from gateway import AsyncHttpConsumer, URLRouter, default, url
 
 
@@ -64,6 +65,31 @@ PATHS = [
 async def test_a_path_is_routed_as_by_channels(asked: str) -> None:
     theirs, ours = channels.routing.URLRouter(routes()), URLRouter(routes())
     assert await answer_of(ours, asked) == await answer_of(theirs, asked)
+
+
+def returning(value: str) -> Any:
+    async def application(scope: Any, receive: Any, send: Any) -> Any:
+        return value
+
+    return application
+
+
+@pytest.mark.parametrize("names", [channels.routing, gateway.compat.channels], ids=["channels", "gateway"])
+async def test_a_router_returns_what_its_application_returns(names: Any) -> None:
+    """Channels' own tests look at that, and so may those of a project."""
+    inner = names.URLRouter([path("page/<int:page>/", returning("page"))])
+    urls = names.URLRouter([path("", returning("root")), path("books/", inner), re_path(r"^bar", returning("bar"))])
+    workers = names.ChannelNameRouter({"thumbnails": returning("thumbnail")})
+    router = names.ProtocolTypeRouter({"http": urls, "websocket": returning("socket"), "channel": workers})
+    for scope, value in (
+        ({"type": "http", "path": "/"}, "root"),
+        ({"type": "http", "path": "/bar/baz/"}, "bar"),
+        ({"type": "http", "path": "/books/page/7/"}, "page"),
+        ({"type": "http", "path": "/shop/books/page/7/", "root_path": "/shop"}, "page"),
+        ({"type": "websocket", "path": "/"}, "socket"),
+        ({"type": "channel", "channel": "thumbnails"}, "thumbnail"),
+    ):
+        assert await router(scope, None, None) == value
 
 
 @pytest.mark.parametrize("asked", PATHS)
