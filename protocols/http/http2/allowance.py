@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 _RESETS = 100
-"""Streams that end by RST_STREAM, or by a mistake of the peer, in a minute; one more for each answer."""
+"""Streams that end by a premature RST_STREAM, or by a mistake of the peer, in a minute; one more for each answer."""
 _CONTROL = 1000
 """Frames without content in a minute."""
 _FOR_ANSWER = 4
@@ -43,7 +43,7 @@ class Allowance:
             self._begin_anew("it sends too many frames without content")
 
     def reset(self) -> None:
-        """Count a stream that ended before its answer did. Raises Flooded."""
+        """Count a stream that a mistake of the peer has ended, or a reset before it got anything. Raises Flooded."""
         self._resets += 1
         if self._resets > _RESETS + self.answers:
             self._begin_anew("it resets too many streams")

@@ -4,8 +4,8 @@ h2 bounds what it keeps, and not what it does: it answers resets, PING and SETTI
 and some of them without an event.
 """
 
-from collections.abc import Callable
 from struct import Struct
+from typing import Protocol
 
 from protocols.http.http2.allowance import Allowance, Flooded
 from protocols.http.http2.library import ProtocolError
@@ -23,6 +23,19 @@ _MOST_SETTINGS = 1000
 """Settings on one connection: h2 keeps each one that it does not know."""
 
 
+class Streams(Protocol):
+    """The streams of a connection, by number."""
+
+    def is_open(self, number: int) -> bool:
+        """Whether the stream has not come to its end, or h2 has yet to hear of it."""
+
+    def take_more(self, number: int) -> bool:
+        """Whether the peer may send on it."""
+
+    def is_premature(self, number: int) -> bool:
+        """Whether a reset now would mean that the peer has made us work for nothing."""
+
+
 class Gate:
     """Bytes of a connection in, those for h2 out."""
 
@@ -35,16 +48,16 @@ class Gate:
         "_is_first",
         "_left",
         "_longest",
-        "_may_send",
+        "_reset",
         "_settings",
+        "_streams",
         "is_leaving",
     )
 
-    def __init__(self, allowance: Allowance, may_send: Callable[[int], bool], longest: int) -> None:
-        """``may_send``: whether the peer may send on a stream, which h2 may have yet to hear of. ``longest``: bytes of
-        a header block, as it is sent."""
+    def __init__(self, allowance: Allowance, streams: Streams, longest: int) -> None:
+        """``longest``: bytes of a header block, as it is sent."""
         self._allowance = allowance
-        self._may_send = may_send
+        self._streams = streams
         self._longest = longest
         self._head = b""
         """The first bytes of a frame's head."""
@@ -56,6 +69,8 @@ class Gate:
         """Bytes of a header block whose end has not come."""
         self._ended: set[int] = set()
         """Streams that have ended in the bytes that are being looked at."""
+        self._reset: set[int] = set()
+        """The ones that a RST_STREAM has ended."""
         self._settings = 0
         self._is_first = True
         self.is_leaving = False
@@ -66,6 +81,7 @@ class Gate:
         and ProtocolError if the first frame is another one than SETTINGS."""
         data, self._head = self._head + data, b""
         self._ended.clear()
+        self._reset.clear()
         at, begin, size = 0, 0, len(data)
         pieces = []
         while at < size:
@@ -107,8 +123,10 @@ class Gate:
         elif kind == _DATA:
             if (not length and not flags & _END_STREAM) or not self._is_open(stream):
                 allowance.control()
-        elif kind == _RST_STREAM and self._may_send(stream):
-            allowance.reset()
+        elif kind == _RST_STREAM and stream not in self._reset and self._streams.is_open(stream):
+            if self._streams.is_premature(stream):
+                allowance.reset()
+            self._reset.add(stream)
             self._ended.add(stream)
         elif kind == _SETTINGS and not flags & _ACK:
             self._settings += length // _SETTING
@@ -130,4 +148,4 @@ class Gate:
             self._block = 0
 
     def _is_open(self, stream: int) -> bool:
-        return stream not in self._ended and self._may_send(stream)
+        return stream not in self._ended and self._streams.take_more(stream)

@@ -72,6 +72,15 @@ class OpenStreams(dict[int, Stream]):
         stream = self.get(number)
         return number > self.highest if stream is None else stream.has_input
 
+    def is_open(self, number: int) -> bool:
+        """Whether a stream has not come to its end, or h2 has yet to hear of it."""
+        return number in self or number > self.highest
+
+    def is_premature(self, number: int) -> bool:
+        """Whether a reset of it now would mean that the peer has made us work for nothing."""
+        stream = self.get(number)
+        return stream is None or stream.is_premature
+
 
 class Session:
     """HTTP/2 on one connection."""
@@ -90,7 +99,7 @@ class Session:
         self.core = server_core(STREAMS, size)
         self.core.increment_flow_control_window(_WINDOW)
         self._allowance = Allowance(connection.loop.time)
-        self._gate = Gate(self._allowance, self.streams.take_more, size)
+        self._gate = Gate(self._allowance, self.streams, size)
         self._running = 0
         """Applications that have not ended. Their streams may have."""
         self._sending: deque[Stream] = deque()

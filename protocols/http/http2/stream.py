@@ -23,6 +23,8 @@ _PIECES = 256
 _FRAME = 16 * 1024
 """Bytes of a DATA frame: other streams have their turn after it."""
 _NEVER = math.inf
+_YOUNG = 1.0
+"""Seconds in which the reset of a stream without an answer is premature, as in Envoy."""
 
 
 class Streams(Protocol):
@@ -88,6 +90,7 @@ class Stream(Flow):
         """Whether it has not come to its end."""
         self.has_input = True
         """Whether the peer may send more."""
+        self._since = self.loop.time()
         self._session = session
         self._raw: Raw | None = None
         self.upgrades = False
@@ -125,6 +128,12 @@ class Stream(Flow):
         self._room: asyncio.Future[None] | None = None
 
     # What the peer sends.
+
+    @property
+    def is_premature(self) -> bool:
+        """Whether a reset now would be one of an attack: the peer has not got any content, and has hardly waited. A
+        client may leave after a second; one that has begun to read an answer has cost no more than others."""
+        return not self._sent and self.loop.time() - self._since < _YOUNG
 
     def received(self, data: bytes, size: int) -> None:
         """Take ``data``, which counts ``size`` bytes in the peer's windows."""

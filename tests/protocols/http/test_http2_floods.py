@@ -181,6 +181,51 @@ async def test_an_ordinary_client_is_not_taken_for_an_attack() -> None:
         assert (client.goaways, server.refusals) == ([], {})
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_proxy_may_reset_the_event_streams_of_clients_that_leave(method: str) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with serving(app, http2=True) as server, peer(server) as client:
+        for _ in range(1200):
+            number = client.ask(request(method), ends=method == "GET")
+            await client.until(lambda: client.streams[number].body)  # noqa: B023 -- it is called at once
+            client.h2.reset_stream(number, 8)
+            client.flush()
+        await until(lambda: not server.active())
+        assert (client.goaways, server.refusals) == ([], {})
+
+
+@pytest.mark.parametrize("flags", [4, 5])
+async def test_resets_that_come_after_their_requests_count(flags: int) -> None:
+    app = Waits()
+    async with serving(app, http2=True) as server, peer(server) as client:
+        for number in range(1, 401, 2):
+            client.raw(opened(number, flags))
+            await until(lambda: server.active() or server.refusals)
+            client.raw(frame(RST, 0, number, CANCEL))
+            await until(lambda: not server.active())
+        await client.until_closed()
+        assert client.goaways == [("ENHANCE_YOUR_CALM", 201)]
+    assert app.begun == 101
+
+
+async def test_resets_of_streams_that_wait_for_a_second_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("protocols.http.http2.stream._YOUNG", 0.0)
+    async with serving(Waits(), http2=True) as server, peer(server) as client:
+        for number in range(1, 401, 2):
+            client.raw(opened(number))
+            await until(server.active)
+            client.raw(frame(RST, 0, number, CANCEL))
+            await until(lambda: not server.active())
+        client.raw(frame(RST, 0, 399, CANCEL) * 5000)  # of one that has ended
+        await client.until_closed()
+        assert [code for code, _ in client.goaways] == ["ENHANCE_YOUR_CALM"]
+
+
 def test_an_allowance_is_for_a_minute() -> None:
     now = 0.0
     allowance = Allowance(lambda: now)
