@@ -68,6 +68,10 @@ class Document:
         """Return a diagnostic that points to the value at ``loc``, or to ``part`` of it if the line shows that."""
         return self.diagnostic(self._within(self.span(loc), part), self._as_written(loc, message))
 
+    def at_part(self, loc: Loc, part: Loc, message: str) -> Diagnostic:
+        """Return a diagnostic of the value at ``loc`` that points to ``part``, the place of a value in it."""
+        return self.diagnostic(self.span(part), self._as_written(loc, message))
+
     def _within(self, span: Span, part: str) -> Span:
         for written in (part, part.replace("\\", "\\\\")):  # between double quotes a backslash is written twice
             found = self._text(span.line).find(written, span.column, span.end) if part else -1

@@ -8,6 +8,7 @@ import codecs
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -319,7 +320,18 @@ class _Validation:
             return self._document.at_key(loc, f"{label(loc)} needs {key!r}")
         if key == "[key]":
             return self._document.at_key(loc, f"{loc[-1]!r} is not a name: {NAME_RULE}")
-        return self._document.at_value(loc, f"{label(loc)}: {self._sentence(mistake)}")
+        sentence = self._sentence(mistake)
+        return self._document.at_part(loc, self._place_of(loc, sentence), f"{label(loc)}: {sentence}")
+
+    def _place_of(self, loc: Loc, sentence: str) -> Loc:
+        """Return the place that a sentence about settings is about, if it begins with one of their keys: that of the
+        item that it quotes, if there is a list."""
+        place = (*loc, _FIRST_WORD.match(sentence)[0])  # type: ignore[index]  # it matches nothing, too
+        if place not in self._document.keys:
+            return loc
+        value = self._mapping(place)
+        items = [index for index, item in enumerate(value) if repr(item) in sentence] if isinstance(value, list) else []
+        return (*place, *items[:1])
 
     def _sentence(self, mistake: "_Mistake") -> str:
         loc = mistake.loc
@@ -360,6 +372,7 @@ _ROUTES_OWN = {
 """Keys that people write at a server, though they belong to a route or beside the servers."""
 
 
+_FIRST_WORD = re.compile(r"\w*")
 _PARTS_OF_ADDRESSES = ("address", "host", "ip", "listen", "port")
 """Keys that people write for an address that one key has as a whole."""
 _OF_A_KIND = 2

@@ -84,9 +84,11 @@ class HTTPSettings:
     max_header_fields: Count = 128
     """Header fields of a request (431)."""
     max_head: Length = 64 * 1024
-    """The longest head of a request: its line and all fields together (431)."""
+    """The longest head of a request: its line and all fields together (431). If it is less than `max_header`, it counts
+    for each of them, too."""
     max_body: Bytes = 64 * 1024 * 1024
-    """The longest request body (413). Bodies are streamed, so this limits time and disk, not memory."""
+    """The longest request body (413). Bodies are streamed, so this limits time and disk, not memory. 0 means that no
+    request may have a body; there is no value for no limit."""
     max_message: Length = 1024 * 1024
     """The longest WebSocket message (close code 1009), which is held in memory."""
     ping_interval: Seconds = 20.0

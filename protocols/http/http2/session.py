@@ -11,6 +11,7 @@ from typing import ClassVar
 from protocols.errors import Disconnected
 from protocols.http.channel import Hold
 from protocols.http.connection import HTTPConnection
+from protocols.http.handshake import version_refusal
 from protocols.http.http2.allowance import Allowance, Flooded
 from protocols.http.http2.fields import Malformed, check, read_request
 from protocols.http.http2.gate import Gate
@@ -195,8 +196,8 @@ class Session:
     def _refusal_of(self, request: Request) -> Refusal | None:
         if request.length > self.connection.service.settings.max_body:
             return Refusal(413, "its body is longer than max_body", is_head=request.method == "HEAD")
-        if request.upgrades and request.header(b"sec-websocket-version") != b"13":
-            return Refusal(400, "its version of WebSocket is not 13")
+        if request.upgrades and (refusal := version_refusal(request)) is not None:
+            return refusal._replace(status=400)  # 426 is of HTTP/1.1
         return None
 
     def _run(self, stream: Stream, request: Request, *, has_body: bool) -> None:

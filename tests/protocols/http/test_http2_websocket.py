@@ -142,6 +142,15 @@ async def test_a_client_that_leaves_without_a_close(how: str) -> None:
     assert app.events[0]["code"] == 1006
 
 
+@pytest.mark.parametrize("versions", [[], ["8"], ["13", "13"], ["13", "8"]])
+async def test_another_version_or_several_get_400(versions: list[str]) -> None:
+    app = Echo()
+    async with serving(app, http2=True) as server, peer(server) as client:
+        asked = [*CONNECT[:-1], *(("sec-websocket-version", each) for each in versions)]
+        assert (await client.answer(client.ask(asked, ends=False))).status == "400"
+    assert app.scopes == []
+
+
 @pytest.mark.parametrize(("denial", "status"), [(False, "403"), (True, "418")])
 async def test_a_handshake_that_is_refused(denial: bool, status: str) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:

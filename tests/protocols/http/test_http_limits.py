@@ -531,7 +531,28 @@ async def test_the_time_of_the_body_and_of_a_stream_is_not_the_handlers() -> Non
         writer.close()
 
 
+async def test_a_max_body_of_0_refuses_each_body_and_nothing_else() -> None:
+    app = Recorder()
+    chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with serving(app, max_body=0) as server:
+        for request, status in (
+            (GET, 200),
+            (POST.replace(b"1000", b"0"), 200),
+            (chunked + b"0\r\n\r\n", 200),
+            (POST, 413),
+            (chunked + b"1\r\na\r\n0\r\n\r\n", 413),
+        ):
+            answer, _ = await ask(server, request)
+            assert answer.status == status
+
+
 # Heads.
+
+
+async def test_a_max_head_below_max_header_counts_for_a_single_field() -> None:
+    async with serving(Recorder(), max_head=1000, max_header=8192) as server:
+        assert (await ask(server, GET[:-2] + b"x: " + b"y" * 900 + b"\r\n\r\n"))[0].status == 200
+        assert (await ask(server, GET[:-2] + b"x: " + b"y" * 1000 + b"\r\n\r\n"))[0].status == 431
 
 
 def fields(number: int, size: int = 1) -> bytes:

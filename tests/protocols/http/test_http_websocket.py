@@ -202,6 +202,9 @@ async def test_the_denial_response() -> None:
     ("old", "new", "status"),
     [
         (b"Version: 13", b"Version: 8", 426),
+        (b"Version: 13", b"Version: 13\r\nSec-WebSocket-Version: 13", 400),
+        (b"Version: 13", b"Version: 13\r\nSec-WebSocket-Version: 8", 400),
+        (b"Key: dGhl", b"Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Key: dGhl", 400),
         (b"Key: dGhl", b"Key: ", 400),
         (b"Key: dGhl", b"Key: \xff", 400),
         (b"GET / HTTP/1.1", b"GET / HTTP/1.0", 400),
