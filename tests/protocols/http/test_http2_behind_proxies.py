@@ -56,6 +56,22 @@ async def test_haproxy_keeps_a_connection_on_which_a_request_is_refused() -> Non
         assert server.listener.counters.accepted == 1
 
 
+async def test_haproxy_loses_no_request_when_its_connections_have_had_their_share() -> None:
+    """It repeats none here: a POST that is lost is a 502 for its client."""
+    app = Recorder()
+    async with serving(app, http2=True, max_requests_per_connection=5) as server:
+        port = free_port()
+        config = HAPROXY.replace("mode http", "mode http\n  retries 0").format(port=port, target=server.address)
+        with configured(config, port):
+            async with httpx.AsyncClient(timeout=20) as client:
+                url = f"http://127.0.0.1:{port}/"
+                for _ in range(5):
+                    answers = await asyncio.gather(*(client.post(url, content=bytes(1000)) for _ in range(40)))
+                    assert {answer.status_code for answer in answers} == {200}
+        assert server.listener.counters.accepted >= 200 / 40
+    assert len(app.received) == 200
+
+
 NGINX = """
 location / {{
     proxy_pass http://{target};
