@@ -422,6 +422,8 @@ class SMSStatusEvent(TypedDict):
     message_id: str
     status: str
     error: str | None
+    event_id: str | None
+    text_id: str | None
 
 
 class SMSDisconnectEvent(TypedDict):

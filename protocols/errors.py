@@ -96,6 +96,18 @@ class NotSent(Exception):
         self.refused = refused
 
 
+class OutcomeUnknown(NotSent):
+    """The other side may have taken the event: it was asked, and its answer is lost, or says nothing about that."""
+
+
+class NotYet(NotSent):
+    """The event was not tried: it waits ``wait`` seconds, or goes another way, as ``left`` says. That is no failure."""
+
+    def __init__(self, message: str, wait: float, *, left: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message, left=left)
+        self.wait = wait
+
+
 class PermanentFailure(NotSent):
     """The other side refuses this message for good: its recipient, its content, its size. It may take others."""
 

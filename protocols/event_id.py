@@ -41,6 +41,11 @@ def part_of(event: str, part: str) -> str:
     return event[:6] + id_of(0, number)[6:]
 
 
+def event_of(item: str) -> str:
+    """Return the id of the event for which the item with this id is sent: ``E`` for ``E-0``."""
+    return item.partition("-")[0]
+
+
 def id_of(second: int, number: int) -> str:
     """Return the id that the second and the number make, for an event that gets the same id each time."""
     return _in_base_32(second) + _in_base_32(number)

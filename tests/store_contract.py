@@ -755,6 +755,27 @@ class StoreContract:
         assert (again.id, again.attempts) == ("o-0", 1)
         assert "to be sent now: o-0" in await self.told(store, "o")
 
+    async def test_an_attempt_that_was_none_is_not_counted(self, store: Store) -> None:
+        await self._two_outgoing(store)
+        await store.retry_outgoing("o-0", due=NOW + 60, error="quiet hours", counted=False)
+        assert await store.take_outgoing(9, now=NOW) == []
+        (again,) = await store.take_outgoing(9, now=NOW + 60)
+        assert (again.id, again.attempts) == ("o-0", 1)
+
+    async def test_a_history_goes_on_and_one_that_there_is_not_begins(self, store: Store) -> None:
+        await self._two_outgoing(store)
+        before = await self.told(store, "o")
+        await store.tell_history("o", "taken as SM1", ttl=60)
+        assert await self.told(store, "o") == [*before, "taken as SM1"]
+        await store.put_outgoing([Outgoing("alone-0", "alone", "sms", b"")])
+        await store.tell_history("alone", "taken as SM2", ttl=60)
+        await store.finish_outgoing("alone-0")
+        await store.tell_history("alone", "receipt: delivered", ttl=60)
+        assert await self.told(store, "alone") == ["taken as SM2", "sent alone-0", "receipt: delivered"]
+        assert await store.find("alon") == ["alone"]
+        await store.purge(now=store.now() + 61)
+        assert await store.find("alon") == []
+
     async def test_what_is_dropped_is_not_sent(self, store: Store) -> None:
         await self._two_outgoing(store)
         await store.retry_outgoing("o-0", due=NOW, error="refused")

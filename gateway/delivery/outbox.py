@@ -21,7 +21,7 @@ from gateway.delivery.retry_until_stored import retry_until_stored
 from gateway.delivery.service import Deliveries
 from gateway.spans import TRACE, spans
 from gateway.store import OutboxStore, Outgoing, codec
-from protocols.errors import AccountRefused, Away, LocalProtocolError, NotSent, PermanentFailure
+from protocols.errors import AccountRefused, Away, LocalProtocolError, NotSent, NotYet, PermanentFailure
 from protocols.unsent import about_unsent
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ class NoServer(NotSent):
     """This process has no server of that name. Another process with the same store may have one."""
 
 
+ATTEMPT = "attempt"
+"""The key under which an outlet finds the number of the attempt, from 1."""
 LEAST_TRIED = 3600.0
 """Seconds that an item's pauses must add up to before it is given up for its age."""
 MOST_TRIES = 64
@@ -121,6 +123,9 @@ class Outbox(Poller[Outgoing]):
         Return what becomes of it, in a few words."""
         if isinstance(error, NoServer):
             return await self._leave_to_another(item, error)
+        if isinstance(error, NotYet):
+            await self._later(item, error, self.store.now() + error.wait, counted=False)
+            return f"waits {error.wait:.0f} s" if error.wait else "goes another way"
         if isinstance(error, Away):
             self._away[item.lane] = error.is_back
         if isinstance(error, PermanentFailure | LocalProtocolError):
@@ -169,10 +174,12 @@ class Outbox(Poller[Outgoing]):
         await self._later(item, error, self.store.now())
         return "kept for another gateway"
 
-    async def _later(self, item: Outgoing, error: Exception, due: float, *, rests: bool = False) -> None:
-        said, (left, refused) = str(error), self._parts(item, error)
-        later = self.store.retry_outgoing
-        await retry_until_stored(partial(later, item.id, due=due, error=said, left=left, refused=refused, rests=rests))
+    async def _later(
+        self, item: Outgoing, error: Exception, due: float, *, rests: bool = False, counted: bool = True
+    ) -> None:
+        left, refused = self._parts(item, error)
+        later = partial(self.store.retry_outgoing, item.id, due=due, error=str(error), rests=rests, counted=counted)
+        await retry_until_stored(partial(later, left=left, refused=refused))
 
     def _left(self, lane: str) -> None:
         self._watched.pop(lane, None)
@@ -192,7 +199,7 @@ class Outbox(Poller[Outgoing]):
         scope, events = codec.decode(item.content)
         if item.kind not in self._outlets:
             raise NoServer(f"nothing here sends {item.kind}")
-        event = {**events[0], "id": item.id}
+        event = {**events[0], "id": item.id, ATTEMPT: item.attempts}
         async with _NOT_TRACED if spans.by is None else spans.by.leaves(item, event):
             event.pop(TRACE, None)
             await self._outlets[item.kind](scope["listener"], event)

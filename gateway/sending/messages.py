@@ -79,15 +79,15 @@ def publish(
     return EventMessage(partial(publication, topic, data, qos, retain, properties), via)
 
 
-def send_text(to: str, text: str, *, media: Sequence[str] = (), from_: str = "", via: str = "") -> Message[str]:
+def send_text(to: str, text: str, *, media: Sequence[str] = (), sender: str = "", via: str = "") -> Message[str]:
     """Send a text message to the number ``to``. Return the event id.
 
-    ``media`` are URLs. ``from_`` is your number, by default the ``number`` of the server. ``via`` names the server,
+    ``media`` are URLs. ``sender`` is your number, by default the ``number`` of the server. ``via`` names the server,
     where the file has several for texts.
     """
     urls = message_arguments.text_message("send_text", text, media)
     arguments.text("send_text", "to", to, "a number, such as +447700900123, as text")
-    return EventMessage(partial(text_message, to, text, urls, from_), via)
+    return EventMessage(partial(text_message, to, text, urls, sender), via)
 
 
 def send_mail(to: Addresses, *, via: str = "", **mail: Unpack[MailArguments]) -> Message[str]:

@@ -119,6 +119,16 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """A line for the history of an event."""
+
+    event: str
+    what: str
+    expires: float
+    """When a history that begins with it may be forgotten, by the store's clock."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """An attempt to send an item that failed, in full or in part."""
 
@@ -130,8 +140,9 @@ class Failed:
     """The part that was refused for good, if another part may be sent; its ``error`` says why."""
     due: float = 0.0
     rests: bool = False
-    """The lane waits until ``due``, not the item: when the account works again, all items are sent at once. The item
-    did not cause the failure, so the attempt is not counted."""
+    """The lane waits until ``due``, not the item: when the account works again, all items are sent at once."""
+    uncounted: bool = False
+    """The item did not cause the failure, or was not tried: the attempt is not counted."""
     asked: float = 0.0
     """When it was tried: the item that was not tried for the longest time is next."""
     answered: bool = False

@@ -121,8 +121,9 @@ class OutboxStore(Clock, Protocol):
         left: Outgoing | None = None,
         refused: Outgoing | None = None,
         rests: bool = False,
+        counted: bool = True,
     ) -> None:
-        """The item has not left: let it wait until ``due``.
+        """The item has not left: let it wait until ``due``. Its attempt is not ``counted`` if it was not tried.
 
         ``left``: this is what is still to be sent of it. ``refused``: this part of it is dead, as an item of its own.
         ``rests``: not the item but its lane waits until ``due``, and this attempt does not count.
@@ -142,6 +143,10 @@ class OutboxStore(Clock, Protocol):
         ``left`` and ``refused`` as for ``retry_outgoing``. ``answered``: the other side refuses this item alone, so
         that its lane no longer rests.
         """
+
+    async def tell_history(self, event: str, what: str, *, ttl: float) -> None:
+        """Add a line to the history of ``event``. If it has none, because code outside of handlers sent something, it
+        has one from now on, for ``ttl`` seconds."""
 
     async def wake_lanes(self) -> None:
         """Let each lane that rests try one item at once."""

@@ -24,6 +24,7 @@ from gateway.store.calls import (
     Save,
     Settled,
     Take,
+    Told,
 )
 from gateway.store.figures import Holdings
 from gateway.store.values import (
@@ -107,6 +108,7 @@ class LookupOperations(Protocol):
 
 class HistoryOperations(Protocol):
     def read(self, db: Database, calls: Sequence[str], /) -> list[list[HistoryEntry]]: ...
+    def add(self, db: Database, calls: Sequence[Told], /) -> list[None]: ...
 
 
 class UpkeepOperations(Protocol):

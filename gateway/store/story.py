@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from gateway.store.rows import text
 from gateway.store.values import HistoryEntry
 
+NOT_RECEIVED = 0.0
+"""The time of receipt of what code outside of handlers sent: it was not received."""
 LONGEST = 16_000
 """Characters of one history. The latest are kept."""
 _ERROR = 200
@@ -27,7 +29,7 @@ def told(rows: Sequence[tuple[float, str]]) -> list[HistoryEntry]:
     """The history in the rows of a claim and of its message, oldest first. A row is the time of receipt, and the story.
     Steps of the claim come before steps of the message at the same time. The steps of a row keep their order, even if
     the machine's clock was set back."""
-    received = [HistoryEntry(float(at), "received") for at, _ in rows[:1]]
+    received = [HistoryEntry(float(at), "received") for at, _ in rows[:1] if float(at) != NOT_RECEIVED]
     return received + list(heapq.merge(*(_steps(str(written)) for _, written in rows), key=lambda step: step.at))
 
 

@@ -11,6 +11,7 @@ from protocols.asgi import HostPort, Media, SMSReceiveEvent, SMSStatusEvent
 from protocols.event_id import new_id
 from protocols.sms import events
 from protocols.sms.provider import DeliveryReceipt, TextMessage
+from protocols.sms.run import receipt_event
 from protocols.sms.scope import sms_scope
 
 CLIENT: HostPort = ("192.0.2.1", 50003)
@@ -50,10 +51,11 @@ class SMSCommunicator(MessageCommunicator):
         segments: int = 1,
         fields: Mapping[str, str] | None = None,
         listener: str = "sms",
+        text_id: str = "",
         surroundings: Surroundings | None = None,
     ) -> None:
         """``media`` are URLs, or dicts with ``url`` and ``content_type``. ``listener`` is the server's name in
-        gateway.yaml."""
+        gateway.yaml. ``text_id``: for a receipt, the id of the text that it is for, such as ``EVENT-0``."""
         self.run_class = _Text if status is None else _Receipt
         id_, given = message_id or new_id(), dict(fields or {})
         item: TextMessage | DeliveryReceipt
@@ -62,8 +64,8 @@ class SMSCommunicator(MessageCommunicator):
             item = TextMessage(sender, recipient, id_, text, [*map(_media, media)], segments, given)
             event = {"type": "sms.receive", "text": item.text, "media": item.media}
         else:
-            item = DeliveryReceipt(sender, recipient, id_, status, error, segments, given)
-            event = {"type": "sms.status", "message_id": id_, "status": status, "error": error}
+            item = DeliveryReceipt(sender, recipient, id_, status, error, segments, given, text_id)
+            event = receipt_event(item)
         scope = sms_scope(item, provider=provider, listener=listener, state={}, client=CLIENT, server=SERVER)
         super().__init__(application, {**scope}, event, surroundings=surroundings)
 

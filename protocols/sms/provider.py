@@ -11,8 +11,10 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from protocols.asgi import Media
-from protocols.errors import AccountRefused, NotSent, PermanentFailure, RemoteProtocolError
+from protocols.errors import AccountRefused, NotSent, OutcomeUnknown, PermanentFailure, RemoteProtocolError
 from protocols.secret import Secret
+from protocols.sms.segments import cut, segments, utf16
+from protocols.sms.sending_settings import SendingSettings
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,8 @@ class DeliveryReceipt:
     error: str | None = None
     segments: int = 1
     fields: dict[str, str] = field(default_factory=dict)
+    reference: str = ""
+    """The id that we gave the text (:attr:`OutgoingText.id`), where the provider says it in the receipt."""
 
     def __post_init__(self) -> None:
         _check_id(self.message_id)
@@ -177,6 +181,8 @@ class OutgoingText:
     to: str
     text: str
     media: Sequence[str] = ()
+    status_url: str = ""
+    """The URL for its delivery receipts, which tells them :attr:`id`; empty if they are not asked for."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +254,10 @@ class ProviderSettings(Protocol):
     def lacks_to_send(self) -> str:
         """The setting that is needed for sending and is empty; empty itself if texts can be sent."""
 
+    @property
+    def sending(self) -> SendingSettings:
+        """How texts are sent: how many in a second, when, by which other provider."""
+
 
 S = TypeVar("S", bound=ProviderSettings)
 
@@ -273,6 +283,8 @@ class Provider(ABC, Generic[S]):
     """The status for a request that none of our keys signed."""
     numbers_lack_sign: ClassVar[bool] = False
     """Whether its international numbers have no ``+``. Then the webhook adds it."""
+    recognizes: ClassVar[bool] = False
+    """Whether it recognizes a text that is posted again, by its :attr:`OutgoingText.id`."""
     max_fields: int = 0
     """The most fields of a form; 0 for a provider that sends none."""
     folder: str = ""
@@ -317,10 +329,17 @@ class Provider(ABC, Generic[S]):
     def judge(self, response: ProviderResponse) -> None:
         """Return if the provider has taken the text of a :meth:`request`.
 
-        Raises PermanentFailure if it will never take this text, AccountRefused if it takes none of ours, NotSent if a
-        later attempt may succeed.
+        Raises PermanentFailure if it will never take this text, AccountRefused if it takes none of ours, OutcomeUnknown
+        if it may have taken it, NotSent if it has not and a later attempt may succeed.
         """
 
+    def sent_id(self, response: ProviderResponse) -> str:
+        """Return the id that the provider has given to the text, by which receipts call it; empty if it says none."""
+        return ""
+
+
+REFERENCE = "text"
+"""The parameter of :attr:`OutgoingText.status_url` that has the text's id."""
 
 PATIENCE = 30.0
 """Seconds to wait after a 429 that does not say how long."""
@@ -331,6 +350,7 @@ _BY_STATUS: Mapping[int, Failure] = {
     **dict.fromkeys((401, 402, 403, 407), AccountRefused),  # the login, the balance or a permission
     **dict.fromkeys((404, 405), AccountRefused),  # the URL in the settings, or the account in it
     **dict.fromkeys((408, 421, 423, 425, 429), NotSent),  # RFC 9110 15.5.9, RFC 8470, RFC 6585: again, later
+    503: NotSent,  # RFC 9110 15.6.4: it cannot handle the request now. Other 5xx say nothing about that
 }
 
 
@@ -342,7 +362,7 @@ def judge(response: ProviderResponse, taken: range, detail: str = "", failure: F
     status = response.status
     if status in taken:
         return
-    failure = failure or _BY_STATUS.get(status) or (PermanentFailure if 400 <= status < 500 else NotSent)
+    failure = failure or _BY_STATUS.get(status) or (PermanentFailure if 400 <= status < 500 else OutcomeUnknown)
     said = f"the provider answered {status}{detail}"
     if failure is PermanentFailure:
         raise failure(said)
@@ -353,19 +373,18 @@ def judge(response: ProviderResponse, taken: range, detail: str = "", failure: F
 def split(text: str, longest: int | None) -> list[str]:
     """Cut ``text`` into pieces of at most ``longest`` characters; at least one piece, which may be empty.
 
-    Characters are counted in UTF-16, as the networks count them: an emoji is two, and is never cut. Pieces of nothing
-    but white space are left out, because providers refuse an empty text.
+    Characters are counted in UTF-16, as providers count them. A piece has as many whole :func:`segments` as fit, so
+    that the network does not send a last one that is nearly empty; a character is never cut. Pieces of nothing but
+    white space are left out, because providers refuse an empty text.
     """
-    if longest is None or 2 * len(text) <= longest:
+    if longest is None or utf16(text) <= longest:
         return [text]
-    pieces, start, room = [], 0, longest
-    for at, character in enumerate(text):
-        size = 2 if character > "\uffff" else 1
-        if size > room and at > start:
-            pieces.append(text[start:at])
-            start, room = at, longest
-        room -= size
-    pieces.append(text[start:])
+    pieces: list[str] = []
+    for segment in segments(text):
+        if pieces and utf16(pieces[-1]) + utf16(segment) <= longest:
+            pieces[-1] += segment
+        else:
+            pieces += cut(segment, longest, utf16)
     return [piece for piece in pieces if piece.strip()] or pieces[:1]
 
 

@@ -15,6 +15,7 @@ from protocols.asgi import (
     SMSStatusEvent,
     describe,
 )
+from protocols.event_id import event_of
 from protocols.sms import events
 from protocols.sms.provider import DeliveryReceipt, Reply, TextMessage
 
@@ -54,11 +55,19 @@ class ReceiptRun(SMSRun):
     sends: ClassVar = events.RECEIPT
 
     def __init__(self, app: Application, scope: SMSScope, status: DeliveryReceipt) -> None:
-        super().__init__(
-            app,
-            scope,
-            {"type": "sms.status", "message_id": status.message_id, "status": status.status, "error": status.error},
-        )
+        super().__init__(app, scope, receipt_event(status))
+
+
+def receipt_event(receipt: DeliveryReceipt) -> SMSStatusEvent:
+    """The event that brings ``receipt`` to an application."""
+    return {
+        "type": "sms.status",
+        "message_id": receipt.message_id,
+        "status": receipt.status,
+        "error": receipt.error,
+        "event_id": event_of(receipt.reference) or None,
+        "text_id": receipt.reference or None,
+    }
 
 
 class TextRun(SMSRun):

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from protocols.errors import NotSent
+from protocols.errors import NotSent, OutcomeUnknown
 from protocols.sms.provider import OutgoingText, Provider, ProviderResponse, Request
 
 TIMEOUT = 10.0
@@ -28,12 +28,14 @@ class ProviderClient:
         self._sessions: list[aiohttp.ClientSession] = []
         self._posts: set[asyncio.Future[None]] = set()
 
-    async def send(self, text: OutgoingText) -> None:
-        """Send ``text``; return when the provider has it. Raises NotSent, PermanentFailure, AccountRefused."""
+    async def send(self, text: OutgoingText) -> str:
+        """Send ``text``; return the provider's id of it, or an empty one, when the provider has it. Raises NotSent,
+        OutcomeUnknown, PermanentFailure, AccountRefused."""
         over = asyncio.get_running_loop().create_future()
         self._posts.add(over)
         try:
-            self._provider.judge(await self._post(self._provider.request(text)))
+            self._provider.judge(response := await self._post(self._provider.request(text)))
+            return self._provider.sent_id(response)
         finally:
             self._posts.discard(over)
             over.set_result(None)
@@ -56,17 +58,19 @@ class ProviderClient:
             ) as response:
                 asked = parse_retry_after(response.headers.get("retry-after", ""), now=time.time())
                 return ProviderResponse(response.status, await _beginning(response), asked)
+        except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:  # it has got nothing
+            raise NotSent(f"{_host(request)} cannot be reached: {_reason(error)}") from error
         except TimeoutError as error:
-            raise NotSent(f"{_host(request)} did not answer within {self._timeout:g} s") from error
+            raise OutcomeUnknown(f"{_host(request)} did not answer within {self._timeout:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise NotSent(f"{_host(request)} gave no response: {_reason(error)}") from error
+            raise OutcomeUnknown(f"{_host(request)} gave no response: {_reason(error)}") from error
 
     def _session(self) -> aiohttp.ClientSession:
         """Return the session. It is made here, because no loop is running yet when servers are made."""
         if not self._sessions:
             self._sessions.append(
                 aiohttp.ClientSession(
-                    timeout=aiohttp.ClientTimeout(total=self._timeout),
+                    timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=self._timeout / 2),
                     connector=aiohttp.TCPConnector(limit=PARALLEL),
                     cookie_jar=aiohttp.DummyCookieJar(),
                 )

@@ -18,13 +18,14 @@ class TextFolder:
         self._folder = Path(provider.folder)
         self._provider = provider
 
-    async def send(self, text: OutgoingText) -> None:
-        """Write the file. One that is written again under its id is the same file. Raises NotSent."""
+    async def send(self, text: OutgoingText) -> str:
+        """Write the file. One that is written again under its id is the same file. Returns no id. Raises NotSent."""
         path = self._folder / f"{quote(text.id or new_id(), safe='')}.json"
         try:
             await asyncio.to_thread(private_files.replace, path, self._provider.request(text).body)
         except OSError as error:
             raise NotSent(f"{self._folder}: {error.strerror or error}") from error
+        return ""
 
     async def close(self, grace: float = 0.0) -> None:
         """Nothing is kept open."""

@@ -5,8 +5,8 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from protocols.asgi import Application, HTTPScope, Receive, Routable, Send, SMSScope, describe
 from protocols.errors import AccountRefused, Disconnected, NotSent, RemoteProtocolError
@@ -18,6 +18,7 @@ from protocols.server import Server, ServerStatus
 from protocols.sms.events import CHECKS
 from protocols.sms.long_texts import LongTexts
 from protocols.sms.provider import (
+    REFERENCE,
     Confirmation,
     DeliveryReceipt,
     Item,
@@ -32,6 +33,7 @@ from protocols.sms.provider import (
 from protocols.sms.providers import provider_for
 from protocols.sms.run import ReceiptRun, SMSRun, TextRun
 from protocols.sms.scope import sms_scope
+from protocols.sms.segments import ascii_punctuation
 from protocols.sms.senders import with_sign
 
 if TYPE_CHECKING:
@@ -53,6 +55,13 @@ MARGIN = 0.5
 """Seconds between our answer and the moment when the provider no longer waits for it."""
 
 
+class SentTexts(Protocol):
+    """Remembers which texts have left."""
+
+    async def receipt(self, listener: str, receipt: DeliveryReceipt) -> str:
+        """Note what became of a text. Return the id that we gave it; empty if it is not known. Raises nothing."""
+
+
 class SMSWebhook(Server):
     """An ASGI application for the path that a provider posts to; mount it there on an HTTP server.
 
@@ -65,10 +74,17 @@ class SMSWebhook(Server):
     scope_types = ("sms",)
 
     def __init__(
-        self, app: Application, settings: ProviderSettings, *, name: str = "sms", state: dict[str, Any] | None = None
+        self,
+        app: Application,
+        settings: ProviderSettings,
+        *,
+        name: str = "sms",
+        state: dict[str, Any] | None = None,
+        sent_texts: SentTexts | None = None,
     ) -> None:
         super().__init__(app, name=name, state=state)
         self.settings = settings
+        self._sent_texts = sent_texts
         self.provider = provider_for(settings)
         self._client: ProviderClient | TextFolder = imported(_CLIENTS[bool(self.provider.folder)])(self.provider)
         self._fetchers: list[Fetcher] = []
@@ -113,20 +129,32 @@ class SMSWebhook(Server):
         while self._fetchers:
             await self._fetchers.pop().close()
 
-    async def send(self, event: Mapping[str, Any]) -> None:
+    async def send(self, event: Mapping[str, Any]) -> list[str]:
         """Send an ``sms.send`` outside any run, by the provider's API. When this returns, the provider has taken it.
+        Return the provider's id of each text; an id is empty if the provider gives none.
 
         A text that is too long is sent in parts, one after the other, until one fails. ``to`` and ``from`` are
         required; ``id`` (optional) is passed to a provider that recognizes repetitions by it. Raises NotSent,
-        PermanentFailure, AccountRefused; LocalProtocolError for an invalid event.
+        OutcomeUnknown, PermanentFailure, AccountRefused; LocalProtocolError for an invalid event.
         """
         if self.status.state == "stopped":
             raise NotSent(f"sms {self.name} is stopped", retry_after=0.0)  # nor can the next one be sent
+        if self.settings.sending.ascii_punctuation and isinstance(event.get("text"), str):
+            event = {**event, "text": ascii_punctuation(event["text"])}
         texts = _texts(event, self.provider.longest)
         if lacking := self.settings.lacks_to_send:
             raise AccountRefused(f"sms {self.name} cannot send: {lacking} is missing")
-        for text in texts:
-            await self._client.send(text)
+        return [await self._client.send(replace(text, status_url=self._status_url(text.id))) for text in texts]
+
+    def _status_url(self, text_id: str) -> str:
+        """The URL for receipts of a text: the one in the provider's console, with the text's id. Empty if it is not
+        known, or receipts are not wanted."""
+        public: str | None = getattr(self.settings, "public_url", None)
+        if not (public and self.settings.sending.receipts):
+            return ""
+        parts = urlsplit(public)
+        query = "&".join(filter(None, (parts.query, urlencode({REFERENCE: text_id}))))
+        return urlunsplit(parts._replace(path=parts.path or f"/{self.settings.path.lstrip('/')}", query=query))
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -231,13 +259,19 @@ class SMSWebhook(Server):
             item = replace(item, sender=with_sign(item.sender), recipient=with_sign(item.recipient))
         if isinstance(item, TextMessage) and item.part is not None:
             return await self._long_texts.handle(item, item.part, lambda whole: self._run(whole, http))
-        return await self._run(item, http)
+        return await self._run(await self._matched(item), http)
 
     async def _confirm(self, item: Confirmation) -> Sequence[Reply] | None:
         if not await self._fetcher().confirm(item.url):
             return None
         logger.info("sms %s: confirmed that its messages are wanted", self.name)
         return []
+
+    async def _matched(self, item: TextMessage | DeliveryReceipt) -> TextMessage | DeliveryReceipt:
+        """Let a receipt name the text that it is for, if that is known."""
+        if isinstance(item, TextMessage) or self._sent_texts is None:
+            return item
+        return replace(item, reference=await self._sent_texts.receipt(self.name, item))
 
     async def _send_reply(self, reply: Reply) -> None:
         """Send a reply by the provider's API, after its text was acknowledged. A text is not delivered again because of

@@ -50,13 +50,22 @@ class ReceiptAttempt(TextAttempt):
     sends: ClassVar = events.RECEIPT
 
 
+ANSWERS = "answers"
+"""A key of a stored text that answers one: its recipient is awake."""
+
+
 def _addressed(reply: Event, scope: SMSScope) -> Event:
     """The webhook's answer leaves it to the provider from whom a reply goes to whom."""
-    return {**reply, "to": reply.get("to") or scope["sender"], "from": reply.get("from") or scope["recipient"]}
+    to, sender = reply.get("to") or scope["sender"], reply.get("from") or scope["recipient"]
+    return {**reply, "to": to, "from": sender, ANSWERS: to == scope["sender"]}
 
 
 def _text(event: SMSReceiveEvent) -> bytes:
     return event["text"].encode(errors="surrogatepass")
+
+
+_NOT_SAID = ("type", "event_id", "text_id")
+"""Keys of an event that its sender has not written."""
 
 
 class SMSDelivery(DeliveryKind):
@@ -74,7 +83,7 @@ class SMSDelivery(DeliveryKind):
         if not scope["message_id"].strip():
             return Identity("", "", TEXT_WINDOW)
         event = events[0]
-        said = [(name, value) for name, value in sorted(event.items()) if name != "type"]
+        said = [(name, value) for name, value in sorted(event.items()) if name not in _NOT_SAID]
         parts = [scope["listener"], scope["sender"], scope["recipient"], scope["message_id"], event["type"], said]
         return Identity(digest("sms", parts), "", TEXT_WINDOW)
 
@@ -97,7 +106,7 @@ class SMSDelivery(DeliveryKind):
             raise LocalProtocolError("sms.send: to is empty; write the number that the text goes to")
         if not number:
             name = scope["listener"]
-            raise LocalProtocolError(f"sms.send: from is missing; write from_=, or number: at servers.{name}")
+            raise LocalProtocolError(f"sms.send: from is missing; write sender=, or number: at servers.{name}")
         return {**event, "from": number}
 
     def addressed(self, reply: Event, scope: SMSScope) -> Event:

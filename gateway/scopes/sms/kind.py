@@ -1,18 +1,19 @@
 """The sms scope as one object."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated, Any, ClassVar, Literal, Union
+from typing import Annotated, Any, ClassVar, Literal, Union, cast
 
+from gateway.delivery.outbox import Outlet
 from gateway.delivery.policy import Policy
 from gateway.recording.replay_run import ReplayRun
 from gateway.routing.patterns import Pattern
 from gateway.routing.router import Route, default, route
-from gateway.scopes.kind import Running, ScopeKind
+from gateway.scopes.kind import Loc, Running, ScopeKind
 from gateway.scopes.reachable import is_reachable
 from gateway.scopes.routes import WITH_POLICY, Target
-from gateway.scopes.server_kind import ServerKind
+from gateway.scopes.server_kind import Given, ServerKind
 from gateway.scopes.sms.arrivals import SMSWatch
 from gateway.scopes.sms.delivery import SMSDelivery
 from gateway.scopes.sms.patterns import Country, Keyword, Name, Phone, ShortCode, To, doubt_of, party, prefix_of
@@ -20,6 +21,8 @@ from gateway.scopes.sms.router import SMSFromRouter
 from gateway.scopes.sms.routes import to
 from gateway.scopes.sms.subject import subject_of
 from protocols.asgi import Application
+from protocols.lazy_names import imported
+from protocols.server import Server
 from protocols.setting_forms import ByForm, ByKey
 from protocols.sms.events import CHECKS, RECEIPT, TEXT
 from protocols.sms.providers import PROVIDERS
@@ -89,6 +92,24 @@ class _ReplayOfReceipt(ReplayRun):
     checks: ClassVar = CHECKS
 
 
+def _no_failover(name: str, other: str, texts: Mapping[str, Any]) -> str:
+    """Say why texts of ``name`` cannot leave by ``other``; empty if they can."""
+    if other == name:
+        return f"{name} is this server itself; name another one that sends texts"
+    if other not in texts:
+        known = ", ".join(sorted(texts.keys() - {name}))
+        return f"no server for texts is called {other!r}" + (f"; there is {known}" if known else "")
+    lacking: str = texts[other].lacks_to_send
+    return f"{other} cannot send texts; write {lacking} at servers.{other}" if lacking else ""
+
+
+class _TextServer(ServerKind):
+    def options(self, settings: Any, name: str, given: Given) -> dict[str, Any]:
+        if given.store is None:
+            return {}
+        return {"sent_texts": imported("gateway.scopes.sms.sent_texts:StoredTexts")(given.store)}
+
+
 class SMSKind(ScopeKind):
     name: ClassVar = "sms"
     traced: ClassVar = "gateway.scopes.sms.tracing:TracedText"
@@ -96,7 +117,7 @@ class SMSKind(ScopeKind):
     words: ClassVar = "Text messages, by sender, by recipient or by keyword."
     noun: ClassVar = "texts"
     delivery: ClassVar = SMSDelivery()
-    servers: ClassVar = (ServerKind(_SETTINGS, "protocols.sms.webhook:SMSWebhook"),)
+    servers: ClassVar = (_TextServer(_SETTINGS, "protocols.sms.webhook:SMSWebhook"),)
     route: ClassVar = SenderRoute
     router: ClassVar = SMSFromRouter
     refusal: ClassVar = ({"type": "sms.reject", "reason": "no route"},)
@@ -141,6 +162,16 @@ class SMSKind(ScopeKind):
         for name, each in self._servers(settings).items():
             return f"write {each.lacks_to_send} at servers.{name}"
         return super().lacking(settings)
+
+    def outlet(self, servers: Collection[Server], given: Given) -> Outlet | None:
+        return cast("Outlet", imported("gateway.scopes.sms.outlet:TextOutlet")(servers, given.store))
+
+    def mistakes(self, servers: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
+        texts = {name: each for name, each in servers.items() if each.protocol in self.protocols}
+        for name, each in texts.items():
+            for number, other in enumerate(each.sending.failover):
+                if said := _no_failover(name, other, texts):
+                    yield ("servers", name, "sending", "failover", number), said
 
     def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
         first = next((each for each in running if each.settings.protocol in self.protocols), None)

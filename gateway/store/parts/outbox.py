@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from gateway.store.calls import Failed, Take
+from gateway.store.calls import Failed, Take, Told
 from gateway.store.parts.session import StoreSession
 from gateway.store.values import Outgoing
 
@@ -30,9 +30,21 @@ class Outbox(StoreSession):
         left: Outgoing | None = None,
         refused: Outgoing | None = None,
         rests: bool = False,
+        counted: bool = True,
     ) -> None:
         now, forward = self.now(), self._set_forward()
-        failed = Failed(id, error, left, refused, due=due, rests=rests, asked=now, forward=forward, owner=self._owner)
+        failed = Failed(
+            id,
+            error,
+            left,
+            refused,
+            due=due,
+            rests=rests,
+            uncounted=rests or not counted,
+            asked=now,
+            forward=forward,
+            owner=self._owner,
+        )
         await self._run(self.operations.outgoing.retry, failed)
 
     async def dead_letter_outgoing(
@@ -46,6 +58,9 @@ class Outbox(StoreSession):
     ) -> None:
         failed = Failed(id, error, left, refused, answered=answered, owner=self._owner)
         await self._run(self.operations.outgoing.dead_letter, failed)
+
+    async def tell_history(self, event: str, what: str, *, ttl: float) -> None:
+        await self._run(self.operations.history.add, Told(event, what, self.now() + ttl))
 
     async def wake_lanes(self) -> None:
         await self._run(self.operations.outgoing.wake_lanes, None)

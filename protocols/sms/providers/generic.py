@@ -9,7 +9,7 @@ import hmac
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from protocols.asgi import Media
@@ -33,6 +33,7 @@ from protocols.sms.provider import (
     same,
 )
 from protocols.sms.senders import as_sent
+from protocols.sms.sending_settings import SendingSettings
 from protocols.units import Count, Length, Timeout
 
 
@@ -67,6 +68,8 @@ class GenericSettings:
     `file:var/texts` writes each into a file there."""
     number: str = ""
     """The number (or the name) that a text is from if it names none: `+447700900123`."""
+    sending: SendingSettings = field(default_factory=SendingSettings)
+    """How texts are sent: how many in a second, when, by which other provider."""
 
     def __post_init__(self) -> None:
         """Raises ValueError without a key, unless ``insecure`` allows that, and for a URL that is not one."""
@@ -88,6 +91,7 @@ class GenericSettings:
 
 class Generic(Provider[GenericSettings]):
     name = "generic"
+    recognizes = True
     settings_class = GenericSettings
     methods = ("POST",)
     repeats = True
@@ -145,6 +149,14 @@ class Generic(Provider[GenericSettings]):
 
     def judge(self, response: ProviderResponse) -> None:
         judge(response, range(200, 300))
+
+    def sent_id(self, response: ProviderResponse) -> str:
+        """``{"id": ...}``; without one, receipts call the text by the id that we gave it."""
+        try:
+            given = json.loads(response.body)["id"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return ""
+        return given if isinstance(given, str) else ""
 
     def _signed(self, url: str, body: bytes) -> Request:
         timestamp = str(int(self._clock()))

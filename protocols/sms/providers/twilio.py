@@ -20,6 +20,7 @@ from protocols.errors import AccountRefused, NotSent, PermanentFailure, RemotePr
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
 from protocols.sms.provider import (
+    REFERENCE,
     DeliveryReceipt,
     OutgoingText,
     Provider,
@@ -36,6 +37,7 @@ from protocols.sms.provider import (
     split,
 )
 from protocols.sms.senders import as_sent
+from protocols.sms.sending_settings import SendingSettings
 from protocols.sms.signed_url import explain_url, loggable, signed_url, split_url
 from protocols.units import Count, Length, Timeout
 
@@ -74,6 +76,8 @@ class TwilioSettings:
     """The URL of Twilio's REST API; another one for a region or a proxy."""
     number: str = ""
     """The number (or the name) that a text is from if it names none: `+447700900123`."""
+    sending: SendingSettings = field(default_factory=SendingSettings)
+    """How texts are sent: how many in a second, when, by which other provider."""
 
     def __post_init__(self) -> None:
         """Raises ValueError without a key, unless ``insecure`` allows that, and for a URL that is not one."""
@@ -149,7 +153,7 @@ class Twilio(Provider[TwilioSettings]):
         fields = _fields(request)
         try:
             if "MessageStatus" in fields and fields.get("SmsStatus") != "received":
-                return [_status(fields)]
+                return [_status(fields, dict(request.query).get(REFERENCE, ""))]
             return [_message(fields)]
         except KeyError as error:
             raise RemoteProtocolError(f"the field {error} is missing", answer=400) from error
@@ -177,12 +181,18 @@ class Twilio(Provider[TwilioSettings]):
         headers = {"content-type": _FORM, "authorization": f"Basic {base64.b64encode(login).decode()}"}
         pairs = [("To", text.to), ("From", text.sender), ("Body", text.text)]
         media = [("MediaUrl", url) for url in text.media]
-        return Request("POST", url, headers, urlencode([*pairs, *media], errors="replace").encode())
+        asked = [("StatusCallback", text.status_url)] if text.status_url else []
+        return Request("POST", url, headers, urlencode([*pairs, *media, *asked], errors="replace").encode())
+
+    def sent_id(self, response: ProviderResponse) -> str:
+        sid = _field(response.body, "sid")
+        return sid if isinstance(sid, str) else ""
 
     def judge(self, response: ProviderResponse) -> None:
         code = _error_code(response.body)
         detail = f", error {code} (https://www.twilio.com/docs/api/errors/{code})" if code else ""
-        judge(response, _CREATED, detail, _BY_CODE.get(code))
+        opted_out = ": the recipient has opted out" if code == _OPTED_OUT else ""
+        judge(response, _CREATED, detail + opted_out, _BY_CODE.get(code))
 
 
 # Signatures
@@ -256,7 +266,7 @@ def _message(fields: dict[str, str]) -> TextMessage:
     )
 
 
-def _status(fields: dict[str, str]) -> DeliveryReceipt:
+def _status(fields: dict[str, str], reference: str) -> DeliveryReceipt:
     return DeliveryReceipt(
         sender=as_sent(fields.get("To", "")),  # the receipt is for a text of ours: its To is the other party
         recipient=as_sent(fields.get("From", "")),
@@ -265,6 +275,7 @@ def _status(fields: dict[str, str]) -> DeliveryReceipt:
         error=fields.get("ErrorCode") or None,
         segments=count(fields.get("NumSegments", "")),
         fields=fields,
+        reference=reference,
     )
 
 
@@ -294,6 +305,7 @@ def _as_form(message: TextMessage) -> dict[str, str]:
 # The REST API
 
 
+_OPTED_OUT = 21610
 # https://www.twilio.com/docs/api/errors. Other errors go by their HTTP status.
 _BY_CODE: Mapping[int, type[NotSent]] = {
     **dict.fromkeys((20003, 20005, 20006, 20008), AccountRefused),  # wrong login, account not active, test credentials
@@ -301,7 +313,7 @@ _BY_CODE: Mapping[int, type[NotSent]] = {
     **dict.fromkeys((20403, 20404, 30002), AccountRefused),  # no permission, no such account, account suspended
     **dict.fromkeys((14107, 20429, 21611, 30001, 63038), NotSent),  # too fast, a full queue, the day's limit
     **dict.fromkeys((21211, 21214, 21217, 21614, 21635), PermanentFailure),  # not a number, or not one for texts
-    21610: PermanentFailure,  # the recipient has opted out
+    _OPTED_OUT: PermanentFailure,
     **dict.fromkeys((21408, 21612, 21608), PermanentFailure),  # no way from our number to this one
     **dict.fromkeys((21212, 21603, 21606, 21660, 21661), PermanentFailure),  # the From of this text is not ours
     **dict.fromkeys((21602, 21617, 21619, 21620, 21623), PermanentFailure),  # no body, too long, wrong media
@@ -311,11 +323,16 @@ _BY_CODE: Mapping[int, type[NotSent]] = {
 def _error_code(body: bytes) -> int:
     """Twilio's error code, from the JSON of its response; 0 if there is none. Its message may repeat the text that we
     sent, and is not read."""
-    try:
-        code = json.loads(body)["code"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return 0
+    code = _field(body, "code")
     return code if isinstance(code, int) else 0
+
+
+def _field(body: bytes, name: str) -> Any:
+    """Return one value of the JSON of a response; None if there is none."""
+    try:
+        return json.loads(body)[name]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 # TwiML

@@ -89,7 +89,7 @@ def test_what_is_sent_is_in_the_gateways_store_under_the_event_id(
     ids = [
         publish("lamps/1", "on", qos=1, retain=True),
         send_mail(["ann@example.org", "bob@example.org"], subject="hello", text="x"),
-        send_text("+447700900123", "hello", from_="Shop"),
+        send_text("+447700900123", "hello", sender="Shop"),
     ]
     items = kept(folder)
     assert [item.message for item in items] == ids
@@ -203,9 +203,9 @@ WRONG: dict[str, tuple[list[tuple[str, str]], Any, type[Exception], str]] = {
         [],
         lambda: send_text("+447700900123", "x"),
         LocalProtocolError,
-        "from is missing; write from_=, or number: at servers.texts",
+        "from is missing; write sender=, or number: at servers.texts",
     ),
-    "no number that it goes to": ([], lambda: send_text("", "x", from_="Shop"), LocalProtocolError, "to is empty"),
+    "no number that it goes to": ([], lambda: send_text("", "x", sender="Shop"), LocalProtocolError, "to is empty"),
     "a topic with a wildcard": ([], lambda: publish("a/#", "b"), LocalProtocolError, "topic is 'a/#'"),
     "an argument that no mail has": (
         [],

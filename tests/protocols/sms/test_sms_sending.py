@@ -16,11 +16,12 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 from waiting import until
 
-from protocols.errors import AccountRefused, LocalProtocolError, NotSent, PermanentFailure
+from protocols.errors import AccountRefused, LocalProtocolError, NotSent, OutcomeUnknown, PermanentFailure
 from protocols.secret import Secret
 from protocols.sms import GenericSettings, ProviderSettings, Request, SMSWebhook, TwilioSettings, provider_for
 from protocols.sms.provider import PATIENCE, OutgoingText, parts
 from protocols.sms.providers import parts_of
+from protocols.sms.segments import segments
 from protocols.sms.sending import LONGEST_RESPONSE, ProviderClient, parse_retry_after
 
 LIMIT = 10.0
@@ -85,9 +86,9 @@ async def test_twilio_gets_what_its_own_library_posts() -> None:
 
 async def test_a_long_text_goes_to_twilio_in_parts_its_media_with_the_first() -> None:
     async with provider(CREATED) as there:
-        await send(twilio(there.url), EVENT | {"text": "x" * 1600 + "y"})
+        await send(twilio(there.url), EVENT | {"text": "x" * 1600 + "y"})  # 11 SMS, as the whole
     forms = [parse_qsl(body.decode()) for _, _, body in there.posts]
-    assert [dict(form)["Body"] for form in forms] == ["x" * 1600, "y"]
+    assert [dict(form)["Body"] for form in forms] == ["x" * 1530, "x" * 70 + "y"]
     assert [sum(name == "MediaUrl" for name, _ in form) for form in forms] == [2, 0]
 
 
@@ -107,7 +108,8 @@ async def test_generic_posts_json_signed_as_the_webhook_is() -> None:
     ("status", "kind"),
     [(status, PermanentFailure) for status in (400, 406, 410, 413, 415, 422)]
     + [(status, AccountRefused) for status in (301, 302, 307, 401, 402, 403, 404, 405, 407)]
-    + [(status, NotSent) for status in (408, 425, 429, 500, 502, 503)],
+    + [(status, NotSent) for status in (408, 425, 429, 503)]
+    + [(status, OutcomeUnknown) for status in (500, 502, 504)],
 )
 async def test_whom_an_answer_that_is_no_yes_refuses(make: Any, status: int, kind: type[NotSent]) -> None:
     async with provider((status, '{"code": 99999, "message": "+447400123456 is no number"}')) as there:
@@ -174,7 +176,7 @@ async def test_a_provider_that_is_silent_is_given_up() -> None:
                 await sender.send(OutgoingText("1", "+1", "+2", "x"))
         finally:
             await sender.close()
-    assert type(failed.value) is NotSent
+    assert type(failed.value) is OutcomeUnknown
 
 
 async def test_a_text_under_way_is_waited_for_at_the_end() -> None:
@@ -246,6 +248,20 @@ def test_parts_are_the_text(text: str, longest: int | None) -> None:
     assert longest is not None or texts == [text]
     assert all(_units(each) <= (longest or _units(text)) for each in texts)
     assert all(_units(each + after[0]) > (longest or 0) for each, after in pairwise(texts))  # no more than it takes
+
+
+@given(text=st.text(st.sampled_from("aé€{\u4e2d\U0001f44b"), max_size=900), longest=st.integers(160, 700))
+def test_parts_take_no_more_sms_than_the_whole_text(text: str, longest: int) -> None:
+    texts = [part["text"] for part in parts({"type": "sms.send", "text": text, "media": []}, longest)]
+    assert "".join(texts) == text
+    assert all(_units(each) <= longest for each in texts)
+    assert sum(len(segments(each)) for each in texts) <= len(segments(text))
+
+
+@given(text=SEEN, longest=st.integers(2, 9))
+def test_media_go_with_the_first_part(text: str, longest: int) -> None:
+    event = {"type": "sms.send", "text": text, "media": ["https://example.org/a.png"], "to": "+1"}
+    split = parts(event, longest)
     assert [part["media"] for part in split] == [event["media"], *([] for _ in split[1:])]
     assert {part["to"] for part in split} == {"+1"}
 
@@ -272,10 +288,11 @@ async def test_what_is_no_answer_is_temporary_and_shows_no_url(garbage: bytes | 
     if garbage is None:  # nobody listens
         server.close()
         await server.wait_closed()
-    with pytest.raises(NotSent, match=r"127\.0\.0\.1 gave no response: ") as failed:
+    said = "cannot be reached" if garbage is None else "gave no response"
+    with pytest.raises(NotSent, match=rf"127\.0\.0\.1 {said}: ") as failed:
         await send(generic(f"http://127.0.0.1:{port}"))
     server.close()
-    assert type(failed.value) is NotSent
+    assert type(failed.value) is (NotSent if garbage is None else OutcomeUnknown)
     assert "phone" not in str(failed.value)
 
 

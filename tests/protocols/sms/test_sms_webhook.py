@@ -166,7 +166,14 @@ async def test_a_receipt_is_sms_status_and_takes_no_reply() -> None:
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         event = await receive()
-        assert event == {"type": "sms.status", "message_id": "m-1", "status": "failed", "error": "30003"}
+        assert event == {
+            "type": "sms.status",
+            "message_id": "m-1",
+            "status": "failed",
+            "error": "30003",
+            "event_id": None,
+            "text_id": None,
+        }
         assert scope["sender"] == "+447400123456"
         with pytest.raises(LocalProtocolError) as caught:
             await send({"type": "sms.send", "text": "lost"})

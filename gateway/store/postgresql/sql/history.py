@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from gateway.store.postgresql.sql.rows import columns, unnested
+from gateway.store.calls import Told
+from gateway.store.postgresql.sql.rows import columns, indexed, unnested
 from gateway.store.postgresql.sql.schema import Database
-from gateway.store.rows import text
-from gateway.store.story import LONGEST, told
+from gateway.store.rows import checksum, text
+from gateway.store.states import DONE
+from gateway.store.story import LONGEST, NOT_RECEIVED, line, told
 from gateway.store.values import HistoryEntry
 
 _READ = """SELECT received, story FROM (
@@ -28,3 +30,26 @@ def note(db: Database, steps: Mapping[str, str]) -> None:
     """Add steps, by the message, to its history, or to that of its claim: a message of the inbox has a claim, too."""
     if steps:
         db.execute(_NOTE, columns(sorted(steps.items())))
+
+
+_BEGIN = f"""INSERT INTO gateway_claims (key, id, state, attempts, received, expires, result, checksum, story)
+    SELECT %(key)s, %(id)s, {DONE}, 0, %(received)s, %(expires)s, '', %(checksum)s, %(step)s
+    WHERE NOT EXISTS (SELECT FROM gateway_messages WHERE id = %(id)s)
+    AND NOT EXISTS (SELECT FROM gateway_claims WHERE id = %(id)s) ON CONFLICT (key) DO NOTHING"""
+
+
+def add(db: Database, calls: Sequence[Told]) -> list[None]:
+    for call in calls:
+        step = line(call.what)
+        if not _begun(db, call, step):
+            note(db, {text(call.event): step})
+    return [None] * len(calls)
+
+
+def _begun(db: Database, call: Told, step: str) -> bool:
+    """Begin a history, which is that of a message or of a claim: this claim is settled from the start, and nobody asks
+    for its key. Return whether there was none."""
+    key, id_ = indexed(f"sent:{call.event}"), text(call.event)
+    values = {"key": key, "id": id_, "received": NOT_RECEIVED, "expires": call.expires, "step": step}
+    total = checksum(b"", key, id_, NOT_RECEIVED)
+    return bool(db.execute(_BEGIN, values | {"checksum": total}).rowcount)

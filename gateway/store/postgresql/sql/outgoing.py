@@ -155,7 +155,7 @@ _REST = """INSERT INTO gateway_resting (lane, until, error) VALUES (%s, %s, %s)
 def retry(db: Database, calls: Sequence[Failed]) -> list[None]:
     for call in calls:
         due, error, id_ = max(0.0, call.due), text(call.error), text(call.id)
-        values = {"id": id_, "owner": int(call.owner or 0), "error": error, "uncounted": int(call.rests)}
+        values = {"id": id_, "owner": int(call.owner or 0), "error": error, "uncounted": int(call.uncounted)}
         row = db.execute(_RETRY, values | {"due": call.asked if call.rests else due}).fetchone()
         if row is None:
             _lost(call)

@@ -11,6 +11,7 @@ from typing import Any
 from gateway.store import story
 from gateway.store.calls import LATE, Failed, Take
 from gateway.store.rows import DAMAGED, OUTGOING, outgoing_checksum, outgoing_of, outgoing_values, text
+from gateway.store.sqlite.sql import history
 from gateway.store.sqlite.sql.rows import listed
 from gateway.store.states import DEAD, RUNNING, WAITING
 from gateway.store.summaries import standing_item
@@ -93,18 +94,10 @@ def _put_aside(db: Database, item: Outgoing) -> None:
     dead_letter(db, [Failed(item.id, DAMAGED)])
 
 
-def _note(db: Database, message: str, step: str) -> None:
-    """A step in the history of ``message``, once: a message of the inbox has a claim, too."""
-    for table in ("messages", "claims"):
-        sql = f"UPDATE {table} SET story = substr(story || ?, ?) WHERE id = ?"
-        if db.execute(sql, (step, -story.LONGEST, message)).rowcount:
-            return
-
-
 def finish(db: Database, calls: Sequence[str]) -> list[None]:
     for id_ in map(text, calls):
         for message, lane in db.execute("DELETE FROM outgoing WHERE id = ? RETURNING message, lane", [id_]).fetchall():
-            _note(db, message, story.line(f"sent {id_}"))
+            history.note(db, message, story.line(f"sent {id_}"))
             _end_rest(db, lane)
     return [None] * len(calls)
 
@@ -119,9 +112,9 @@ def retry(db: Database, calls: Sequence[Failed]) -> list[None]:
         WHERE id = ? RETURNING message, lane"""
     for call in calls:
         due, id_ = max(0.0, call.due), text(call.id)
-        values = (call.asked if call.rests else due, text(call.error), call.rests, id_)
+        values = (call.asked if call.rests else due, text(call.error), call.uncounted, id_)
         for message, lane in db.execute(sql, values).fetchall():
-            _note(db, message, story.failed(f"not sent {id_}: {call.error}", due + call.forward))
+            history.note(db, message, story.failed(f"not sent {id_}: {call.error}", due + call.forward))
             if call.rests:
                 db.execute("INSERT OR REPLACE INTO resting VALUES (?,?,?)", (lane, due, text(call.error)))
         _split(db, call)
@@ -140,7 +133,7 @@ def dead_letter(db: Database, calls: Sequence[Failed]) -> list[None]:
         id_, error = text(call.id), text(call.error)
         rows = db.execute(_DEAD_LETTER, (id_, error, f"the part before it was not sent ({id_}): {error}")).fetchall()
         for dead, message, lane in rows:
-            _note(db, message, story.failed(f"not sent, dead: {dead}: {error}"))
+            history.note(db, message, story.failed(f"not sent, dead: {dead}: {error}"))
             if call.answered and dead == id_:
                 _end_rest(db, lane)
         _split(db, call)
@@ -154,7 +147,7 @@ def _split(db: Database, call: Failed) -> None:
     if call.refused is not None:
         dead = replace(call.refused, id=_free(db, text(call.id)), due=0.0)
         db.execute(f"INSERT {_INSERT}", (*outgoing_values(dead), DEAD))
-        _note(db, text(dead.message), story.failed(f"not sent, dead: {dead.id}: {dead.error}"))
+        history.note(db, text(dead.message), story.failed(f"not sent, dead: {dead.id}: {dead.error}"))
 
 
 def _free(db: Database, id_: str) -> str:
@@ -217,7 +210,7 @@ def _drop(db: Database, state: str, ids: Sequence[str]) -> int:
 
 def _noted(db: Database, rows: Sequence[tuple[str, str]], what: str) -> int:
     for id_, message in rows:
-        _note(db, message, story.line(f"{what}: {id_}"))
+        history.note(db, message, story.line(f"{what}: {id_}"))
     return len(rows)
 
 
