@@ -33,7 +33,7 @@ from protocols.sms.provider import (
 from protocols.sms.providers import provider_for
 from protocols.sms.run import ReceiptRun, SMSRun, TextRun
 from protocols.sms.scope import sms_scope
-from protocols.sms.segments import ascii_punctuation
+from protocols.sms.segments import ascii_punctuation, segments
 from protocols.sms.senders import with_sign
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ class SMSWebhook(Server):
         super().__init__(app, name=name, state=state)
         self.settings = settings
         self._sent_texts = sent_texts
+        self._segments = 0
+        """SMS that the texts took which the provider was given."""
         self.provider = provider_for(settings)
         self._client: ProviderClient | TextFolder = imported(_CLIENTS[bool(self.provider.folder)])(self.provider)
         self._fetchers: list[Fetcher] = []
@@ -144,7 +146,15 @@ class SMSWebhook(Server):
         texts = _texts(event, self.provider.longest)
         if lacking := self.settings.lacks_to_send:
             raise AccountRefused(f"sms {self.name} cannot send: {lacking} is missing")
-        return [await self._client.send(replace(text, status_url=self._status_url(text.id))) for text in texts]
+        return [await self._post(replace(text, status_url=self._status_url(text.id))) for text in texts]
+
+    async def _post(self, text: OutgoingText) -> str:
+        message_id = await self._client.send(text)
+        self._segments += len(segments(text.text))
+        return message_id
+
+    def figures(self) -> dict[str, float]:
+        return {"sms_segments_sent_total": self._segments}
 
     def _status_url(self, text_id: str) -> str:
         """The URL for receipts of a text: the one in the provider's console, with the text's id. Empty if it is not
@@ -228,6 +238,7 @@ class SMSWebhook(Server):
             return UNAVAILABLE
         replies = [reply for found in runs if found for reply in found]
         if self.provider.carries_replies:
+            self._segments += sum(len(segments(reply.text)) for reply in replies)
             return self.provider.answer(request, replies)
         for reply in replies:
             self.tasks.spawn(self._send_reply(reply), name="a reply")

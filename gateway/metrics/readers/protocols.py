@@ -39,6 +39,7 @@ FIGURES = (
     _number("smtp_buffered_bytes", "Bytes of mail that is being received."),
     _number("smtp_buffered_limit_bytes", "Bytes of mail that may be received at one time: max_buffered."),
     _count("smtp_buffer_refusals_total", "How often a mail found no room within that limit."),
+    _count("sms_segments_sent_total", "SMS that the texts took which the provider was given: what it charges for."),
     _count("smtp_message_rate_refusals_total", "Messages that were refused because of max_message_rate."),
 )
 _BY_NAME = {family.name.removeprefix("gateway_"): family for family in FIGURES}

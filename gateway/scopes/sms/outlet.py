@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -48,8 +48,6 @@ class TextOutlet:
         """When texts that wait in the store may leave, by id."""
         self._down: dict[str, float] = {}
         """Servers that get no texts while others take them: until when (monotonic)."""
-        self.segments: Counter[str] = Counter()
-        """SMS that providers have taken, by server."""
 
     async def __call__(self, listener: str, event: Event) -> None:
         """Send it. Raises NotSent and its kinds."""
@@ -175,7 +173,6 @@ class TextOutlet:
 
     async def _note(self, name: str, event: Event, ids: list[str]) -> None:
         number, id_ = len(segments(event["text"])), event.get("id", "")
-        self.segments[name] += number
         logger.info("sms %s: %s to %s sent, %d segments%s", name, id_, event["to"], number, _called(ids))
         if self._sent is not None and id_:
             for message_id in ids or [""]:

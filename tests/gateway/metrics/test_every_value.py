@@ -105,6 +105,7 @@ SHOWN = {
             *("gateway_submission_up", "gateway_submission_state_timestamp_seconds", "gateway_outgoing_lanes_resting"),
         ],
         "test_a_message_for_a_broker_that_is_away": ["gateway_outgoing_messages"],
+        "test_the_segments_of_a_text": ["gateway_sms_segments_sent_total"],
     },
     "test_thread_values": {
         "test_two_threads_for_five_requests": [

@@ -15,8 +15,10 @@ from servers.submission import Peer, peer
 
 LIMIT = 15.0
 FILE = """
-servers: {web: {protocol: http, bind: "127.0.0.1:PORT_web"}}
-routes: {http: handlers.page}
+servers:
+  web: {protocol: http, bind: "127.0.0.1:PORT_web"}
+  texts: {protocol: sms, provider: generic, on: web, path: /sms, secret: s, number: Shop, send_url: "file:texts"}
+routes: {http: handlers.page, sms: []}
 submission: {url: "smtp://ADDRESS"}
 store: sqlite:gateway.db
 log: {level: error}
@@ -27,6 +29,8 @@ import gateway.aio
 async def page(scope, receive, send):
     if scope["path"] == "/publish":
         await gateway.aio.publish("lamps/1", "on", qos=1)
+    elif scope["path"] == "/text":
+        await gateway.aio.send_text("+447700900123", "x" * 161)
     else:
         to = scope["path"][1:] + "@example.net"
         await gateway.aio.send_mail(to, subject="Hello", text="Hello", from_="us@example.org")
@@ -140,3 +144,9 @@ log: {level: error}
         retry(site)
         tried_again = site.number("gateway_outgoing_attempts_total", type="mqtt", result="retried")
         tried(site, "mqtt", sent=2, retried=int(tried_again))
+
+
+def test_the_segments_of_a_text(site: Measured) -> None:
+    ask(site, "text")
+    site.becomes(2, "gateway_sms_segments_sent_total", server="texts")
+    tried(site, "sms", sent=1)
