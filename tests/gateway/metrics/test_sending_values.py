@@ -18,7 +18,7 @@ FILE = """
 servers:
   web: {protocol: http, bind: "127.0.0.1:PORT_web"}
   texts: {protocol: sms, provider: generic, on: web, path: /sms, secret: s, number: Shop, send_url: "file:texts"}
-routes: {http: handlers.page, sms: []}
+routes: {http: handlers.page, sms: handlers.page}
 submission: {url: "smtp://ADDRESS"}
 store: sqlite:gateway.db
 log: {level: error}
