@@ -207,7 +207,7 @@ async def test_what_goes_by_another_is_from_a_number_of_that_one(store: SQLiteSt
     row = ROWS[name]
     async with rest(row) as two:
         first, second = pair(row, "http://127.0.0.1:1", two.url)  # nothing listens there
-        async with sending(store, hook("first", first), hook("second", replace(second, number="Backup"))):  # type: ignore[type-var]
+        async with sending(store, hook("first", first), hook("second", replace(second, number="Backup"))):
             await put(store, "e", event())
             await put(store, "f", event(sender="Shop"))
             await waits(store, 0)
