@@ -14,7 +14,6 @@ from protocols.asgi import Media
 from protocols.errors import AccountRefused, NotSent, OutcomeUnknown, PermanentFailure, RemoteProtocolError
 from protocols.secret import Secret
 from protocols.sms.segments import cut, segments, utf16
-from protocols.sms.sending_settings import SendingSettings
 
 
 @dataclass(frozen=True)
@@ -253,10 +252,6 @@ class ProviderSettings(Protocol):
     @property
     def lacks_to_send(self) -> str:
         """The setting that is needed for sending and is empty; empty itself if texts can be sent."""
-
-    @property
-    def sending(self) -> SendingSettings:
-        """How texts are sent: how many in a second, when, by which other provider."""
 
 
 S = TypeVar("S", bound=ProviderSettings)

@@ -49,3 +49,12 @@ class SendingSettings:
     @cached_property
     def quiet(self) -> QuietHours | None:
         return QuietHours.parse(self.quiet_hours, self.time_zone) if self.quiet_hours else None
+
+
+def sending_of(settings: Any) -> SendingSettings:
+    """Return the settings of a provider by which texts are sent: the defaults for one that has none."""
+    found: SendingSettings = getattr(settings, "sending", DEFAULT)
+    return found
+
+
+DEFAULT = SendingSettings()

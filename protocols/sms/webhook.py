@@ -35,6 +35,7 @@ from protocols.sms.run import ReceiptRun, SMSRun, TextRun
 from protocols.sms.scope import sms_scope
 from protocols.sms.segments import ascii_punctuation, segments
 from protocols.sms.senders import with_sign
+from protocols.sms.sending_settings import sending_of
 
 if TYPE_CHECKING:
     from protocols.sms.fetching import Fetcher
@@ -141,7 +142,7 @@ class SMSWebhook(Server):
         """
         if self.status.state == "stopped":
             raise NotSent(f"sms {self.name} is stopped", retry_after=0.0)  # nor can the next one be sent
-        if self.settings.sending.ascii_punctuation and isinstance(event.get("text"), str):
+        if sending_of(self.settings).ascii_punctuation and isinstance(event.get("text"), str):
             event = {**event, "text": ascii_punctuation(event["text"])}
         texts = _texts(event, self.provider.longest)
         if lacking := self.settings.lacks_to_send:
@@ -160,7 +161,7 @@ class SMSWebhook(Server):
         """The URL for receipts of a text: the one in the provider's console, with the text's id. Empty if it is not
         known, or receipts are not wanted."""
         public: str | None = getattr(self.settings, "public_url", None)
-        if not (public and self.settings.sending.receipts):
+        if not (public and sending_of(self.settings).receipts):
             return ""
         parts = urlsplit(public)
         query = "&".join(filter(None, (parts.query, urlencode({REFERENCE: text_id}))))

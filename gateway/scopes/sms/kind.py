@@ -26,6 +26,7 @@ from protocols.server import Server
 from protocols.setting_forms import ByForm, ByKey
 from protocols.sms.events import CHECKS, RECEIPT, TEXT
 from protocols.sms.providers import PROVIDERS
+from protocols.sms.sending_settings import sending_of
 
 _SETTINGS: Any = Annotated[
     Union[*(provider.settings_class for provider in PROVIDERS.values())],
@@ -169,7 +170,7 @@ class SMSKind(ScopeKind):
     def mistakes(self, servers: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
         texts = {name: each for name, each in servers.items() if each.protocol in self.protocols}
         for name, each in texts.items():
-            for number, other in enumerate(each.sending.failover):
+            for number, other in enumerate(sending_of(each).failover):
                 if said := _no_failover(name, other, texts):
                     yield ("servers", name, "sending", "failover", number), said
 

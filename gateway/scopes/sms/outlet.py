@@ -16,7 +16,7 @@ from protocols.events import Event
 from protocols.server import Server
 from protocols.sms.rate import Rates
 from protocols.sms.segments import segments
-from protocols.sms.sending_settings import SendingSettings
+from protocols.sms.sending_settings import SendingSettings, sending_of
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class TextOutlet:
         first = self._server(listener)
         name = self._chosen(first, event)
         server = first if name == listener else self._server(name)
-        sending: SendingSettings = server.settings.sending
+        sending: SendingSettings = sending_of(server.settings)
         text = self._as_sent(first, server, event)
         self._keep_quiet(sending, text)
         await self._take_turn(name, sending, text)
@@ -106,7 +106,7 @@ class TextOutlet:
         if others:
             self._rest(name, error)
             return _moved(event, name, others[0], f"{error}; it goes by {others[0]}")
-        if not first.settings.sending.failover:
+        if not sending_of(first.settings).failover:
             return error
         untaken = event.get(ATTEMPT, 1)
         if isinstance(error, AccountRefused):
@@ -119,7 +119,9 @@ class TextOutlet:
     def _others(self, first: Any, event: Event, by: str) -> list[str]:
         tried = {*event.get(TRIED, ()), by}
         there = {server.name for server in self._servers}
-        return [name for name in (first.name, *first.settings.sending.failover) if name not in tried and name in there]
+        return [
+            name for name in (first.name, *sending_of(first.settings).failover) if name not in tried and name in there
+        ]
 
     def _is_down(self, name: str) -> bool:
         return self._down.get(name, 0.0) > time.monotonic()
