@@ -118,10 +118,8 @@ class TextOutlet:
 
     def _others(self, first: Any, event: Event, by: str) -> list[str]:
         tried = {*event.get(TRIED, ()), by}
-        there = {server.name for server in self._servers}
-        return [
-            name for name in (first.name, *sending_of(first.settings).failover) if name not in tried and name in there
-        ]
+        there = {server.name for server in self._servers} - tried
+        return [name for name in (first.name, *sending_of(first.settings).failover) if name in there]
 
     def _is_down(self, name: str) -> bool:
         return self._down.get(name, 0.0) > time.monotonic()
