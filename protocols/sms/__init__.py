@@ -19,6 +19,8 @@
     gets public keys and confirmations, by URLs that a provider's request names
 ``long_texts``
     puts the parts of long texts together
+``repetitions``
+    lets a message that comes again while it is handled wait for the same result
 ``webhook``
     the ASGI application that joins them
 """

@@ -34,6 +34,8 @@ class LongText:
         self.began = began
         self.parts: dict[int, TextMessage] = {}
         self.size = 0
+        self.last = 0
+        """The number of the part whose request has the replies: the one that the text was handled with."""
         self.open()
 
     def open(self) -> None:
@@ -83,13 +85,16 @@ class LongTexts:
         self._size = 0
 
     async def handle(self, message: TextMessage, part: Part, run: Run) -> Result:
-        """Return the result of the text that ``message`` is a part of, once that is there and ``run`` has ended."""
+        """Return the result of the text that ``message`` is a part of, once that is there and ``run`` has ended. The
+        replies are in the result of one part; the others have none."""
         text = self._put(message, part)
         result = text.result
         if not (text.closed or self._is_ready(text, part.total)):
             await asyncio.wait([result], timeout=self._patience)
         if text.closed or result.done():
-            return await asyncio.shield(result)
+            replies = await asyncio.shield(result)
+            return replies if replies is None or part.number == text.last else []
+        text.last = part.number
         return await self._run(text, part.total, run)
 
     def _is_ready(self, text: LongText, total: int) -> bool:

@@ -31,6 +31,7 @@ from protocols.sms.provider import (
     parts,
 )
 from protocols.sms.providers import provider_for
+from protocols.sms.repetitions import Repetitions
 from protocols.sms.run import ReceiptRun, SMSRun, TextRun
 from protocols.sms.scope import sms_scope
 from protocols.sms.segments import ascii_punctuation, segments
@@ -92,6 +93,7 @@ class SMSWebhook(Server):
         self._client: ProviderClient | TextFolder = imported(_CLIENTS[bool(self.provider.folder)])(self.provider)
         self._fetchers: list[Fetcher] = []
         self._timeout = min(settings.timeout, self.provider.deadline - MARGIN)
+        self._repetitions = Repetitions(name, answers_again=self.provider.carries_replies)
         self._long_texts = LongTexts(name, None if self.provider.repeats else self._timeout / 2)
         router: object = app
         self._router = router if isinstance(router, Routable) else None
@@ -270,8 +272,11 @@ class SMSWebhook(Server):
         if self.provider.numbers_lack_sign:
             item = replace(item, sender=with_sign(item.sender), recipient=with_sign(item.recipient))
         if isinstance(item, TextMessage) and item.part is not None:
-            return await self._long_texts.handle(item, item.part, lambda whole: self._run(whole, http))
-        return await self._run(await self._matched(item), http)
+            return await self._long_texts.handle(item, item.part, lambda whole: self._once(whole, http))
+        return await self._once(await self._matched(item), http)
+
+    async def _once(self, item: TextMessage | DeliveryReceipt, http: HTTPScope) -> Sequence[Reply] | None:
+        return await self._repetitions.once(item, lambda: self._run(item, http))
 
     async def _confirm(self, item: Confirmation) -> Sequence[Reply] | None:
         if not await self._fetcher().confirm(item.url):

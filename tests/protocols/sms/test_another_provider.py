@@ -155,6 +155,16 @@ async def test_parts_of_a_long_text_are_one_scope(hook: Hook) -> None:
     assert [event["text"] for event in hook.events] == ["1 2 3 "]
 
 
+async def test_the_reply_to_a_long_text_leaves_once(hook: Hook) -> None:
+    async def replies(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "sms.send", "text": "thanks"})
+
+    hook.webhook.app = replies
+    await asyncio.gather(*(hook.post([text(str(number), part=["r", number, 3])]) for number in (1, 2, 3)))
+    await until(lambda: not hook.webhook.active())
+    assert [post[0] for post in hook.peer.posts] == ["/key", "/"]
+
+
 async def test_nothing_of_a_batch_of_101_is_handled_and_an_empty_one_is_fine(hook: Hook) -> None:
     assert (await hook.post([text(str(number)) for number in range(101)])).status_code == 400
     assert hook.scopes == []

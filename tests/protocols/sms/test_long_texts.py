@@ -65,6 +65,13 @@ async def test_a_part_that_comes_again_later_has_the_same_answer_and_no_run() ->
     assert len(handler.texts) == 1
 
 
+async def test_the_replies_are_in_the_answer_of_one_part_also_when_that_comes_again() -> None:
+    reply = Reply(part(1), "thanks")
+    texts, handler = LongTexts("texts"), Handler([reply])
+    assert await asyncio.gather(*(give(texts, part(number), handler) for number in (1, 3, 2))) == [[], [], [reply]]
+    assert [await give(texts, part(number), handler) for number in (1, 2, 3)] == [[], [reply], []]
+
+
 async def test_after_a_failure_one_part_that_comes_again_begins_another_run() -> None:
     texts, handler = LongTexts("texts"), Handler(None)
     assert await asyncio.gather(*(give(texts, part(number), handler) for number in (1, 2, 3))) == [None] * 3

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -11,6 +12,7 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from waiting import until
 
 from protocols.asgi import SMSScope
 from protocols.errors import LocalProtocolError
@@ -221,6 +223,46 @@ async def test_every_message_of_a_batch_has_its_run_and_one_failure_brings_all_a
     assert (response.status_code, seen) == (status, ["0", "1", "2"])
     if status == 200:
         assert [reply["text"] for reply in response.json()["replies"]] == ["0", "1", "2"]
+
+
+class Held:
+    """Holds each run until ``go`` is set, then replies with its number, or raises ``failure``."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.go = asyncio.Event()
+        self.runs = 0
+        self.failure = failure
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.runs += 1
+        number = self.runs
+        await self.go.wait()
+        if self.failure is not None:
+            raise self.failure
+        await send({"type": "sms.send", "text": f"run {number}"})
+
+
+async def test_a_repetition_of_a_text_that_is_handled_waits_for_it_and_has_its_answer(
+    log: pytest.LogCaptureFixture,
+) -> None:
+    app = Held()
+    hook = SMSWebhook(app, TWILIO, name="texts")
+    waiting = [asyncio.ensure_future(post(hook)) for _ in range(3)]
+    other = asyncio.ensure_future(post(hook, replace(TEXT, text="another")))
+    again = "sms texts: 'm-1' is delivered again while it is handled"
+    await until(lambda: lines(log).count(again) == app.runs == 2)
+    app.go.set()
+    assert [bodies(await each) for each in (*waiting, other)] == [["run 1"]] * 3 + [["run 2"]]
+    assert bodies(await post(hook)) == ["run 3"]  # without a policy nothing is remembered
+
+
+async def test_a_repetition_of_a_text_that_fails_asks_for_another_try_too(log: pytest.LogCaptureFixture) -> None:
+    app = Held(RuntimeError("private"))
+    hook = SMSWebhook(app, TWILIO)
+    waiting = [asyncio.ensure_future(post(hook)) for _ in range(3)]
+    await until(lambda: sum("again while" in line for line in lines(log)) == 2)
+    app.go.set()
+    assert [(await each).status_code for each in waiting] == [503, 503, 503]
 
 
 async def test_no_route_takes_the_text_and_says_so(log: pytest.LogCaptureFixture) -> None:
