@@ -93,13 +93,14 @@ AGAIN = {
         protocols/mail/headers.py
         protocols/mail/smtp/data.py protocols/mail/smtp/incoming.py protocols/mail/verdict.py
         protocols/mqtt/events.py protocols/mqtt/wire/parser.py protocols/net/byte_budget.py protocols/queue.py
-        protocols/sms/provider.py protocols/sms/providers/generic.py protocols/tasks.py protocols/wakeup.py""",
+        protocols/sms/provider.py protocols/sms/providers/generic.py protocols/sms/senders.py protocols/tasks.py
+        protocols/wakeup.py""",
     ANSWERS: """
         gateway/scopes/mqtt/router.py protocols/app_run.py protocols/http/connection.py protocols/http/exchange.py
         protocols/http/response.py protocols/mail/run.py protocols/mqtt/connection/client_socket.py""",
     BASE_CLASS: """
         gateway/consumers/base.py gateway/consumers/email.py gateway/consumers/forms.py gateway/consumers/mqtt.py
-        gateway/delivery/poller.py gateway/delivery/worker.py gateway/scopes/email/router.py
+        gateway/consumers/sms.py gateway/delivery/poller.py gateway/delivery/worker.py gateway/scopes/email/router.py
         protocols/mail/smtp/connection.py""",
     OWN_TASK: """
         gateway/delivery/claimed_attempt.py gateway/delivery/running_attempts.py gateway/delivery/time_limit.py

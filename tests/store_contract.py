@@ -1176,6 +1176,36 @@ class StoreContract:
         assert await two.noted(["\ud800"]) is None
         await two.close()
 
+    async def test_a_note_is_swapped_only_if_it_is_what_was_read(self, store: Store) -> None:
+        assert not await store.swap_note("a", b"0", b"1", ttl=60)
+        assert await store.swap_note("a", None, b"1", ttl=60)
+        assert not await store.swap_note("a", None, b"2", ttl=60)
+        assert not await store.swap_note("a", b"2", b"3", ttl=60)
+        assert await store.swap_note("a", b"1", b"", ttl=60)
+        assert await store.noted(["a"]) == b""
+        assert not await store.swap_note("a", b"1", None, ttl=60)
+        assert not await store.swap_note("a", None, None, ttl=60)
+        assert await store.swap_note("a", b"", None, ttl=60)
+        assert await store.noted(["a"]) is None
+        assert await store.swap_note("a", None, None, ttl=60)
+
+    async def test_a_note_that_has_expired_is_none_to_a_swap(self, store: Store) -> None:
+        await store.note("\ud800", b"1", ttl=-1)
+        assert not await store.swap_note("\ud800", b"1", b"2", ttl=60)
+        assert await store.swap_note("\ud800", None, b"2", ttl=60)
+        assert await store.noted(["\ud800"]) == b"2"
+
+    async def test_of_many_swaps_at_once_in_two_processes_none_is_lost(self, store: Store, other: Store) -> None:
+        async def add(to: Store, key: str) -> None:
+            while True:
+                before = await to.noted([key])
+                if await to.swap_note(key, before, str(int(before or b"0") + 1).encode(), ttl=60):
+                    return
+
+        keys = ["x", "y", "\ud800"]
+        await asyncio.gather(*(add(each, key) for each in (store, other) for key in keys for _ in range(10)))
+        assert [await store.noted([key]) for key in keys] == [b"20"] * 3
+
     # Forgetting.
 
     async def test_what_is_long_over_is_forgotten(self, store: Store) -> None:

@@ -1,12 +1,14 @@
 """Consumers of the sms scope: one instance for each text or delivery receipt."""
 
 import logging
-from collections.abc import Collection, Sequence
-from typing import Any, ClassVar, TypeVar
+from abc import abstractmethod
+from collections.abc import Collection, Coroutine, Sequence
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from gateway.consumers import arguments, message_arguments
 from gateway.consumers.answering import answering
 from gateway.consumers.base import Asked, Consumer
+from gateway.consumers.conversation import DAY, Change, State, Steps, load, update
 from gateway.consumers.forms import AsyncForm, Awaited, SyncForm
 from gateway.consumers.hooks import Call, writes
 from gateway.consumers.text_guard import RATE, SAME, WHY
@@ -17,9 +19,11 @@ from protocols.sms.keywords import START, STOP, is_only_keyword
 logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
+S = TypeVar("S")
+"""The result of the helpers that return a conversation: a dict, or an awaitable of one in async consumers."""
 
 
-class SMSMethods(Consumer[R]):
+class SMSMethods(Consumer[R], Generic[R, S]):
     """The methods of both forms. Write ``receive``, and ``status`` if you want receipts. Returning accepts."""
 
     scope: SMSScope
@@ -46,6 +50,9 @@ class SMSMethods(Consumer[R]):
     """How many times :meth:`reply` sends the same text to one sender within an hour. It ends a loop of two programs."""
     answers_per_hour: ClassVar[int] = 20
     """How many texts :meth:`reply` sends to one sender within an hour."""
+
+    conversation_ttl: ClassVar[float] = DAY
+    """Seconds for which a conversation is kept after its last change, at most 30 days."""
 
     async def dispatch(self, event: Any) -> None:
         if event["type"] == "sms.receive":
@@ -124,6 +131,25 @@ class SMSMethods(Consumer[R]):
         """What the provider says that the sender asked for, and has answered."""
         return None if self._received is None else self._received.get("opt")
 
+    def load_conversation(self) -> S:
+        """Return what :meth:`update_conversation` has kept of the conversation between this sender and this number of
+        ours; an empty dict if there is none, or it has expired. Raises LookupError if the gateway has no store."""
+        return self._conversation(load(self.scope, "load_conversation"))
+
+    def update_conversation(self, change: Change) -> S:
+        """Keep what ``change`` returns of the state that it gets, both dicts of JSON, for ``conversation_ttl`` seconds,
+        and return it; ``{}`` ends the conversation.
+
+        ``change`` is called again if another text of this sender has changed the state meanwhile, so it should do
+        nothing else. Raises LookupError if the gateway has no store, or the route has ``atomic: true``; TypeError and
+        ValueError for a state that is no JSON or has more than 16 KiB.
+        """
+        return self._conversation(update(self.scope, "update_conversation", change, self.conversation_ttl))
+
+    @abstractmethod
+    def _conversation(self, steps: Steps) -> S:
+        """Take all ``steps``, and return the state."""
+
     def accept(self) -> R:
         return self.perform(self._emit({"type": "sms.accept"}, "accept"))
 
@@ -137,9 +163,27 @@ class SMSMethods(Consumer[R]):
         return self.perform(self._emit({"type": "sms.defer"}, "defer"))
 
 
-class SMSConsumer(SMSMethods[None], SyncForm):
+class SMSConsumer(SMSMethods[None, State], SyncForm):
     """Plain methods, called on a thread."""
 
+    def _conversation(self, steps: Steps) -> State:
+        found = None
+        while True:
+            try:
+                step = steps.send(found)
+            except StopIteration as end:
+                return cast("State", end.value)
+            found = self._wait_for(step)
 
-class AsyncSMSConsumer(SMSMethods[Awaited], AsyncForm):
+
+class AsyncSMSConsumer(SMSMethods[Awaited, Coroutine[Any, Any, State]], AsyncForm):
     """``async def`` methods; the helpers are awaited."""
+
+    async def _conversation(self, steps: Steps) -> State:
+        found = None
+        while True:
+            try:
+                step = steps.send(found)
+            except StopIteration as end:
+                return cast("State", end.value)
+            found = await step

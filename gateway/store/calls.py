@@ -174,6 +174,17 @@ class Save:
 
 
 @dataclass(frozen=True, slots=True)
+class Swap:
+    """A note that takes the place of ``before``, if that is what is there at ``now``; None is no note."""
+
+    key: str
+    before: bytes | None
+    value: bytes | None
+    expires: float
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Asks for at most ``limit`` entries of a list, after the entry with the id ``after``. A filter that is None
     accepts every entry."""

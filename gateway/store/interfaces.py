@@ -192,6 +192,10 @@ class NoteStore(Protocol):
     async def note(self, key: str, value: bytes, *, ttl: float) -> None:
         """Keep ``value`` under ``key`` for ``ttl`` seconds, in the place of what was there."""
 
+    async def swap_note(self, key: str, before: bytes | None, value: bytes | None, *, ttl: float) -> bool:
+        """Keep ``value`` for ``ttl`` seconds in the place of ``before``, if that is what is under ``key``; None is no
+        note. Return whether it was. Of several processes that do this at once, with one ``before``, one succeeds."""
+
     async def noted(self, keys: Sequence[str]) -> bytes | None:
         """Return what is kept under the first of ``keys`` that has something; None if none has."""
 

@@ -23,6 +23,7 @@ from gateway.store.calls import (
     Retry,
     Save,
     Settled,
+    Swap,
     Take,
     Told,
 )
@@ -94,6 +95,7 @@ class SpaceOperations(Protocol):
 
 class NoteOperations(Protocol):
     def put(self, db: Database, calls: Sequence[tuple[str, bytes, float]], /) -> list[None]: ...
+    def swap(self, db: Database, calls: Sequence[Swap], /) -> list[bool]: ...
     def get(self, db: Database, calls: Sequence[tuple[Sequence[str], float]], /) -> list[bytes | None]: ...
 
 

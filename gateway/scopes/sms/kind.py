@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, Union, cast
 
+from gateway.consumers.conversation import conversations
 from gateway.delivery.outbox import Outlet
 from gateway.delivery.policy import Policy
+from gateway.delivery.reach import StoreReach
 from gateway.recording.replay_run import ReplayRun
 from gateway.routing.patterns import Pattern
 from gateway.routing.router import Route, default, route
@@ -15,11 +17,13 @@ from gateway.scopes.reachable import is_reachable
 from gateway.scopes.routes import WITH_POLICY, Target
 from gateway.scopes.server_kind import Given, ServerKind
 from gateway.scopes.sms.arrivals import SMSWatch
+from gateway.scopes.sms.conversations import StoredConversations
 from gateway.scopes.sms.delivery import SMSDelivery
 from gateway.scopes.sms.patterns import Country, Keyword, Name, Phone, ShortCode, To, doubt_of, party, prefix_of
 from gateway.scopes.sms.router import SMSFromRouter
 from gateway.scopes.sms.routes import to
 from gateway.scopes.sms.subject import subject_of
+from gateway.services import Service
 from protocols.asgi import Application
 from protocols.lazy_names import imported
 from protocols.server import Server
@@ -128,6 +132,9 @@ class SMSKind(ScopeKind):
     bare: ClassVar = r"\+[\d\s().-]+"
     send: ClassVar = "gateway.scopes.sms.send:sms"
     dashes: ClassVar = True
+
+    def services(self, routed: Callable[[], Application], file: str, reach: StoreReach) -> Mapping[Service[Any], Any]:
+        return {conversations: StoredConversations(reach)}
 
     def make_route(self, key: str, value: Any, target: Any, policy: Policy) -> Route:
         return default(target, policy) if key == "default" else route(_PATTERNS[key](value), target, policy)

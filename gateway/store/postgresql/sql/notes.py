@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from gateway.store.calls import Swap
 from gateway.store.postgresql.sql.rows import columns, indexed, unnested
 from gateway.store.postgresql.sql.schema import Database
 from gateway.store.rows import checksum
@@ -16,6 +17,32 @@ def put(db: Database, calls: Sequence[tuple[str, bytes, float]]) -> list[None]:
     latest = {indexed(key): (value, float(expires)) for key, value, expires in calls}
     db.execute(_PUT, columns([(key, value, checksum(value, key), at) for key, (value, at) in latest.items()]))
     return [None] * len(calls)
+
+
+_NEW = """INSERT INTO gateway_notes (key, value, checksum, expires)
+    VALUES (%(key)s, %(value)s, %(checksum)s, %(expires)s)
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value, checksum = excluded.checksum, expires = excluded.expires
+    WHERE gateway_notes.expires <= %(now)s"""
+_THERE = "WHERE key = %(key)s AND value = %(before)s AND expires > %(now)s"
+_CHANGE = f"UPDATE gateway_notes SET value = %(value)s, checksum = %(checksum)s, expires = %(expires)s {_THERE}"
+_REMOVE = f"DELETE FROM gateway_notes {_THERE}"
+
+
+def swap(db: Database, calls: Sequence[Swap]) -> list[bool]:
+    """In the order of their keys: two processes that swap the same notes do not wait for each other."""
+    swapped = {}
+    for at in sorted(range(len(calls)), key=lambda at: indexed(calls[at].key)):
+        swapped[at] = _swap(db, calls[at])
+    return [swapped[at] for at in range(len(calls))]
+
+
+def _swap(db: Database, call: Swap) -> bool:
+    key, value = indexed(call.key), call.value
+    if call.before is None and value is None:
+        return _get(db, [key], call.now) is None
+    statement = _NEW if call.before is None else _REMOVE if value is None else _CHANGE
+    given = {"key": key, "before": call.before, "value": value, "expires": float(call.expires), "now": call.now}
+    return db.execute(statement, {**given, "checksum": checksum(value or b"", key)}).rowcount == 1
 
 
 def get(db: Database, calls: Sequence[tuple[Sequence[str], float]]) -> list[bytes | None]:

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 
+from gateway.store.calls import Swap
 from gateway.store.rows import checksum, text
 
 Database = sqlite3.Connection
@@ -12,6 +13,20 @@ def put(db: Database, calls: Sequence[tuple[str, bytes, float]]) -> list[None]:
     rows = [(text(key), value, checksum(value, text(key)), expires) for key, value, expires in calls]
     db.executemany("INSERT OR REPLACE INTO notes (key, value, checksum, expires) VALUES (?, ?, ?, ?)", rows)
     return [None] * len(calls)
+
+
+def swap(db: Database, calls: Sequence[Swap]) -> list[bool]:
+    return [_swap(db, call) for call in calls]
+
+
+def _swap(db: Database, call: Swap) -> bool:
+    if _get(db, text(call.key), call.now) != call.before:
+        return False
+    if call.value is None:
+        db.execute("DELETE FROM notes WHERE key = ?", [text(call.key)])
+    else:
+        put(db, [(call.key, call.value, call.expires)])
+    return True
 
 
 def get(db: Database, calls: Sequence[tuple[Sequence[str], float]]) -> list[bytes | None]:
