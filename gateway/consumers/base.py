@@ -135,7 +135,7 @@ class Consumer(Generic[R]):
     _left = False
     """Whether ``send`` has raised because the peer has left."""
     _groups: set[str]
-    """Those that it is in, if it has a method for messages of the channel layer."""
+    """The groups that it is in, if it has a method for messages of the channel layer."""
     _has_ended = False
     """Whether the run has ended, so that it is in no group any more."""
     _asking: Any = None

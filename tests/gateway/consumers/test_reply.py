@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP
 from conversation import scope
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from servers.submission import sending
 
@@ -66,7 +66,8 @@ def read(answer: bytes) -> EmailMessage:
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.isascii()
     assert b"\0" not in head
-    assert b"=?unknown-8bit" not in head.lower()
+    # The address of its sender goes back as it is, and the local part of one may look like a word of RFC 2047.
+    assert b"=?unknown-8bit" not in re.sub(rb"[^\s<,]+@", b"", head.lower())
     for line in head.split(b"\r\n"):
         assert len(line) <= 998
         assert b"\r" not in line
@@ -252,6 +253,7 @@ parts = st.one_of(
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@example([(b"From", b"=?unknown-8bit@0")], b"")
 @given(st.lists(st.tuples(names, st.lists(parts, max_size=8).map(b"".join)), max_size=5), st.binary(max_size=40))
 def test_whatever_the_headers(fields: list[tuple[bytes, bytes]], more: bytes) -> None:
     raw = b"".join(b"%b: %b\r\n" % field for field in fields) + more + b"\r\n\r\nhello\r\n"

@@ -340,10 +340,12 @@ async def joined_meanwhile(one: SharedChannelLayer, two: SharedChannelLayer, tim
 async def test_who_joins_while_the_relay_is_replaced_is_heard(path: Path) -> None:
     async with opened([ipc_layer(path), ipc_layer(path)]) as (one, two):
 
+        def relays() -> list[Any]:
+            return [layer.bus.relay for layer in (one, two) if layer.bus.relay and layer.bus.relay.is_alive]
+
         async def cut() -> None:
-            await eventually(lambda: one.bus.relay or two.bus.relay)
-            relay = next(layer.bus.relay for layer in (one, two) if layer.bus.relay and layer.bus.relay.is_alive)
-            await asyncio.to_thread(relay.stop)
+            await eventually(relays)  # the last one may have ended, and the next one not have begun
+            await asyncio.to_thread(relays()[0].stop)
 
         await joined_meanwhile(one, two, 8, cut)
 

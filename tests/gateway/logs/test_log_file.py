@@ -237,7 +237,7 @@ def test_a_record_of_which_a_part_was_written_becomes_whole(
     assert file.lines() == [*expected, "after"]
     if old is not None:
         assert file.lines("old") == old
-    assert file.said == ["File too large"]
+    assert set(file.said) == {"File too large"}, "again, if it writes once more before longer files may be written"
     assert file.writer.lost == 0
 
 

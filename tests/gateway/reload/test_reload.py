@@ -79,6 +79,7 @@ def edited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edited]:
 
 def test_what_you_save_is_served_and_nobody_is_refused(edited: Edited) -> None:
     before, answers, done = edited.answer(), set[str](), threading.Event()
+    times = edited.said().count("reloaded")
 
     def visit() -> None:
         while not done.is_set():
@@ -91,6 +92,7 @@ def test_what_you_save_is_served_and_nobody_is_refused(edited: Edited) -> None:
     done.set()
     visitor.join()
     assert answers == {before, after}
+    edited.says("reloaded", times + 1)  # after the first answer
     assert "edited_handlers.py" in edited.said().rpartition("reloaded")[2]
 
 
