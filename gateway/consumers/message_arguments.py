@@ -30,7 +30,7 @@ def mqtt_properties(helper: str, given: Any) -> Mapping[str, Any]:
     return arguments.dictionary(helper, "properties", given, "a dict of MQTT 5 properties, or None")
 
 
-def text_message(helper: str, text: Any, media: Any) -> list[str]:
+def text_message(helper: str, text: Any, media: Any) -> list[Any]:
     """Check a text message, and return its media."""
     arguments.text(helper, "text", text)
     if isinstance(media, str | bytes) or not isinstance(media, Iterable):

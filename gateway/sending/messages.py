@@ -1,5 +1,6 @@
 """What the helpers send. Each function here has the arguments and the documentation of a helper, in both its forms."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from gateway.threads import run_in_thread
 from protocols.events import Event
 from protocols.mail.compose import Addresses
 from protocols.sms.events import text_message
+from protocols.sms.media_files import read_file
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -79,15 +81,25 @@ def publish(
     return EventMessage(partial(publication, topic, data, qos, retain, properties), via)
 
 
-def send_text(to: str, text: str, *, media: Sequence[str] = (), sender: str = "", via: str = "") -> Message[str]:
+def send_text(
+    to: str, text: str, *, media: Sequence[str | os.PathLike[str]] = (), sender: str = "", via: str = ""
+) -> Message[str]:
     """Send a text message to the number ``to``. Return the event id.
 
-    ``media`` are URLs. ``sender`` is your number, by default the ``number`` of the server. ``via`` names the server,
-    where the file has several for texts.
+    ``media`` are URLs, or paths of files (:class:`pathlib.Path`), which are read now. ``sender`` is your number, by
+    default the ``number`` of the server. ``via`` names the server, where the file has several for texts.
+
+    Raises OSError for a file that cannot be read, ValueError for one that is empty or too large.
     """
-    urls = message_arguments.text_message("send_text", text, media)
+    given = message_arguments.text_message("send_text", text, media)
     arguments.text("send_text", "to", to, "a number, such as +447700900123, as text")
-    return EventMessage(partial(text_message, to, text, urls, sender), via)
+    is_quick = not any(isinstance(each, os.PathLike) for each in given)
+    return EventMessage(partial(_text, to, text, given, sender), via, is_quick)
+
+
+def _text(to: str, text: str, media: Sequence[str | os.PathLike[str]], sender: str) -> Event:
+    urls = [read_file(each) if isinstance(each, os.PathLike) else each for each in media]
+    return dict(text_message(to, text, urls, sender))
 
 
 def send_mail(to: Addresses, *, via: str = "", **mail: Unpack[MailArguments]) -> Message[str]:

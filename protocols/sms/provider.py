@@ -278,6 +278,8 @@ class Provider(ABC, Generic[S]):
     """The status for a request that none of our keys signed."""
     numbers_lack_sign: ClassVar[bool] = False
     """Whether its international numbers have no ``+``. Then the webhook adds it."""
+    fetches_media: ClassVar[bool] = True
+    """Whether it fetches media from their URLs, so that it needs one for a file. If not, a file is a ``data:`` URL."""
     recognizes: ClassVar[bool] = False
     """Whether it recognizes a text that is posted again, by its :attr:`OutgoingText.id`."""
     max_fields: int = 0

@@ -31,10 +31,10 @@ class SendingSettings:
     """Replace curly quotes, long dashes and the like where that makes a text GSM-7, and so shorter."""
     receipts: bool = True
     """Ask the provider for delivery receipts, where it wants to be asked and `public_url` is set."""
-    max_media: Length = 5 * 1024 * 1024
-    """The most bytes of the files of one text."""
+    max_media: Length = 1024 * 1024
+    """The most bytes of all files of one text. Carriers refuse larger ones."""
     media_expiry: Timeout = 3600.0
-    """How long the provider can fetch a file of a text after it was sent."""
+    """How long the provider can fetch a file, from when the text is sent."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a rate that is none, and for hours or a time zone that do not exist."""

@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from protocols.asgi import Application, HTTPScope, Receive, Routable, Send, SMSScope, describe
-from protocols.errors import AccountRefused, Disconnected, NotSent, RemoteProtocolError
+from protocols.errors import AccountRefused, Disconnected, NotSent, PermanentFailure, RemoteProtocolError
 from protocols.event_id import new_id
 from protocols.events import checked, missing
 from protocols.lazy_names import imported
@@ -17,6 +17,7 @@ from protocols.log_facts import about_peer
 from protocols.server import Server, ServerStatus
 from protocols.sms.events import CHECKS
 from protocols.sms.long_texts import LongTexts
+from protocols.sms.media_files import content_of, is_file
 from protocols.sms.provider import (
     REFERENCE,
     Confirmation,
@@ -51,6 +52,10 @@ UNAVAILABLE = Response(503, retry_after=30)
 after a 4xx."""
 _CLIENTS = ("protocols.sms.sending:ProviderClient", "protocols.sms.text_folder:TextFolder")
 """What sends texts: without a folder, which needs a large HTTP client, and with one."""
+FILE = "sent-file"
+"""The parameter of the webhook's URL by which a provider fetches a file of a text."""
+LONGEST_FILE_QUERY = 2000
+"""Bytes of such a query."""
 MOST_ITEMS = 100
 """Messages and receipts of one request."""
 MARGIN = 0.5
@@ -62,6 +67,13 @@ class SentTexts(Protocol):
 
     async def receipt(self, listener: str, receipt: DeliveryReceipt) -> str:
         """Note what became of a text. Return the id that we gave it; empty if it is not known. Raises nothing."""
+
+    async def keep_file(self, content_type: str, content: bytes, expiry: float) -> str:
+        """Keep a file for ``expiry`` seconds. Return a token by which it is found, and that cannot be guessed. Raises
+        NotSent."""
+
+    async def file(self, token: str) -> tuple[str, bytes] | None:
+        """Return the content type and the content of a file; None if there is none, or it has expired."""
 
 
 class SMSWebhook(Server):
@@ -149,7 +161,26 @@ class SMSWebhook(Server):
         texts = _texts(event, self.provider.longest)
         if lacking := self.settings.lacks_to_send:
             raise AccountRefused(f"sms {self.name} cannot send: {lacking} is missing")
+        texts = [replace(text, media=await self._hosted(text.media)) for text in texts]
         return [await self._post(replace(text, status_url=self._status_url(text.id))) for text in texts]
+
+    async def _hosted(self, media: Sequence[str]) -> list[str]:
+        """Let the provider fetch the files in ``media`` from here. Raises PermanentFailure if it cannot."""
+        if not self.provider.fetches_media:
+            return list(media)
+        return [await self._file_url(url) if is_file(url) else url for url in media]
+
+    async def _file_url(self, url: str) -> str:
+        public: str | None = getattr(self.settings, "public_url", None)
+        if not public or self._sent_texts is None:
+            lacking = "a store" if public else "public_url"
+            raise PermanentFailure(f"sms {self.name} cannot send a file: it needs {lacking}; send a URL")
+        try:
+            content_type, content = content_of(url)
+        except ValueError as error:
+            raise PermanentFailure(str(error)) from error
+        expiry = sending_of(self.settings).media_expiry
+        return self._own_url(public, FILE, await self._sent_texts.keep_file(content_type, content, expiry))
 
     async def _post(self, text: OutgoingText) -> str:
         message_id = await self._client.send(text)
@@ -165,8 +196,12 @@ class SMSWebhook(Server):
         public: str | None = getattr(self.settings, "public_url", None)
         if not (public and sending_of(self.settings).receipts):
             return ""
+        return self._own_url(public, REFERENCE, text_id)
+
+    def _own_url(self, public: str, name: str, value: str) -> str:
+        """Return the webhook's own URL with one more parameter."""
         parts = urlsplit(public)
-        query = "&".join(filter(None, (parts.query, urlencode({REFERENCE: text_id}))))
+        query = "&".join(filter(None, (parts.query, urlencode({name: value}))))
         return urlunsplit(parts._replace(path=parts.path or f"/{self.settings.path.lstrip('/')}", query=query))
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -194,6 +229,8 @@ class SMSWebhook(Server):
     async def _answer(self, scope: HTTPScope, receive: Receive) -> Response:
         if self.status.state in ("draining", "stopped"):
             return UNAVAILABLE
+        if scope["method"] in ("GET", "HEAD") and (token := _file_token(scope["query_string"])):
+            return await self._file(token)
         if scope["method"] not in self.provider.methods:
             return Response(405, allow=self.provider.methods)
         try:
@@ -208,6 +245,14 @@ class SMSWebhook(Server):
             told = about_peer("sms", self.name, scope.get("client"), f"rejected, {status}")
             logger.warning("sms %s: %s; answered %s", self.name, error, status, extra=told)
             return Response(status)
+
+    async def _file(self, token: str) -> Response:
+        """The answer to a provider that fetches a file of a text."""
+        found = None if self._sent_texts is None else await self._sent_texts.file(token)
+        if found is None:
+            logger.info("sms %s: a file is asked for that is not there, or no longer; answered 404", self.name)
+            return Response(404)
+        return Response(200, *found)
 
     async def _read(self, scope: HTTPScope, receive: Receive) -> Request:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
@@ -352,6 +397,13 @@ def _what(item: TextMessage | DeliveryReceipt, replies: Sequence[Reply]) -> str:
 def _endpoint(address: Any) -> tuple[str, int] | None:
     """Return None for a Unix socket, which ASGI writes as ``(path, None)``."""
     return (address[0], address[1]) if address and address[1] is not None else None
+
+
+def _file_token(query: bytes) -> str:
+    """Return the token of a file in the query of a URL of ours; empty if there is none."""
+    if FILE.encode() not in query or len(query) > LONGEST_FILE_QUERY:
+        return ""
+    return dict(parse_qsl(query.decode("latin-1"))).get(FILE, "")
 
 
 def _texts(event: Mapping[str, Any], longest: int | None) -> list[OutgoingText]:

@@ -12,6 +12,7 @@ from protocols.asgi import Application, SMSReceiveEvent, SMSScope
 from protocols.errors import LocalProtocolError
 from protocols.events import Event
 from protocols.sms import events
+from protocols.sms.media_files import is_file, size_of
 
 TEXT_WINDOW = 7 * DAY
 """Seconds for which a text's repetition is recognized. Its provider's id never comes back, and where signatures have no
@@ -58,6 +59,22 @@ def _addressed(reply: Event, scope: SMSScope) -> Event:
     """The webhook's answer leaves it to the provider from whom a reply goes to whom."""
     to, sender = reply.get("to") or scope["sender"], reply.get("from") or scope["recipient"]
     return {**reply, "to": to, "from": sender, ANSWERS: to == scope["sender"]}
+
+
+def _check_files(media: Sequence[str], scope: Any) -> None:
+    """Raise LocalProtocolError if the files among ``media`` cannot leave by the server of ``scope``."""
+    files = [url for url in media if is_file(url)]
+    if not files:
+        return
+    from protocols.sms.providers import PROVIDERS  # only where texts are: their libraries are not light
+
+    name, most = scope["listener"], scope["max_media"]
+    if PROVIDERS[scope["provider"]].fetches_media and not scope["has_url"]:
+        raise LocalProtocolError(
+            f"sms.send: media has a file, which needs public_url at servers.{name}; or write a URL"
+        )
+    if sum(map(size_of, files)) > most:
+        raise LocalProtocolError(f"sms.send: the files have more than {most} bytes (max_media at servers.{name})")
 
 
 def _text(event: SMSReceiveEvent) -> bytes:
@@ -107,6 +124,7 @@ class SMSDelivery(DeliveryKind):
         if not number:
             name = scope["listener"]
             raise LocalProtocolError(f"sms.send: from is missing; write sender=, or number: at servers.{name}")
+        _check_files(event.get("media", ()), scope)
         return {**event, "from": number}
 
     def addressed(self, reply: Event, scope: SMSScope) -> Event:

@@ -161,7 +161,13 @@ class SMSKind(ScopeKind):
 
     def senders(self, settings: Any) -> Mapping[str, Mapping[str, Any]]:
         return {
-            name: {"listener": name, "provider": each.provider, "number": each.number}
+            name: {
+                "listener": name,
+                "provider": each.provider,
+                "number": each.number,
+                "max_media": sending_of(each).max_media,
+                "has_url": bool(getattr(each, "public_url", None)),
+            }
             for name, each in self._servers(settings).items()
             if not each.lacks_to_send
         }

@@ -1,9 +1,12 @@
 """Which texts have left, and what their providers call them: in the store, so that receipts find their texts."""
 
 import asyncio
+import hashlib
 import logging
+import secrets
 
-from gateway.store import Store, StoreUnavailable
+from gateway.store import Store, StoreUnavailable, codec
+from protocols.errors import NotSent
 from protocols.event_id import event_of
 from protocols.sms.provider import DeliveryReceipt
 
@@ -47,6 +50,27 @@ class StoredTexts:
             logger.warning("sms %s: the text of receipt %s is not looked up: %s", listener, receipt.message_id, error)
             return receipt.reference
 
+    async def keep_file(self, content_type: str, content: bytes, expiry: float) -> str:
+        token = secrets.token_urlsafe(32)
+        try:
+            await self._store.note(
+                _file_key(token), codec.encode({}, [{"type": content_type, "is": content}]), ttl=expiry
+            )
+        except StoreUnavailable as error:
+            raise NotSent(f"its file cannot be kept for the provider: {error}") from error
+        return token
+
+    async def file(self, token: str) -> tuple[str, bytes] | None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                found = await self._store.noted([_file_key(token)])
+        except (StoreUnavailable, TimeoutError):
+            return None
+        if found is None:
+            return None
+        _, [kept] = codec.decode(found)
+        return kept["type"], kept["is"]
+
     async def _text_id(self, listener: str, message_id: str) -> str:
         return (await self._store.noted([_key(listener, message_id)]) or b"").decode()
 
@@ -54,6 +78,11 @@ class StoredTexts:
 def _in_words(text_id: str, receipt: DeliveryReceipt) -> str:
     error = f", error {receipt.error[:_LONGEST_WORD]}" if receipt.error else ""
     return f"{text_id}: receipt: {receipt.status[:_LONGEST_WORD]}{error}"
+
+
+def _file_key(token: str) -> str:
+    """The store has no token that opens a file, only this."""
+    return f"text file:{hashlib.sha256(token.encode(errors='surrogatepass')).hexdigest()}"
 
 
 def _key(listener: str, message_id: str) -> str:

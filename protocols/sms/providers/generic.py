@@ -92,6 +92,7 @@ class GenericSettings:
 class Generic(Provider[GenericSettings]):
     name = "generic"
     recognizes = True
+    fetches_media = False
     settings_class = GenericSettings
     methods = ("POST",)
     repeats = True

@@ -26,11 +26,13 @@ from gateway.runtime.servers import make_outlets
 from gateway.scopes.installed import KINDS
 from gateway.scopes.outgoing import OutgoingServers
 from gateway.scopes.server_kind import Given
+from gateway.sending import messages
 from gateway.store import Store
 from gateway.store.sqlite import SQLiteStore
-from protocols.errors import NotSent
+from protocols.errors import LocalProtocolError, NotSent
 from protocols.secret import Secret
 from protocols.sms import GenericSettings, ProviderSettings, SMSWebhook, TextMessage, TwilioSettings
+from protocols.sms.media_files import LONGEST, read_file
 from protocols.sms.sending import ProviderClient
 from protocols.sms.sending_settings import SendingSettings
 
@@ -456,3 +458,100 @@ async def test_curly_quotes_become_plain_where_that_is_wanted(store: SQLiteStore
             await put(store, "e", event("It\u2019s \u201cready\u201d \u2013 come"))
             await waits(store, 0)
     assert parse_qs(one.posts[0].decode())["Body"] == ['It\'s "ready" - come']
+
+
+# Files
+
+
+async def fetch(there: SMSWebhook, url: str, method: str = "GET") -> httpx.Response:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(there), base_url="https://www.example.org") as client:
+        return await client.request(method, url)
+
+
+async def test_a_file_is_fetched_from_the_webhooks_url_and_for_a_time_only(store: SQLiteStore, tmp_path: Path) -> None:
+    (tmp_path / "chart.png").write_bytes(b"\x89PNG\r\n" + bytes(range(256)))
+    row = ROWS["twilio"]
+    async with rest(row) as one:
+        there = hook("first", row.settings(one.url, public_url=URL), nothing, store)
+        async with sending(store, there):
+            await put(store, "e", event(media=[read_file(tmp_path / "chart.png"), "https://example.org/b.png"]))
+            await waits(store, 0)
+            url, other = parse_qs(one.posts[0].decode())["MediaUrl"]
+            assert other == "https://example.org/b.png"
+            assert url.startswith(f"{URL}?sent-file=")
+            answer = await fetch(there, url)
+            assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+            assert answer.content == (tmp_path / "chart.png").read_bytes()
+            assert (await fetch(there, url[:-1])).status_code == 404
+            assert (await fetch(there, url[:-1] + "%ff")).status_code == 404
+            assert (await fetch(there, url, "DELETE")).status_code == 405
+            assert (await fetch(there, url.replace("sent-file=", "sent-file=" + "x" * 5000))).status_code == 403
+            async with asyncio.timeout(5):
+                await store.purge(now=store.now() + 3601)
+            assert (await fetch(there, url)).status_code == 404
+
+
+async def test_send_text_reads_the_file_when_it_is_called(store: SQLiteStore, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("hello")
+    scope = {"listener": "first", "provider": "twilio", "number": OURS, "max_media": 100, "has_url": True}
+    row = ROWS["twilio"]
+    async with rest(row) as one:
+        there = hook("first", row.settings(one.url, public_url=URL), nothing, store)
+        async with sending(store, there):
+            sender = DirectSender({}, OutgoingServers({"sms": {"first": scope}}, {}), deliveries.get())
+            sender.start()
+            await messages.send_text(TO, "", media=[tmp_path / "a.txt"]).asend(sender)
+            (tmp_path / "a.txt").unlink()
+            await waits(store, 0)
+            [url] = parse_qs(one.posts[0].decode())["MediaUrl"]
+            assert (await fetch(there, url)).text == "hello"
+
+
+async def test_a_provider_of_ones_own_gets_the_file_itself(store: SQLiteStore, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("hello")
+    row = ROWS["generic"]
+    async with rest(row) as one, sending(store, hook("first", row.settings(one.url), nothing, store)):
+        await put(store, "e", event(media=[read_file(tmp_path / "a.txt")]))
+        await waits(store, 0)
+    assert b'"data:text/plain;base64,aGVsbG8="' in one.posts[0]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"has_url": False, "max_media": 100}, "needs public_url at servers.first"),
+        ({"has_url": True, "max_media": 3}, r"more than 3 bytes \(max_media at servers.first\)"),
+    ],
+)
+async def test_a_file_that_cannot_leave_is_an_error_at_the_line_that_sends_it(
+    tmp_path: Path, more: dict[str, Any], said: str
+) -> None:
+    (tmp_path / "a.txt").write_text("hello")
+    scope = {"listener": "first", "provider": "twilio", "number": OURS} | more
+    sender = DirectSender({}, OutgoingServers({"sms": {"first": scope}}, {}), None)
+    sender.start()
+    with pytest.raises(LocalProtocolError, match=said):
+        await sender.asend(event(media=[read_file(tmp_path / "a.txt")]))
+
+
+@pytest.mark.parametrize("url", ["data:image/png,x", "data:image/png;base64,***"])
+async def test_what_is_no_file_is_dead_with_the_reason(store: SQLiteStore, url: str) -> None:
+    row = ROWS["twilio"]
+    async with rest(row) as one:
+        there = hook("first", row.settings(one.url, public_url=URL), nothing, store)
+        async with sending(store, there):
+            await put(store, "e", event(media=[url]))
+            await waits(store, 0)
+        assert one.posts == []
+    [item] = await store.outgoing()
+    assert "a data: URL in media is not" in item.error
+
+
+def test_a_file_is_bounded_and_has_something_in_it(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(LONGEST + 1))
+    (tmp_path / "empty").touch()
+    for name, said in (("large", f"more than {LONGEST} bytes"), ("empty", "is empty")):
+        with pytest.raises(ValueError, match=said):
+            read_file(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        read_file(tmp_path / "none")
