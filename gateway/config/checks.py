@@ -124,6 +124,10 @@ def _doubts(parsed: ParsedConfig) -> Iterator[Diagnostic]:
         kind = KINDS[loc[1]]
         for key, message in kind.doubts(line) if isinstance(line, kind.route) else ():
             yield parsed.document.at_value((*loc, key), f"{label((*loc, key))}: {message}")
+    for kind in KINDS.made().values():
+        for name, key, message in kind.doubts_of_servers(parsed.settings):
+            place = ("servers", name, key)
+            yield parsed.document.at_value(place, f"{label(place)}: {message}")
 
 
 def _lines(parsed: ParsedConfig) -> Iterator[tuple[Any, Any]]:

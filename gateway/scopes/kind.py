@@ -129,6 +129,10 @@ class ScopeKind(ABC):
         """Yield (key, sentence) for what ``line`` of the file allows, and is probably not meant."""
         return iter(())
 
+    def doubts_of_servers(self, settings: Any) -> Iterator[tuple[str, str, str]]:
+        """Yield (server's name, key, sentence) for what the file allows, and is probably not meant."""
+        return iter(())
+
     # What the command line does with it.
 
     example: ClassVar[str]

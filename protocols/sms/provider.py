@@ -254,6 +254,8 @@ class ProviderSettings(Protocol):
         """The setting that is needed for sending and is empty; empty itself if texts can be sent."""
 
 
+MARGIN = 0.5
+"""Seconds between our answer and the moment when the provider no longer waits for it."""
 S = TypeVar("S", bound=ProviderSettings)
 
 
@@ -289,6 +291,11 @@ class Provider(ABC, Generic[S]):
 
     @abstractmethod
     def __init__(self, settings: S) -> None: ...
+
+    @classmethod
+    def time_for(cls, timeout: float) -> float:
+        """Return the seconds that an answer may take: ``timeout`` of the settings, or less if that is too long."""
+        return min(timeout, cls.deadline - MARGIN)
 
     def key_url(self, request: Request) -> str | None:
         """Return the URL of the public key that ``request`` says it is signed with; None if our settings have the key.

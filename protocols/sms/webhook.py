@@ -58,8 +58,6 @@ LONGEST_FILE_QUERY = 2000
 """Bytes of such a query."""
 MOST_ITEMS = 100
 """Messages and receipts of one request."""
-MARGIN = 0.5
-"""Seconds between our answer and the moment when the provider no longer waits for it."""
 
 
 class SentTexts(Protocol):
@@ -104,7 +102,7 @@ class SMSWebhook(Server):
         self.provider = provider_for(settings)
         self._client: ProviderClient | TextFolder = imported(_CLIENTS[bool(self.provider.folder)])(self.provider)
         self._fetchers: list[Fetcher] = []
-        self._timeout = min(settings.timeout, self.provider.deadline - MARGIN)
+        self._timeout = self.provider.time_for(settings.timeout)
         self._repetitions = Repetitions(name, answers_again=self.provider.carries_replies)
         self._long_texts = LongTexts(name, None if self.provider.repeats else self._timeout / 2)
         router: object = app

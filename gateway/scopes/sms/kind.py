@@ -144,6 +144,13 @@ class SMSKind(ScopeKind):
             if (written := getattr(line, key)) is not None:
                 yield from ((key, doubt) for doubt in _doubts(_PATTERNS[key], written))
 
+    def doubts_of_servers(self, settings: Any) -> Iterator[tuple[str, str, str]]:
+        for name, each in self._servers(settings).items():
+            provider = PROVIDERS[each.provider]
+            if (most := provider.time_for(each.timeout)) < each.timeout:
+                waits = f"{each.provider} waits for {provider.deadline:g} s, so the answer is sent after {most:g} s"
+                yield name, "timeout", f"{waits}; write at most {most:g} s"
+
     def reason(self, pattern: Pattern, scope: Mapping[str, Any]) -> str:
         if prefix := prefix_of(pattern):
             number = "recipient" if isinstance(pattern, To) else "sender"

@@ -7,6 +7,7 @@ Removing the header makes the signature wrong.
 
 import hmac
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -96,6 +97,8 @@ class Generic(Provider[GenericSettings]):
     settings_class = GenericSettings
     methods = ("POST",)
     repeats = True
+    deadline = math.inf
+    """A program of one's own waits for as long as it likes."""
 
     def __init__(self, settings: GenericSettings, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings

@@ -63,6 +63,15 @@ def test_a_topic_that_is_written_as_a_pattern_of_another_kind(topic: str, is_dou
     assert [" is no regular expression: " in message for message in found] == [True] * is_doubted
 
 
+@pytest.mark.parametrize(("timeout", "warned"), [("14.5 s", False), ("15 s", True), ("1m", True)])
+def test_a_timeout_that_is_longer_than_a_provider_waits(timeout: str, warned: bool) -> None:
+    server = f"protocol: sms, provider: twilio, on: web, path: /sms, auth_token: '0123456789', timeout: {timeout}"
+    text = f"servers: {{web: {{protocol: http}}, texts: {{{server}}}}}\nroutes: {{sms: a.b}}\n"
+    parsed = parse(text, name="gateway.yaml", folder=Path("/nowhere"), environ={})
+    said = "servers.texts.timeout: twilio waits for 15 s, so the answer is sent after 14.5 s; write at most 14.5 s"
+    assert [warning.message for warning in checks.warnings(parsed)] == [said] * warned
+
+
 @pytest.mark.parametrize("name", ["worker_max_memory: 1GiB", "worker_max_age: 1d"])
 @pytest.mark.parametrize(("workers", "warned"), [("", True), ("workers: 1", True), ("workers: 2\nlayer: ipc", False)])
 def test_a_limit_of_workers_where_one_process_serves(name: str, workers: str, warned: bool) -> None:

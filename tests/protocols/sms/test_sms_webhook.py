@@ -225,6 +225,13 @@ async def test_every_message_of_a_batch_has_its_run_and_one_failure_brings_all_a
         assert [reply["text"] for reply in response.json()["replies"]] == ["0", "1", "2"]
 
 
+async def test_a_program_of_ones_own_may_wait_longer_than_a_provider(log: pytest.LogCaptureFixture) -> None:
+    for settings_, told in ((replace(GENERIC, timeout=60.0), 0), (replace(TWILIO, timeout=60.0), 1)):
+        log.clear()
+        await SMSWebhook(App(), settings_, name="texts").start()
+        assert lines(log) == ["sms texts: timeout is 14.5 s, because twilio waits for 15 s"] * told
+
+
 class Held:
     """Holds each run until ``go`` is set, then replies with its number, or raises ``failure``."""
 
