@@ -12,6 +12,7 @@ from protocols.asgi import HostPort
 from protocols.errors import Disconnected
 from protocols.http.access import label_of
 from protocols.http.channel import Hold, Raw
+from protocols.http.forwarded import Origin
 from protocols.http.handshake import refusal_of
 from protocols.http.head import plain
 from protocols.http.parser import RequestParser
@@ -365,15 +366,23 @@ class HTTPConnection(asyncio.Protocol):
     def _refuse(self, refusal: Refusal, data: bytes = b"", request: Request | None = None) -> None:
         """Answer bytes that are no request that an application may get."""
         status = refusal.status
-        told = about_peer("http", self.service.name, self.client, str(status))
+        client = self.client if request is None else self._client_of(request)
+        label = self.label if client is self.client else label_of(self.service.name, client)
+        told = about_peer("http", self.service.name, client, str(status))
         what = refusal.why, describe_wrong_protocol(data, "HTTP"), status
-        logger.info("%s: %s%s; answered %d", self.label, *what, extra=told)
+        logger.info("%s: %s%s; answered %d", label, *what, extra=told)
         self.service.refusals[str(status)] += 1
         self.say(plain(status, body=not refusal.is_head, fields=self.service.refusal_fields))
         if request is None:
             self.linger()  # where the next request begins is unknown
         else:
             self._close_after(request)
+
+    def _client_of(self, request: Request) -> HostPort | None:
+        """Return the client that a trusted proxy names; otherwise the peer."""
+        if (proxies := self.service.proxies) is None:
+            return self.client
+        return proxies.origin(Origin(self.client, self.scheme, self.server, "", request.headers)).client
 
     def _close_after(self, request: Request) -> None:
         body = request.body

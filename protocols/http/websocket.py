@@ -357,7 +357,7 @@ class WebSocket(Exchange):
             self.failed(error)
         except MemoryError:
             self.failed(RemoteProtocolError("no memory for its message", answer=1011))
-        if not self._queue:  # otherwise the application reads on, when it has taken the message
+        if self._complete or not self._queue:  # otherwise the application reads on, when it has taken the message
             self._read_on()
 
     def _read_on(self) -> None:

@@ -46,7 +46,7 @@ class _Fields:
 
     def _take_pseudo(self, name: bytes, value: bytes) -> None:
         if self.headers or self.hosts or name in self.pseudo or name not in _PSEUDO:
-            raise Malformed("a pseudo-header field is unknown, comes twice, or behind another field")
+            raise Malformed("a pseudo-header field is unknown, repeated, or behind another field")
         self.pseudo[name] = value
 
     def _take(self, name: bytes, value: bytes) -> None:
@@ -75,9 +75,9 @@ class _Fields:
 def check(name: bytes, value: bytes) -> None:
     """Raise Malformed if a field cannot be one of a request, or of its trailers."""
     if _NAME.fullmatch(name) is None or _VALUE.fullmatch(value) is None:
-        raise Malformed("a header field has a name or a value that none may have")
+        raise Malformed("a header field has an invalid name or value")
     if name in _OF_CONNECTIONS:
-        raise Malformed("it has a header field of connections in HTTP/1.1")
+        raise Malformed("it has a header field that is for connections of HTTP/1.1")
 
 
 def read_request(fields: list[tuple[bytes, bytes]], *, settings: HTTPSettings, has_body: bool) -> Request | Refusal:
@@ -88,7 +88,7 @@ def read_request(fields: list[tuple[bytes, bytes]], *, settings: HTTPSettings, h
     pseudo = found.pseudo
     method, target = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
     if _METHOD.fullmatch(method) is None:
-        raise Malformed("its :method is missing, or is none")
+        raise Malformed("its :method is missing or invalid")
     length = _length(found.lengths, has_body=has_body)
     protocol = pseudo.get(b":protocol")
     if protocol is not None and method != b"CONNECT":
@@ -116,7 +116,7 @@ def _length(lengths: list[bytes], *, has_body: bool) -> int | None:
     if not lengths:
         return None
     if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > 19:
-        raise Malformed("its Content-Length is no length, or comes twice")
+        raise Malformed("its Content-Length is not a number, or it has several")
     length = int(lengths[0])
     if length and not has_body:
         raise Malformed("it has a Content-Length, and no body")
@@ -127,7 +127,7 @@ def _host(pseudo: dict[bytes, bytes], hosts: list[bytes]) -> bytes:
     """Return the host (RFC 9113, 8.3.1): that of :authority, or of Host where a proxy found no authority."""
     host = pseudo.get(b":authority", hosts[0] if hosts else b"")
     if not host or len(hosts) > 1 or HOST.fullmatch(host) is None:
-        raise Malformed("its :authority and its Host are missing, or are no host and port")
+        raise Malformed("its :authority and its Host are missing or invalid, or it has several Hosts")
     if hosts and hosts[0].lower() != host.lower():
         raise Malformed("its Host is not its :authority")
     return host
@@ -135,9 +135,9 @@ def _host(pseudo: dict[bytes, bytes], hosts: list[bytes]) -> bytes:
 
 def _check_target(method: bytes, target: bytes, scheme: bytes) -> None:
     if _SCHEME.fullmatch(scheme) is None:
-        raise Malformed("its :scheme is missing, or is none")
+        raise Malformed("its :scheme is missing or invalid")
     if _PATH.fullmatch(target) is None and not (target == b"*" and method == b"OPTIONS"):
-        raise Malformed("its :path is missing, or is no path")
+        raise Malformed("its :path is missing or invalid")
 
 
 def _too_long(found: _Fields, target: bytes, settings: HTTPSettings) -> Refusal | None:

@@ -238,7 +238,7 @@ class Session:
         if stream is None:
             return
         if stream.length not in (0, stream.arrived):
-            self._refuse(stream, ErrorCodes.PROTOCOL_ERROR, "its body has not its Content-Length")
+            self._refuse(stream, ErrorCodes.PROTOCOL_ERROR, "its body is not as long as its Content-Length")
         else:
             stream.input_ended()
 

@@ -1,5 +1,6 @@
 """Who is the client of a request that came through proxies, which URL it called, and what is only claimed."""
 
+import logging
 from typing import Any
 
 import httpx
@@ -252,3 +253,17 @@ async def test_the_path_has_the_prefix_and_the_plain_log_has_the_client(caplog: 
     assert (told["path"], told["raw_path"], told["root_path"]) == ("/shop/caf\xe9", b"/shop/caf%C3%A9", "/shop")
     assert (untold["path"], untold["root_path"]) == ("/own/", "/own")
     assert "http 192.0.2.7:0 GET" in caplog.text
+
+
+async def test_the_line_of_a_refusal_names_the_client_if_the_head_could_be_read(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "protocols")
+    head = b"X-Forwarded-For: 203.0.113.7\r\n"
+    async with serving(Recorder(), trusted_proxies=("127.0.0.1",), max_body=1) as server:
+        await ask(server, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n" + head + b"\r\n")
+        await ask(server, b"GET / HTTP/1.1\r\nHost: a b\r\n" + head + b"\r\n")
+    read, unread = [each for each in caplog.messages if "; answered 4" in each]
+    assert "203.0.113.7" in read
+    assert "203.0.113.7" not in unread
+    assert "127.0.0.1" in unread

@@ -399,3 +399,35 @@ async def test_the_scope_says_nothing_of_compression() -> None:
     async with serving(app, compression=True) as server, websockets.connect(f"ws://{server.address}/"):
         pass
     assert app.scopes[0]["extensions"] == {"websocket.http.response": {}}
+
+
+async def test_the_close_of_a_peer_is_read_behind_a_message_that_a_thread_inflates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The application closes meanwhile, and takes nothing more: its peer need not wait for CLOSE_TIMEOUT."""
+    monkeypatch.setattr("protocols.http.websocket.CLOSE_TIMEOUT", 60.0)
+    begun, go = threading.Event(), threading.Event()
+    real = Inflater.finish
+
+    def slow(self: Inflater) -> bytes:
+        begun.set()
+        go.wait(LIMIT)
+        return real(self)
+
+    monkeypatch.setattr(Inflater, "finish", slow)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(ACCEPT)
+        await until(begun.is_set)
+        await send({"type": "websocket.close"})
+        go.set()
+        await asyncio.Event().wait()
+
+    async with (
+        serving(app, compression=True, disconnect_grace=0.1) as server,
+        to(server, compression="deflate") as socket,
+    ):
+        await socket.send("short")
+        await socket.send(os.urandom(3 * STEP))
+        assert (await closed(socket))[0] == 1000
+        await until(lambda: not server.service.connections)
