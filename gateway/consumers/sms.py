@@ -3,7 +3,8 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Collection, Coroutine, Sequence
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from gateway.consumers import arguments, message_arguments
 from gateway.consumers.answering import answering
@@ -16,14 +17,19 @@ from protocols.asgi import Media, SMSReceiveEvent, SMSScope, SMSStatusEvent, des
 from protocols.event_id import new_id
 from protocols.sms.keywords import START, STOP, is_only_keyword
 
+if TYPE_CHECKING:
+    from protocols.sms.media import FetchedMedia
+
 logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
+M = TypeVar("M")
+"""The result of the helper that fetches media: it, or an awaitable of it in async consumers."""
 S = TypeVar("S")
 """The result of the helpers that return a conversation: a dict, or an awaitable of one in async consumers."""
 
 
-class SMSMethods(Consumer[R], Generic[R, S]):
+class SMSMethods(Consumer[R], Generic[R, S, M]):
     """The methods of both forms. Write ``receive``, and ``status`` if you want receipts. Returning accepts."""
 
     scope: SMSScope
@@ -53,6 +59,15 @@ class SMSMethods(Consumer[R], Generic[R, S]):
 
     conversation_ttl: ClassVar[float] = DAY
     """Seconds for which a conversation is kept after its last change, at most 30 days."""
+
+    media_size: ClassVar[int] = 5 * 1024 * 1024
+    """The most bytes of media that :meth:`fetch_media` fetches."""
+    media_timeout: ClassVar[float] = 10.0
+    """Seconds that it may take."""
+    media_types: ClassVar[Collection[str]] = ("image/", "audio/", "video/", "text/vcard", "application/pdf")
+    """Content types that are fetched: whole, or their beginnings."""
+    media_private: ClassVar[bool] = False
+    """Whether media is fetched from addresses that are not public: for a phone on your own network."""
 
     async def dispatch(self, event: Any) -> None:
         if event["type"] == "sms.receive":
@@ -146,6 +161,24 @@ class SMSMethods(Consumer[R], Generic[R, S]):
         """
         return self._conversation(update(self.scope, "update_conversation", change, self.conversation_ttl))
 
+    def fetch_media(self, media: Media) -> M:
+        """Return the ``content`` of one of the media of ``receive``, and its ``content_type``.
+
+        The provider gets the login of its server in the file, and no other host does. Raises
+        :class:`protocols.sms.MediaNotFetched`, a sentence, if it is not within the limits of the class, or not there.
+        """
+        return self._media(media["url"])
+
+    @abstractmethod
+    def _media(self, url: str) -> M:
+        """Fetch what is at ``url``."""
+
+    def _fetched(self, url: str) -> "Coroutine[Any, Any, FetchedMedia]":
+        from protocols.sms import media  # imports an HTTP client
+
+        limits = media.MediaLimits(self.media_size, self.media_timeout, self.media_types, self.media_private)
+        return media.fetch(url, partial(answering.get().media_login, self.scope["listener"]), limits)
+
     @abstractmethod
     def _conversation(self, steps: Steps) -> S:
         """Take all ``steps``, and return the state."""
@@ -163,8 +196,11 @@ class SMSMethods(Consumer[R], Generic[R, S]):
         return self.perform(self._emit({"type": "sms.defer"}, "defer"))
 
 
-class SMSConsumer(SMSMethods[None, State], SyncForm):
+class SMSConsumer(SMSMethods[None, State, "FetchedMedia"], SyncForm):
     """Plain methods, called on a thread."""
+
+    def _media(self, url: str) -> "FetchedMedia":
+        return self._wait_for(self._fetched(url))
 
     def _conversation(self, steps: Steps) -> State:
         found = None
@@ -176,8 +212,11 @@ class SMSConsumer(SMSMethods[None, State], SyncForm):
             found = self._wait_for(step)
 
 
-class AsyncSMSConsumer(SMSMethods[Awaited, Coroutine[Any, Any, State]], AsyncForm):
+class AsyncSMSConsumer(SMSMethods[Awaited, Coroutine[Any, Any, State], Coroutine[Any, Any, "FetchedMedia"]], AsyncForm):
     """``async def`` methods; the helpers are awaited."""
+
+    async def _media(self, url: str) -> "FetchedMedia":
+        return await self._fetched(url)
 
     async def _conversation(self, steps: Steps) -> State:
         found = None

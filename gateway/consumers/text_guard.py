@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from gateway.consumers.answer_rate import AnswerRate
 from protocols.asgi import SMSScope
-from protocols.sms.senders import e164, sender_type
+from protocols.lazy_names import imported
 
+_E164, _SENDER_TYPE = "protocols.sms.senders:e164", "protocols.sms.senders:sender_type"
+"""Imported when there is a text: most files have none."""
 OWN, NAME, OPT, SAME, RATE = "own_number", "alphanumeric", "opt", "same_answer", "rate"
 WHY: Mapping[str, str] = {
     OWN: "its sender is a number of ours",
@@ -35,7 +36,7 @@ class TextGuard:
         sender = _normal(scope["sender"])
         if sender in self._numbers or sender == _normal(scope["recipient"]):
             return OWN
-        if sender_type(scope["sender"]) == "alphanumeric":
+        if imported(_SENDER_TYPE)(scope["sender"]) == "alphanumeric":
             return NAME
         return OPT if opt is not None else ""
 
@@ -49,5 +50,6 @@ class TextGuard:
         return (reason, first) if address else ("", False)
 
 
-def _normal(address: Any) -> str:
-    return e164(address) or address
+def _normal(address: str) -> str:
+    number: str | None = imported(_E164)(address)
+    return number or address

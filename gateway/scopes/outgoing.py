@@ -7,7 +7,7 @@ from gateway.consumers.answering import Answering
 from gateway.consumers.text_guard import TextGuard
 from gateway.delivery.outgoing_servers import OutgoingServers
 from gateway.scopes.installed import KINDS
-from protocols.lazy_names import LazyMapping
+from protocols.lazy_names import LazyMapping, imported
 
 
 def outgoing_servers(settings: Any) -> OutgoingServers:
@@ -26,4 +26,12 @@ def answering_of(settings: Any) -> Answering:
     tokens = settings.reply_tokens.tokens() if settings.reply_tokens else None
     numbers = frozenset(number for each in settings.servers.values() if (number := getattr(each, "number", "")))
     default_from = settings.submission.default_from if settings.submission else ""
-    return Answering(tokens, texts=TextGuard(numbers), default_from=default_from)
+
+    def media_login(server: str, url: str) -> Mapping[str, str]:
+        given = settings.servers.get(server)
+        if given is None or not hasattr(given, "provider"):
+            return {}
+        login: Mapping[str, str] = imported("protocols.sms.providers:provider_for")(given).media_login(url)
+        return login
+
+    return Answering(tokens, texts=TextGuard(numbers), media_login=media_login, default_from=default_from)

@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING
 from protocols.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from protocols.sms.media import FetchedMedia as FetchedMedia
+    from protocols.sms.media import MediaNotFetched as MediaNotFetched
     from protocols.sms.provider import DeliveryReceipt as DeliveryReceipt
     from protocols.sms.provider import Provider as Provider
     from protocols.sms.provider import ProviderSettings as ProviderSettings
@@ -46,6 +48,7 @@ else:
     __all__, __getattr__ = lazy_names(
         __name__,
         {
+            "protocols.sms.media": ("FetchedMedia", "MediaNotFetched"),
             "protocols.sms.provider": (
                 "DeliveryReceipt",
                 "Provider",

@@ -305,6 +305,11 @@ class Provider(ABC, Generic[S]):
         """
         return None
 
+    def media_login(self, url: str) -> Mapping[str, str]:
+        """Return the header fields with our login for media at ``url``; none for a URL that is not the provider's: a
+        text may name any, and so may a redirect."""
+        return {}
+
     @abstractmethod
     def verify(self, request: Request) -> bool:
         """Whether one of our keys signed ``request``. Raises RemoteProtocolError for a body that cannot be read."""

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
-from urllib.parse import parse_qsl, quote, urlencode, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from protocols.asgi import Media
 from protocols.errors import AccountRefused, NotSent, PermanentFailure, RemoteProtocolError
@@ -173,12 +173,23 @@ class Twilio(Provider[TwilioSettings]):
         }
         return Request("POST", url, headers, urlencode(fields).encode())
 
+    def media_login(self, url: str) -> Mapping[str, str]:
+        """Twilio redirects from there to a URL that is signed, at another host."""
+        own, asked = urlsplit(self._settings.api_url), urlsplit(url)
+        if self._settings.lacks_to_send or (own.scheme, own.netloc) != (asked.scheme, asked.netloc):
+            return {}
+        return {"authorization": self._login}
+
+    @property
+    def _login(self) -> str:
+        login = f"{self._settings.account_sid}:{self._tokens[0].reveal()}".encode()
+        return f"Basic {base64.b64encode(login).decode()}"
+
     def request(self, text: OutgoingText) -> Request:
         """See https://www.twilio.com/docs/messaging/api/message-resource. Twilio has no idempotency key."""
         account = quote(self._settings.account_sid, safe="")
         url = f"{self._settings.api_url.rstrip('/')}/2010-04-01/Accounts/{account}/Messages.json"
-        login = f"{self._settings.account_sid}:{self._tokens[0].reveal()}".encode()
-        headers = {"content-type": _FORM, "authorization": f"Basic {base64.b64encode(login).decode()}"}
+        headers = {"content-type": _FORM, "authorization": self._login}
         pairs = [("To", text.to), ("From", text.sender), ("Body", text.text)]
         media = [("MediaUrl", url) for url in text.media]
         asked = [("StatusCallback", text.status_url)] if text.status_url else []
