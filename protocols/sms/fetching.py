@@ -24,8 +24,11 @@ KEPT = 16
 """Keys that are kept; the one that was used longest ago makes room."""
 KEEP = 86400.0
 """Seconds for which a key is kept."""
-MOST_A_MINUTE = 20
-"""Requests in a minute: who knows the form of the URLs could have us ask for any number of them."""
+MOST_AT_ONCE = 8
+"""Requests at a time."""
+MOST_A_MINUTE = 600
+"""Requests in a minute: an attacker who knows the form of the URLs could have us ask for any number of them. It is so
+large that he cannot easily use up what the provider's own key needs."""
 
 
 class Fetcher:
@@ -62,7 +65,7 @@ class Fetcher:
         task = self._running.get(url)
         if task is None:
             if self._is_too_much():
-                logger.warning("sms %s: %d URLs fetched in a minute, so no more now", self._name, MOST_A_MINUTE)
+                logger.warning("sms %s: too many URLs to fetch, so this one is not fetched now", self._name)
                 return None
             task = self._running[url] = asyncio.create_task(fetch(url))
             task.add_done_callback(lambda _: self._running.pop(url, None))
@@ -70,6 +73,8 @@ class Fetcher:
 
     def _is_too_much(self) -> bool:
         now = self._clock()
+        if len(self._running) >= MOST_AT_ONCE:
+            return True
         if len(self._begun) == MOST_A_MINUTE and now - self._begun[0] < 60.0:
             return True
         self._begun.append(now)

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from protocols.asgi import Application, HTTPScope, Receive, Routable, Send, SMSScope, describe
@@ -56,6 +56,8 @@ FILE = "sent-file"
 """The parameter of the webhook's URL by which a provider fetches a file of a text."""
 LONGEST_FILE_QUERY = 2000
 """Bytes of such a query."""
+_UNFORESEEN = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+T = TypeVar("T")
 MOST_ITEMS = 100
 """Messages and receipts of one request."""
 
@@ -276,10 +278,10 @@ class SMSWebhook(Server):
             if verified is None:
                 return UNAVAILABLE
             request = verified
-        items = self.provider.parse(request)
+        items = self._read_by(self.provider.parse, request)
         if len(items) > MOST_ITEMS:
             raise RemoteProtocolError(f"it has more than {MOST_ITEMS} messages", answer=400)
-        runs = [await self._handle(item, http) for item in items]
+        runs = await self._handle_all(items, http)
         if None in runs:
             return UNAVAILABLE
         replies = [reply for found in runs if found for reply in found]
@@ -293,14 +295,30 @@ class SMSWebhook(Server):
     async def _verified(self, request: Request) -> Request | None:
         """Return ``request`` with the key that it is signed with, or None if that cannot be fetched now. Raises
         RemoteProtocolError if it is not signed."""
-        if (url := self.provider.key_url(request)) is not None:
+        if (url := self._read_by(self.provider.key_url, request)) is not None:
             key = await self._fetcher().key(url)
             if key is None:
                 return None
             request = replace(request, key=key)
-        if not self.provider.verify(request):
+        if not self._read_by(self.provider.verify, request):
             raise RemoteProtocolError(self.provider.explain(request), answer=self.provider.refusal)
         return request
+
+    def _read_by(self, method: Callable[[Request], T], request: Request) -> T:
+        """Call a method of the provider, which may not have foreseen all that a stranger can write."""
+        try:
+            return method(request)
+        except _UNFORESEEN as error:
+            said = (
+                f"it is not a request as {self.provider.name} makes them ({type(error).__name__} in {method.__name__})"
+            )
+            raise RemoteProtocolError(said, answer=400) from error
+
+    async def _handle_all(self, items: Sequence[Item], http: HTTPScope) -> Sequence[Sequence[Reply] | None]:
+        """Handle one after the other; parts of long texts at the same time, because each waits for the others."""
+        if any(isinstance(item, TextMessage) and item.part is not None for item in items):
+            return await asyncio.gather(*(self._handle(item, http) for item in items))
+        return [await self._handle(item, http) for item in items]
 
     def _fetcher(self) -> "Fetcher":
         """Return the fetcher. It is made here, because few providers need its large HTTP client."""

@@ -24,6 +24,7 @@ REASONS = {
     "protocols/mqtt/connection/endings.py": "a state: no connection is left",
     "protocols/mqtt/server.py": "a state: no connection is left",
     "protocols/mail/smtp/server.py": "a state: a session has ended",
+    "protocols/sms/repetitions.py": "results of messages that are handled now",
     "protocols/sms/sending.py": "requests that are under way",
 }
 

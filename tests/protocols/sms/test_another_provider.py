@@ -219,7 +219,10 @@ async def test_a_key_that_trickles_ends_too(monkeypatch: pytest.MonkeyPatch) -> 
         assert await Fetcher("texts").key(f"{url}/key") is None
 
 
-async def test_requests_that_name_ever_other_keys_fetch_20_in_a_minute_and_one_that_is_kept_goes_on() -> None:
+async def test_requests_that_name_ever_other_keys_fetch_few_in_a_minute_and_one_that_is_kept_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fetching, "MOST_A_MINUTE", 20)
     now = 0.0
     async with provider((200, "key")) as peer:
         fetcher = Fetcher("texts", lambda: now)
@@ -232,6 +235,31 @@ async def test_requests_that_name_ever_other_keys_fetch_20_in_a_minute_and_one_t
         now = fetching.KEEP + 62
         assert await fetcher.key(f"{peer.url}/29") == b"key"
         assert len(peer.posts) == 22  # a key is not kept for ever
+
+
+async def test_requests_that_name_ever_other_keys_fetch_eight_at_a_time() -> None:
+    async with provider((200, "key")) as peer:
+        peer.hangs = True
+        fetcher = Fetcher("texts")
+        waiting = [asyncio.ensure_future(fetcher.key(f"{peer.url}/{number}")) for number in range(20)]
+        await until(lambda: peer.waiting == 8 and sum(task.done() for task in waiting) == 12)
+        peer.resume()
+        assert await asyncio.gather(*waiting) == [b"key"] * 8 + [None] * 12
+
+
+async def test_all_parts_of_a_text_may_be_in_one_request(hook: Hook) -> None:
+    assert (
+        await hook.post([text(str(number), f"{number} ", part=["r", number, 3]) for number in (3, 1, 2)])
+    ).is_success
+    assert [event["text"] for event in hook.events] == ["1 2 3 "]
+
+
+@pytest.mark.parametrize("part", [[1], ["r", 0, 3], ["r", 1, 999], None, ["r", "1", "3"], 5])
+async def test_a_request_that_the_providers_file_cannot_read_is_a_400_and_one_line(
+    hook: Hook, part: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (await hook.post([text("1", part=part)])).status_code == 400
+    assert len([record for record in caplog.records if record.name == "protocols.sms.webhook"]) == 1
 
 
 async def test_stopping_ends_what_is_being_fetched(hook: Hook) -> None:
