@@ -20,7 +20,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> "subprocess.Comple
     """Run the command: in a copy of a process that has imported it, unless ``environment`` says how Python begins."""
     environ = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "100"} | environment
     if sys.platform == "linux" and not any(each.startswith(("PYTHON", "L")) for each in environment):
-        return warm(ROOT).run(folder, arguments, environ, SECONDS)
+        return warm(ROOT).run(folder, ("-m", "gateway", *arguments), environ, SECONDS)
     command = [sys.executable, "-m", "gateway", *arguments]
     return subprocess.run(
         command, cwd=folder, env=environ, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from servers.keeper import closed_if_it_fails
 from servers.ports import free_port
 from servers.postgresql import PASSWORD, USER, Database, database
 from servers.site import ROOT
+from servers.warm_command import OF_DJANGO, warm
 
 SETTINGS = (
     ADMIN_SETTINGS
@@ -137,15 +137,9 @@ class ProjectSite:
         }
 
     def _run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=60,
-        )
+        done = warm(ROOT, *OF_DJANGO).run(self.folder, arguments, self.environment, 60)
+        done.stdout += done.stderr
+        return done
 
     def daemon(self) -> Daemon:
         """A gateway that has begun to serve; the caller closes it."""

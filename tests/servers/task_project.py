@@ -3,8 +3,6 @@
 import contextlib
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from servers.daemon import Daemon
 from servers.keeper import closed_if_it_fails
 from servers.ports import free_port
 from servers.site import ROOT, until
+from servers.warm_command import OF_DJANGO, warm
 
 SETTINGS = """
 from django import VERSION
@@ -348,14 +347,7 @@ class TaskProject:
 
     def run(self, *arguments: str, check: bool = True) -> str:
         """Run Python to its end in the project's folder; return what it prints."""
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=self.folder,
-            env=os.environ | self.environment,
-            capture_output=True,
-            text=True,
-            timeout=100,
-        )
+        done = warm(ROOT, *OF_DJANGO).run(self.folder, arguments, os.environ | self.environment, 100)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout + ("" if check else done.stderr)
 

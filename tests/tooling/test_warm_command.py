@@ -41,6 +41,7 @@ def test_a_copy_that_does_not_end_is_killed(folder: Path) -> None:
     (folder / "handlers_beside_the_file.py").write_text(
         f"import os\nopen('pid', 'w').write(str(os.getpid()))\n{ENDLESS}"
     )
+    environ = os.environ | {"PYTHONPATH": str(ROOT), "FOLDER": "kept"}
     with pytest.raises(subprocess.TimeoutExpired):
-        warm(ROOT).run(folder, ("check",), os.environ | {"FOLDER": "kept"}, 1.5)
+        warm(ROOT).run(folder, ("-m", "gateway", "check"), environ, 1.5)
     assert not Path("/proc", (folder / "pid").read_text()).exists()
