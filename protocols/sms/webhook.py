@@ -54,6 +54,8 @@ _CLIENTS = ("protocols.sms.sending:ProviderClient", "protocols.sms.text_folder:T
 """What sends texts: without a folder, which needs a large HTTP client, and with one."""
 FILE = "sent-file"
 """The parameter of the webhook's URL by which a provider fetches a file of a text."""
+LONGEST_REFERENCE = 64
+"""Characters of a text's id in the URL of its receipt; a longer one is none of ours."""
 LONGEST_FILE_QUERY = 2000
 """Bytes of such a query."""
 _UNFORESEEN = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -347,7 +349,11 @@ class SMSWebhook(Server):
 
     async def _matched(self, item: TextMessage | DeliveryReceipt) -> TextMessage | DeliveryReceipt:
         """Let a receipt name the text that it is for, if that is known."""
-        if isinstance(item, TextMessage) or self._sent_texts is None:
+        if isinstance(item, TextMessage):
+            return item
+        if len(item.reference) > LONGEST_REFERENCE:
+            item = replace(item, reference="")
+        if self._sent_texts is None:
             return item
         return replace(item, reference=await self._sent_texts.receipt(self.name, item))
 

@@ -48,12 +48,14 @@ class Text(SMSConsumer):
         for number in range(3):
             self.reply(text)
 """
+FAST = "{rate: 10000, sender_rate: 10000}"
 CONFIG = """
 servers:
   web: {protocol: http, bind: "127.0.0.1:8000"}
   devices: {protocol: mqtt, bind: "127.0.0.1:1883"}
   mail: {protocol: smtp, bind: "127.0.0.1:8025"}
-  texts: {protocol: sms, provider: generic, on: web, path: /hooks/sms, secret: dev-secret, send_url: "URL"}
+  texts:
+    {protocol: sms, provider: generic, on: web, path: /hooks/sms, secret: dev-secret, send_url: "URL", sending: FAST}
 routes:
   email: [{default: true, app: leaving_handlers.Mail, attempts: 50, backoff: 50ms}]
   mqtt: crash_handlers.Device
@@ -145,7 +147,7 @@ def test_answers_leave_and_twice_only_what_was_under_way(tmp_path: Path, seed: i
     site = Crashing(tmp_path)
     (tmp_path / "leaving_handlers.py").write_text(HANDLERS)
     with submission(taken) as address, provider(taken) as url, contextlib.closing(site):
-        site.configure(CONFIG.replace("SUBMISSION", address).replace("URL", url))
+        site.configure(CONFIG.replace("FAST", FAST).replace("SUBMISSION", address).replace("URL", url))
         site.start()
         senders = [
             Sender("mail", lambda what: mail(site, what, "desk@crash.example")),

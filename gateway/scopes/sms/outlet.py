@@ -173,7 +173,8 @@ class TextOutlet:
 
     async def _note(self, name: str, event: Event, ids: list[str]) -> None:
         number, id_ = len(segments(event["text"])), event.get("id", "")
-        logger.info("sms %s: %s to %s sent, %d segments%s", name, id_, event["to"], number, _called(ids))
+        said = "sms %s: %s to %s sent, %d segment%s%s"
+        logger.info(said, name, id_, event["to"], number, "s" * (number != 1), _called(ids))
         if self._sent is not None and id_:
             for message_id in ids or [""]:
                 await self._sent.sent(id_, name, message_id, event["to"], number)

@@ -325,10 +325,12 @@ async def test_a_receipt_knows_its_text_and_gateway_show_tells_it(store: SQLiteS
             assert await receive(there, callback, "SM1", "undelivered", "30003") == 200
             assert await receive(there, URL, "SM1", "failed") == 200, "by a URL in the provider's console"
             assert await receive(there, URL, "SM9", "sent") == 200, "a text of another program"
+            assert await receive(there, f"{URL}?text={'x' * 65}", "SM8", "sent") == 200, "an id that is none of ours"
     names = [(each["status"], each["event_id"], each["text_id"]) for each in seen.events]
     assert names == [
         ("undelivered", "7f3a9c2k4b00", "7f3a9c2k4b00-0"),
         ("failed", "7f3a9c2k4b00", "7f3a9c2k4b00-0"),
+        ("sent", None, None),
         ("sent", None, None),
     ]
     assert await history(store, "7f3a") == [
