@@ -21,6 +21,7 @@ PROGRAMS = (
     "swaks",
     "curl",
     "nghttp",
+    "wrk",
     "openssl",
     "systemd-analyze",
     "logger",
