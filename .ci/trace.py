@@ -80,6 +80,7 @@ ANSWERS = "the application calls receive and send there, and the answer to the s
 BASE_CLASS = "a class and its base class call each other's methods"
 OWN_TASK = "it begins a task of its own, which the loop calls"
 STORED = "a message is put there before its handler runs, and finished there afterwards"
+ONCE = "the run that repetitions of the message wait for"
 AGAIN = {
     CALLED_FOR_A_VALUE: """
         gateway/counts.py gateway/run_counts.py
@@ -105,6 +106,8 @@ AGAIN = {
     OWN_TASK: """
         gateway/delivery/claimed_attempt.py gateway/delivery/running_attempts.py gateway/delivery/time_limit.py
         gateway/scopes/mqtt/inbox.py protocols/mail/smtp/server.py protocols/mail/smtp/session.py""",
+    ONCE: """
+        protocols/sms/webhook.py""",
     STORED: """
         gateway/store/parts/claims.py gateway/store/parts/session.py
         gateway/store/writer.py""",
