@@ -282,8 +282,6 @@ class Provider(ABC, Generic[S]):
     """Whether its international numbers have no ``+``. Then the webhook adds it."""
     fetches_media: ClassVar[bool] = True
     """Whether it fetches media from their URLs, so that it needs one for a file. If not, a file is a ``data:`` URL."""
-    recognizes: ClassVar[bool] = False
-    """Whether it recognizes a text that is posted again, by its :attr:`OutgoingText.id`."""
     max_fields: int = 0
     """The most fields of a form; 0 for a provider that sends none."""
     folder: str = ""

@@ -92,7 +92,6 @@ class GenericSettings:
 
 class Generic(Provider[GenericSettings]):
     name = "generic"
-    recognizes = True
     fetches_media = False
     settings_class = GenericSettings
     methods = ("POST",)
