@@ -90,20 +90,35 @@ of_each(
     django_whitenoise=asking("/django/static/page.html"),
     django_whitenoise_range=asking("/django/static/page.html", range="bytes=10-19"),
     django_file=asking("/django/file"),
+    litestar=asking("/litestar/hello/ann"),
+    litestar_head=asking("/litestar/hello/ann", "HEAD"),
+    litestar_file=asking("/litestar/file"),
+    quart=asking("/quart/hello/ann"),
+    quart_head=asking("/quart/hello/ann", "HEAD"),
+    quart_file=asking("/quart/file"),
+    quart_file_range=asking("/quart/file", range="bytes=100-199"),
+    quart_order=asking("/quart/order", "POST", b'{"number": 7}', content_type="application/json"),
+    quart_invalid=asking("/quart/order", "POST", b"{", content_type="application/json"),
     graphql=asking("/graphql/", "POST", b'{"query": "{ hello(name: \\"ann\\") }"}', content_type="application/json"),
 )
 of_each(
-    "answers_once", 4, fastapi_order=asking("/fastapi/order", "POST", b'{"number": 7}', content_type="application/json")
+    "answers_once",
+    4,
+    fastapi_order=asking("/fastapi/order", "POST", b'{"number": 7}', content_type="application/json"),
+    litestar_order=asking("/litestar/order", "POST", b'{"number": 7}', content_type="application/json"),
 )
 of_each(
     "answers_invalid",
     4,
     fastapi_order=asking("/fastapi/order", "POST", b'{"number": "x"}', content_type="application/json"),
+    litestar_order=asking("/litestar/order", "POST", b'{"number": "x"}', content_type="application/json"),
 )
 of_each(
     "uploads",
     4,
     starlette=asking("/starlette/upload", "POST", b"x" * 300_000),
+    litestar=asking("/litestar/upload", "POST", b"x" * 300_000),
+    quart=asking("/quart/upload", "POST", b"x" * 300_000),
     wsgi=asking("/wsgi/upload", "POST", b"x" * 300_000),
     django=asking("/django/upload", "POST", b"x" * 300_000),
 )
@@ -173,6 +188,14 @@ of_each(
     wsgi_stream_reset=leaving("/wsgi/stream", "reset"),
     quiet_events_after_the_head=leaving("/starlette/quiet", "close", 0),
 )
+for _how in ("close", "reset"):
+    of_each(
+        f"stream_of_others_left_by_{_how}",
+        1,
+        litestar=leaving("/litestar/stream", _how),
+        litestar_events=leaving("/litestar/events", _how),
+        quart=leaving("/quart/stream", _how),
+    )
 of_each("left_with_a_task", 3, wrapped_stream=leaving("/wrapped/stream", "close"))
 of_each("left_with_a_session", 2, fastapi_stream=leaving("/fastapi/stream", "close"))
 of_each("left_sync_stream", 0, starlette=leaving("/starlette/stream-sync", "close"))
@@ -232,13 +255,19 @@ async def a_stream_is_over_before_the_upload(each: Visit) -> Any:
         return [(answer.status, answer.body) for answer in (first, await peer.answer())]
 
 
-@scenario(3)
-async def fastapi_task_after_the_answer(each: Visit) -> Any:
-    async with each.dial() as peer:
-        await peer.ask("/fastapi/task")
-        answer = await peer.answer()
-        each.left(peer)
-    return seen(answer)
+def leaving_after(path: str) -> Callable[[Visit], Awaitable[Any]]:
+    async def run(each: Visit) -> Any:
+        async with each.dial() as peer:
+            await peer.ask(path)
+            answer = await peer.answer()
+            each.left(peer)
+        return seen(answer)
+
+    return run
+
+
+of_each("task_after_the_answer", 3, fastapi=leaving_after("/fastapi/task"))
+of_each("task_after_the_answer", 2, litestar=leaving_after("/litestar/task"), quart=leaving_after("/quart/task"))
 
 
 def leaving_before(path: str, how: str) -> Callable[[Visit], Awaitable[Any]]:
@@ -259,6 +288,8 @@ of_each(
     1,
     wrapped=leaving_before("/wrapped/slow", "close"),
     wsgi=leaving_before("/wsgi/slow", "close"),
+    litestar=leaving_before("/litestar/slow", "close"),
+    quart=leaving_before("/quart/slow", "close"),
     django=leaving_before("/django/slow", "close"),
     django_sync=leaving_before("/django/slow-sync", "close"),
 )
@@ -335,6 +366,8 @@ for _how in ("close", "reset", "goodbye"):
         1,
         starlette=leaving_websocket("/starlette/echo", "hi", 1, _how),
         fastapi=leaving_websocket("/fastapi/ws", "hi", 1, _how),
+        litestar=leaving_websocket("/litestar/ws", "hi", 1, _how),
+        quart=leaving_websocket("/quart/ws", "hi", 1, _how),
         channels=leaving_websocket("/django/chat", "hi", 2, _how),
         channels_sync=leaving_websocket("/django/sync-chat", "hi", 1, _how),
     )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from zoo import django_app, fastapis, graphql_app, socketio_app, starlettes, wsgi_app
+from zoo import django_app, fastapis, graphql_app, litestars, quart_app, socketio_app, starlettes, wsgi_app
 
 MOUNTED = {
     "starlette": starlettes.plain,
@@ -11,6 +11,8 @@ MOUNTED = {
     "brotli": starlettes.brotli,
     "fastapi": fastapis.application,
     "graphql": graphql_app.application,
+    "litestar": litestars.application,
+    "quart": quart_app.application,
     "wsgi": wsgi_app.application,
 }
 WHOLE = {"django": django_app.application, "socketio": socketio_app.application}
