@@ -1,7 +1,9 @@
 """What a handler keeps of a conversation with one sender of texts, until it expires: "reply 1 for yes"."""
 
+import asyncio
 import hashlib
 import json
+import random
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Protocol
 
@@ -20,8 +22,10 @@ LONGEST = 30 * DAY
 """Seconds for which a conversation may be kept."""
 MAX_STATE = 16 * 1024
 """Bytes of a conversation as JSON."""
-_TRIES = 50
+_TRIES = 200
 """Other texts of the sender may change the conversation at the same time; each try that fails is a change of theirs."""
+_LONGEST_PAUSE = 0.05
+"""Seconds between two tries, at most: hundreds of texts of one sender at once take turns then."""
 
 
 class Conversations(Protocol):
@@ -46,12 +50,14 @@ def update(scope: SMSScope, helper: str, change: Change, ttl: float) -> Steps:
     kept, key = _kept(helper), _key(scope)
     if not 0 < ttl <= LONGEST:
         raise ValueError(f"{helper}: conversation_ttl is {ttl:g}; write seconds, at most {LONGEST:.0f}")
-    for _ in range(_TRIES):
+    for number in range(_TRIES):
         before = yield kept.load(key)
         state = change(_decoded(before))
         value = _encoded(helper, state)
         if (yield kept.swap(key, before, value, ttl)):
             return state
+        pause = min(_LONGEST_PAUSE, 0.001 * 2 ** min(number, 10))
+        yield asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - so that two do not meet again
     raise RuntimeError(f"{helper}: other texts of this sender change the conversation all the time")
 
 
