@@ -28,7 +28,7 @@ class Inbox(StoreSession):
     ) -> list[Message]:
         sql, routes = self.operations.messages, tuple(route_of(*each) for each in full)
         call = Take(self._owner, limit, now, tuple(busy), routes)
-        return await self._run(sql.take, call, undo=sql.give_back, syncs=bool)  # without one it has written nothing
+        return await self._run(sql.take, call, undo=sql.give_back, syncs=bool)  # without one, a crash loses nothing
 
     async def finish(self, id: str, *, outgoing: Sequence[Outgoing] = ()) -> None:
         await self._run(self.operations.messages.finish, Finish([id], self._owner, self.now(), outgoing))

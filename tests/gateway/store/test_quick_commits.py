@@ -148,6 +148,8 @@ async def test_a_log_that_cannot_be_synced_is_emptied_before_anything_is_acknowl
             with pytest.raises(StoreUnavailable, match="another process reads it"):
                 await store.settle(first, result=b"accepted")
         await claimed(store, "third")  # it waits for no disk, and does not show that the store works again
+        assert await store.take(1, now=store.now()) == []  # so does a look that finds nothing
+        assert await store.take_outgoing(1, now=store.now()) == []
         with pytest.raises(StoreUnavailable, match="another process reads it"):  # though a sync would now succeed
             await store.settle(second, result=b"accepted")
     await store.settle(second, result=b"accepted")
