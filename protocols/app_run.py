@@ -22,6 +22,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from time import monotonic
+from types import MethodType
 from typing import Any, ClassVar, Protocol
 
 from protocols.asgi import Application, ReceiveEvent, Scope, SendEvent, describe
@@ -561,6 +562,7 @@ def on_departure(receive: Any, tell: Departure) -> None:
         register(tell)
 
 
+_SEND = AppRun.send
 WholeAnswer = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], Coroutine[Any, Any, bool]]
 """Takes status, fields and body, and returns whether the response is sent."""
 
@@ -572,8 +574,9 @@ def whole_answer_of(send: Any) -> WholeAnswer | None:
     """
     if observed.by is not None or observed.sends is not None:
         return None
-    run = getattr(send, "__self__", None)
-    return getattr(run, "answer_whole", None) if isinstance(run, AppRun) else None
+    if type(send) is not MethodType or send.__func__ is not _SEND:  # a proxy of it has its __self__, too
+        return None
+    return getattr(send.__self__, "answer_whole", None)
 
 
 def may_still_read(receive: Any) -> bool:

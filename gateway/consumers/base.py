@@ -208,9 +208,9 @@ class Consumer(Generic[R]):
         except StopConsumer:
             pass
         finally:
-            self._stop()
+            self._stop_beside()
 
-    def _stop(self) -> None:
+    def _stop_beside(self) -> None:
         """End what goes on beside the methods, because the run is over."""
         if self._departure is not None:
             self._departure.stop()
@@ -432,20 +432,20 @@ class Consumer(Generic[R]):
         kind = event["type"]
         handler = self._handlers.get(kind) or self._layer_handlers.get(kind)
         if handler is not None:
-            pending = self._begin(handler, event)
+            pending = self._begin_call(handler, event)
             if pending is not None and (result := await pending) is not None:
                 self._tell_returned(self.scope, kind, result)
         elif not kind.endswith(".disconnect"):
             raise LookupError(f"{type(self).__name__} has no method for {kind}")
 
     @abstractmethod
-    def _begin(self, handler: Handler, event: Any) -> Awaitable[Any] | None:
+    def _begin_call(self, handler: Handler, event: Any) -> Awaitable[Any] | None:
         """Run ``handler`` on the loop or on a thread. Await what it returns at once: it is the handler's own result, if
         nothing else is to be done, because a coroutine around it would take 1 % of a short request."""
 
     async def _call(self, handler: Handler, event: Any) -> Any:
         """Run ``handler`` on the loop or on a thread, and return its result."""
-        pending = self._begin(handler, event)
+        pending = self._begin_call(handler, event)
         return None if pending is None else await pending
 
     @abstractmethod

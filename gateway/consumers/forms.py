@@ -50,7 +50,7 @@ class AsyncForm(Consumer[Awaited]):
         LookupError elsewhere."""
         return AsyncHandlerConnection(running_transaction())
 
-    def _begin(self, handler: Handler, event: Any) -> Awaitable[Any] | None:
+    def _begin_call(self, handler: Handler, event: Any) -> Awaitable[Any] | None:
         if spans.by is not None and (span := spans.by.handler(self, handler, event)) is not None:
             return _await_within(span, handler, self, event)
         begun: Awaitable[Any] | None = handler(self, event)
@@ -99,7 +99,7 @@ class SyncForm(Consumer[None]):
         LookupError elsewhere."""
         return HandlerConnection(running_transaction())
 
-    def _begin(self, handler: Handler, event: Any) -> Awaitable[Any]:
+    def _begin_call(self, handler: Handler, event: Any) -> Awaitable[Any]:
         if spans.by is not None and (span := spans.by.handler(self, handler, event)) is not None:
             return _await_within(span, SyncForm._call_on_thread, self, handler, event)
         return self._call_on_thread(handler, event)

@@ -62,12 +62,12 @@ class HttpMethods(Cookies, Consumer[R]):
         super().__init_subclass__()
         cls._takes_chunks = writes(cls, "receive_chunk")
 
-    def _stop(self) -> None:
+    def _stop_beside(self) -> None:
         if self._pings is not None:
             self._pings.cancel()
         if self._reader is not None:
             self._reader.close()
-        super()._stop()
+        super()._stop_beside()
 
     async def dispatch(self, event: Any) -> None:
         if event["type"] != "http.request":
@@ -77,7 +77,7 @@ class HttpMethods(Cookies, Consumer[R]):
         if self.stream_forms:
             await self._read_on(event)
         elif not self._takes_chunks:
-            self._gather(event.get("body", b""), more=more)
+            self._gather_body(event.get("body", b""), more=more)
         elif event.get("body"):
             await super().dispatch({**event, "more_body": True})
         if more or self._answered:
@@ -90,7 +90,7 @@ class HttpMethods(Cookies, Consumer[R]):
             method = self.method("http.request", "handle")
             raise RuntimeError(f"{method} has returned without self.respond(), self.respond_json() or self.start()")
 
-    def _gather(self, piece: bytes, *, more: bool) -> None:
+    def _gather_body(self, piece: bytes, *, more: bool) -> None:
         if not more and not self._body:  # nearly every body comes in one piece, and is not copied
             self._body = piece
             return
@@ -157,9 +157,13 @@ class HttpMethods(Cookies, Consumer[R]):
 
     async def _respond(self, helper: str, body: bytes, status: int, fields: list[tuple[bytes, bytes]]) -> None:
         answer = whole_answer_of(self._to_peer) if not self._set_cookies else None
-        if answer is not None and await answer(status, fields, body):
-            self._headers_sent = self._answered = True
-            return
+        try:
+            if answer is not None and await answer(status, fields, body):
+                self._headers_sent = self._answered = True
+                return
+        except asyncio.CancelledError:  # it is written; it was waiting for a slow peer
+            self._headers_sent = True
+            raise
         await self._emit(self._start_event(status, [*fields, (b"content-length", b"%d" % len(body))]), helper)
         self._headers_sent = True
         await self._emit({"type": "http.response.body", "body": body, "more_body": False}, helper)

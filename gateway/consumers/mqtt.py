@@ -287,7 +287,7 @@ class MqttMethods(MqttConnection[R]):
             return
         self._message, self._verdict = event, TAKEN
         try:
-            pending = self._begin(self._handlers["mqtt.receive"], event)
+            pending = self._begin_call(self._handlers["mqtt.receive"], event)
             result = None if pending is None else await pending
         except Exception as error:
             failed_with(error, event["topic"])

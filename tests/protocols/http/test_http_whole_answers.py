@@ -121,6 +121,65 @@ async def test_who_observes_the_runs_sees_both_events() -> None:
     assert observer.sent_types == ["http.response.start", "http.response.body"]
 
 
+async def test_a_proxy_of_send_sees_both_events() -> None:
+    seen: list[str] = []
+
+    class Proxy:
+        """What instrumentation puts around functions: it has the attributes of the function within it."""
+
+        def __init__(self, wrapped: Any) -> None:
+            self._wrapped = wrapped
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._wrapped, name)
+
+        async def __call__(self, event: Any) -> None:
+            seen.append(event["type"])
+            await self._wrapped(event)
+
+    async def instrumented(scope: Any, receive: Any, send: Any) -> None:
+        await direct(scope, receive, Proxy(send))
+
+    async with serving(instrumented) as server:
+        await asked(server.address, REQUESTS["get"].replace(b"{}", b"plain"))
+    assert seen == ["http.response.start", "http.response.body"] * 2
+
+
+async def test_a_handler_that_gives_up_waiting_for_a_slow_peer_has_responded(caplog: pytest.LogCaptureFixture) -> None:
+    given_up: list[str] = []
+
+    class Hasty(AsyncHttpConsumer):
+        async def handle(self, body: bytes) -> None:
+            try:
+                async with asyncio.timeout(0.05):
+                    await self.respond(b"x" * 16_000)
+            except TimeoutError:
+                given_up.append("respond")
+
+        async def disconnect(self) -> None:
+            given_up.append("wait")
+
+    async with serving(Hasty.as_asgi()) as server:
+        _, writer = await connect(server.address)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1500)
+        await until(lambda: len(given_up) >= 2)
+        writer.transport.abort()
+    assert given_up[:2] == ["respond", "wait"]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_consumer_may_have_attributes_of_common_names(caplog: pytest.LogCaptureFixture) -> None:
+    class Busy(AsyncHttpConsumer):
+        async def handle(self, body: bytes) -> None:
+            self._stop = self._begin = self._gather = asyncio.Event()
+            await self.respond(b"done")
+
+    async with serving(Busy.as_asgi()) as server:
+        assert (await asked(server.address, b"")).endswith(b"\r\n\r\ndone")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_the_last_answer_of_a_server_that_stops_says_so() -> None:
     begun, goes_on = asyncio.Event(), asyncio.Event()
 
