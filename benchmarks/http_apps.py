@@ -85,6 +85,7 @@ APPS["compressed_echo"] = echo
 
 async def serve(name: str, port: int, *files: str, http2: bool) -> None:
     from gateway.allocator import keep_freed
+    from gateway.garbage_collection import settle
     from protocols.http.server import HTTPServer, HTTPSettings
     from protocols.net.tls import TLS
 
@@ -98,6 +99,7 @@ async def serve(name: str, port: int, *files: str, http2: bool) -> None:
     )
     server = HTTPServer(APPS[name], settings, state={})
     await server.start()
+    settle()  # as the daemon does
     await asyncio.Event().wait()
 
 
