@@ -100,7 +100,7 @@ class JsonMethods(WebsocketMethods[R]):
         return json.loads(text_data)
 
     @classmethod
-    def encode_json(cls, content: Any) -> str:
+    def encode_json(cls, content: Any) -> Any:
         return json.dumps(content)
 
 
@@ -117,4 +117,24 @@ class JsonWebsocketConsumer(JsonMethods[None], SyncForm):
 
 
 class AsyncJsonWebsocketConsumer(JsonMethods[Awaited], AsyncForm):
-    """``async def`` methods; the helpers are awaited."""
+    """``async def`` methods, also ``decode_json`` and ``encode_json``; the helpers are awaited."""
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
+        if not text_data:
+            raise ValueError("No text section for incoming WebSocket frame!")
+        await self.receive_json(await self.decode_json(text_data), **kwargs)
+
+    async def send_json(self, content: Any, close: bool | int = False) -> None:
+        """Send ``content`` as JSON."""
+        await self.send(text_data=await self.encode_json(content), close=close)
+
+    @classmethod
+    async def decode_json(cls, text_data: str) -> Any:
+        return json.loads(text_data)
+
+    @classmethod
+    async def encode_json(cls, content: Any) -> str:
+        return json.dumps(content)
+
+    async def receive_json(self, content: Any, **kwargs: Any) -> None:
+        """Handle one message, by its content."""
