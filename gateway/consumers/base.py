@@ -190,6 +190,7 @@ class Consumer(Generic[R]):
             await cls(**initkwargs).run(scope, receive, send)
 
         application.__dict__["consumer_class"] = cls  # by which routers recognize and name it
+        application.__dict__["consumer_initkwargs"] = initkwargs  # as those of Channels have
         return application
 
     async def run(self, scope: Any, receive: Receive, send: Send) -> None:

@@ -179,6 +179,7 @@ async def test_each_scope_has_an_instance_of_its_own(names: Any) -> None:
 
     app = Counting.as_asgi(first=10)
     assert app.consumer_class is Counting
+    assert app.consumer_initkwargs == {"first": 10}
     for _ in range(2):
         peer = WebsocketCommunicator(app, "/")
         assert await peer.connect() == (True, None)
