@@ -17,9 +17,11 @@ SECONDS = 40
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command: in a copy of a process that has imported it, unless ``environment`` says how Python begins."""
+    """Run the command: in a copy of a process that has imported it, unless ``environment`` says how Python begins, or
+    it is the daemon, which starts processes of its own and passes files on to them."""
     environ = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "100"} | environment
-    if sys.platform == "linux" and not any(each.startswith(("PYTHON", "L")) for each in environment):
+    is_plain = arguments[:1] != ("run",) and not any(each.startswith(("PYTHON", "L")) for each in environment)
+    if sys.platform == "linux" and is_plain:
         return warm(ROOT).run(folder, ("-m", "gateway", *arguments), environ, SECONDS)
     command = [sys.executable, "-m", "gateway", *arguments]
     return subprocess.run(

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -25,6 +26,7 @@ from protocols.mail.smtp.settings import SMTPSettings
 from protocols.mqtt import MQTTServer, MQTTSettings
 from protocols.secret import Secret
 from protocols.server import Server
+from protocols.sms import GenericSettings, SMSWebhook
 
 EMPTY = {
     *("gateway_store_oldest_message_timestamp_seconds", "gateway_outgoing_messages"),
@@ -32,9 +34,10 @@ EMPTY = {
     *("gateway_routed_message_duration_seconds", "gateway_tracing_spans_total"),
     "gateway_channel_messages_total",
     *("gateway_layer_connected", "gateway_layer_interruptions_total", "gateway_layer_messages_missed_total"),
+    "gateway_sms_segments_sent_total",
 }
 """Families that have no series before there is such a message, or because no `topic` route, no `tracing`, no
-ChannelNameRouter and no layer outside of the process is in this file."""
+ChannelNameRouter, no layer outside of the process and no sms server is in this file."""
 LIMIT = 10.0
 STORED = {"type": "mqtt", "route": "mqtt -> handlers.Device"}
 
@@ -152,12 +155,16 @@ def counted(site: WholeSite, server: str) -> float | None:
     return site.value("gateway_connections_accepted_total", server=server)
 
 
+async def unused(scope: Any, receive: Any, send: Any) -> None: ...
+
+
 def test_what_a_server_measures_has_its_family() -> None:
     """A figure without a family would be left out in silence, and a family without a figure never be there."""
     servers: list[Server] = [
         MQTTServer(None, MQTTSettings(bind="127.0.0.1:0")),
         SMTPServer(None, SMTPSettings(bind="127.0.0.1:0")),
         IMAPReader(None, IMAPSettings(host="imap.example.org", username="a", password=Secret("b"))),
+        SMSWebhook(unused, GenericSettings(on="web", path="/", secret=Secret("a"))),
     ]
     figures = {f"gateway_{name}" for server in servers for name in server.figures()}
     assert figures == {family.name for family in FIGURES}

@@ -32,9 +32,23 @@ class Exchange:
     """What came after 101."""
 
 
+_used: set[tuple[int, int]] = set()
+
+
+async def _connect(port: int) -> tuple[int, asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect from a port of which the server has had no connection: by its number the run of an answer is found."""
+    while True:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
+        own: int = writer.get_extra_info("sockname")[1]
+        if (port, own) not in _used:
+            _used.add((port, own))
+            return own, reader, writer
+        writer.close()
+
+
 async def exchange(port: int, case: Case) -> Exchange:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
-    found = Exchange(port, writer.get_extra_info("sockname")[1])
+    own, reader, writer = await _connect(port)
+    found = Exchange(port, own)
     try:
         await _converse(reader, writer, case, found)
     except TimeoutError:
