@@ -56,6 +56,9 @@ class Channel(Flow, Protocol):
     def write(self, data: bytes) -> None:
         """Write, or raise Disconnected if the peer is gone."""
 
+    def write_soon(self, data: bytes) -> None:
+        """Write at the end of this turn of the loop, or raise Disconnected if the peer is gone."""
+
     def say(self, data: bytes) -> None:
         """Write, unless the peer is gone."""
 

@@ -37,6 +37,8 @@ _LEFT_CHECK = 2.0
 """Seconds, at most, until a peer is noticed that has left behind WebSocket messages that are not read yet."""
 _LEFT = 100
 """Applications on one connection that may go on after their answers. Above it the next request waits for one to end."""
+_TOGETHER = 64 * 1024
+"""Bytes that wait at most for the end of a turn of the loop."""
 _NEVER = math.inf
 
 _NO_TLS: Mapping[str, Any] = {}
@@ -66,6 +68,8 @@ class HTTPConnection(asyncio.Protocol):
         "_raw",
         "_runs",
         "_unread",
+        "_unsent",
+        "_unsent_size",
         "_waiting",
         "_writers",
         "bytes_received",
@@ -135,6 +139,9 @@ class HTTPConnection(asyncio.Protocol):
         self.tls: Mapping[str, Any] = _NO_TLS
         """ASGI's tls extension, if the connection has TLS."""
         self.extensions = service.extensions.copy()
+        self._unsent: list[bytes] = []
+        """What is written at the end of this turn of the loop."""
+        self._unsent_size = 0
         self._writers: list[asyncio.Future[bool]] = []
         """The waiters for a slow peer."""
 
@@ -158,6 +165,7 @@ class HTTPConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.transport = self._closing = None
+        self._unsent = []
         self.deadline = _NEVER
         if self._peer_check is not None:
             self._peer_check.cancel()
@@ -440,8 +448,28 @@ class HTTPConnection(asyncio.Protocol):
         transport = self.transport
         if transport is None or transport.is_closing():
             raise Disconnected("the peer is gone")
+        if self._unsent:
+            self.flush()
         self.bytes_sent += len(data)
         transport.write(data)
+
+    def write_soon(self, data: bytes) -> None:
+        """Write at the end of this turn of the loop, together with what else comes until then: each write is a system
+        call, which takes longer than all else of a short message. Raises Disconnected if the peer is gone."""
+        if not self.connected:
+            raise Disconnected("the peer is gone")
+        if not self._unsent:
+            self.service.flush_soon(self)
+        self._unsent.append(data)
+        self._unsent_size += len(data)
+        if self._unsent_size > _TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits for the end of the turn."""
+        unsent, self._unsent, self._unsent_size = self._unsent, [], 0
+        if unsent and self.connected:
+            self.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
 
     def say(self, data: bytes) -> None:
         """Write, unless the peer is gone."""
@@ -484,6 +512,7 @@ class HTTPConnection(asyncio.Protocol):
 
     def end_writing(self) -> None:
         """Send FIN, while we still read: a peer may be waiting for the end of the connection."""
+        self.flush()
         if self.transport is not None and self.transport.can_write_eof():
             with contextlib.suppress(OSError):  # the peer has reset the connection, which the loop has yet to notice
                 self.transport.write_eof()
@@ -538,6 +567,7 @@ class HTTPConnection(asyncio.Protocol):
 
     def force_close(self) -> None:
         """Close once the peer has read the rest of the buffer, for which it has ``stall_timeout``."""
+        self.flush()
         transport, self.transport = self.transport, None
         if transport is None:
             return

@@ -83,6 +83,12 @@ class Due(Protocol):
     def end_turn(self) -> None: ...
 
 
+class Unflushed(Protocol):
+    """What has something to write at the end of a turn of the loop."""
+
+    def flush(self) -> None: ...
+
+
 class OpenConnection(Counted, Protocol):
     """A connection that has not been lost."""
 
@@ -157,6 +163,8 @@ class HTTPService:
         self.make_task: Callable[..., asyncio.Task[None]] = asyncio.Task
         """Makes the task of an exchange."""
         self._due: list[Due] = []
+        self._unflushed: list[Unflushed] = []
+        """The connections that write at the end of this turn of the loop."""
         self._sweep: asyncio.TimerHandle | None = None
         self._handled: dict[InFlight, float] = {}
         """Since when each application has its request, as of the last look, if there is a limit (the loop's clock)."""
@@ -196,11 +204,20 @@ class HTTPService:
 
         There is one callback for all of a turn: one for each would be a fiftieth of a short request's time.
         """
-        if not self._due:
+        if not self._due and not self._unflushed:
             asyncio.get_running_loop().call_soon(self._end_turn)
         self._due.append(exchange)
 
+    def flush_soon(self, connection: "Unflushed") -> None:
+        """Call ``connection.flush()`` at the end of this turn of the loop."""
+        if not self._due and not self._unflushed:
+            asyncio.get_running_loop().call_soon(self._end_turn)
+        self._unflushed.append(connection)
+
     def _end_turn(self) -> None:
+        unflushed, self._unflushed = self._unflushed, []
+        for connection in unflushed:
+            connection.flush()
         due, self._due = self._due, []
         for exchange in due:
             if not exchange.ended:

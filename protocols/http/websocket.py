@@ -261,7 +261,7 @@ class WebSocket(Exchange):
         if self._complete:  # while the message was compressed
             raise Disconnected("the WebSocket is closed")
         if len(payload) <= _COPIED:
-            connection.write(frame(first, payload))
+            connection.write_soon(frame(first, payload))
         else:
             connection.write(head(first, len(payload)))
             connection.write(payload)

@@ -218,6 +218,9 @@ class Stream(Flow):
             self._size += len(data)
             self._session.sends(self)
 
+    def write_soon(self, data: bytes) -> None:
+        self.write(data)  # the session sends all of its streams at the end of a turn
+
     def say(self, data: bytes) -> None:
         if self.connected:
             self.write(data)
