@@ -355,7 +355,8 @@ def test_our_client_of_a_broker_connects_again_at_once_and_loses_nothing(tmp_pat
             for number, payload in enumerate(payloads):
                 source.stdin.write(f"{payload}\n".encode())
                 source.stdin.flush()
-                if number == 100:
+                if number == 100:  # the first ones are for the application of before
+                    until(lambda: any(line.startswith("m0 ") for line in daemon.handled()), daemon.output)
                     assert told(daemon.reload("--reconnect")).startswith("1 of 1 connection ")
             source.stdin.close()
         until(lambda: {line.split()[0] for line in daemon.handled()} >= set(payloads), daemon.output)
