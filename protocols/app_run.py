@@ -564,7 +564,8 @@ def on_departure(receive: Any, tell: Departure) -> None:
 
 _SEND = AppRun.send
 WholeAnswer = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], Coroutine[Any, Any, bool]]
-"""Takes status, fields and body, and returns whether the response is sent."""
+"""Takes the status (200 to 599), the fields and the body. Returns True if it has sent the response, and False if
+it has done nothing."""
 
 
 def whole_answer_of(send: Any) -> WholeAnswer | None:

@@ -175,7 +175,7 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """A note that takes the place of ``before``, if that is what is there at ``now``; None is no note."""
+    """Replace the note ``before``, if the key has it at ``now``. None stands for a missing note."""
 
     key: str
     before: bytes | None

@@ -87,8 +87,8 @@ class HTTPSettings:
     """The longest head of a request: its line and all fields together (431). If it is less than `max_header`, it counts
     for each of them, too."""
     max_body: Bytes = 64 * 1024 * 1024
-    """The longest request body (413). Bodies are streamed, so this limits time and disk, not memory. 0 means that no
-    request may have a body; there is no value for no limit."""
+    """The longest request body (413). Bodies are streamed, so this limits time and disk, not memory. 0 refuses
+    every request with a body. The limit cannot be switched off."""
     max_message: Length = 1024 * 1024
     """The longest WebSocket message (close code 1009), which is held in memory."""
     ping_interval: Seconds = 20.0

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 KEEP = 600.0
 """Seconds that a text waits for its parts. What is there by then is delivered with the next part that comes."""
 MOST_TEXTS = 1000
-"""Texts of which parts are kept. The oldest makes room."""
+"""Most incomplete texts that are kept. One more displaces the oldest."""
 MOST_CHARACTERS = 4 * 1024 * 1024
 """Characters of all parts that are kept."""
 

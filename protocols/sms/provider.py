@@ -120,7 +120,7 @@ class TextMessage:
     part: Part | None = None
     """Its place in a long text, if the provider delivers the parts of one by themselves."""
     complete: bool = True
-    """False for a long text of which parts are missing."""
+    """False for a long text with missing parts."""
 
     def __post_init__(self) -> None:
         _check_id(self.message_id)

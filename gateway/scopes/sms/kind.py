@@ -53,10 +53,10 @@ class SenderRoute(Policy):
     app: Target
     """What answers: `module.attribute` or `module:attribute`."""
     sender: str | None = None
-    """The other party: the beginning of an E.164 number (`+44`), of which the longest wins; a region (`GB`); a short
-    code (`"68849"`); or the name of an alphanumeric sender (`HDFCBK`)."""
+    """The other party: the first digits of an E.164 number (`+44`; the longest match wins), a region (`GB`), a short
+    code (`"68849"`), or the name of an alphanumeric sender (`HDFCBK`)."""
     recipient: str | None = None
-    """The number of yours that was texted, or its beginning, of which the longest wins; or your short code."""
+    """Your number that got the text, or its first digits (the longest match wins), or your short code."""
     keyword: Keywords | None = None
     """The first word of the text, or a list of words, without regard to case. STOP, START and HELP stand for all words
     that mean the same."""

@@ -198,6 +198,6 @@ def party(written: str) -> Phone | Country | ShortCode | Name:
 
 
 def prefix_of(pattern: Any) -> str:
-    """Return the prefix by which ``pattern`` takes numbers; empty if it is no prefix."""
+    """Return the prefix of the numbers that ``pattern`` matches; empty if it matches by something else."""
     inner = pattern.inner if isinstance(pattern, To) else pattern
     return inner.prefix if isinstance(inner, Phone) else ""

@@ -47,8 +47,8 @@ def add(db: Database, calls: Sequence[Told]) -> list[None]:
 
 
 def _begun(db: Database, call: Told, step: str) -> bool:
-    """Begin a history, which is that of a message or of a claim: this claim is settled from the start, and nobody asks
-    for its key. Return whether there was none."""
+    """Begin a history, and return whether there was none. It belongs to a message or a claim: this claim is settled
+    from the start, and its key is never looked up."""
     key, id_ = indexed(f"sent:{call.event}"), text(call.event)
     values = {"key": key, "id": id_, "received": NOT_RECEIVED, "expires": call.expires, "step": step}
     total = checksum(b"", key, id_, NOT_RECEIVED)

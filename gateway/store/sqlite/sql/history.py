@@ -38,8 +38,8 @@ _BEGIN = f"""INSERT OR IGNORE INTO claims (key, id, state, owner, attempts, rece
 
 
 def _begin(db: sqlite3.Connection, call: Told, step: str) -> None:
-    """A history is that of a message or of a claim: this claim is settled from the start, and nobody asks for its
-    key."""
+    """Begin a history. It belongs to a message or a claim: this claim is settled from the start, and its key is never
+    looked up."""
     key, id_ = f"sent:{text(call.event)}", text(call.event)
     total = checksum(b"", key, id_, story.NOT_RECEIVED)
     db.execute(_BEGIN, (key, id_, story.NOT_RECEIVED, call.expires, b"", total, step))
